@@ -1,0 +1,49 @@
+#pragma once
+/// A name that lives inside a shared layout: fixed size, always terminated, no pointer.
+
+#include <array>
+#include <cstddef>
+#include <string_view>
+
+namespace cohort {
+
+/// Holds up to `Bytes - 1` characters. Unused bytes are zero, so equal names are equal bytes.
+template <std::size_t Bytes>
+class fixed_name {
+public:
+    static constexpr std::size_t max_length = Bytes - 1;
+
+    constexpr fixed_name() = default;
+
+    /// Keeps the first `max_length` characters; check `fits` first where cutting is an error.
+    constexpr explicit fixed_name(std::string_view text) noexcept
+    {
+        const auto length = text.size() < max_length ? text.size() : max_length;
+        for (std::size_t i = 0; i != length; ++i)
+            bytes_[i] = text[i];
+    }
+
+    [[nodiscard]] static constexpr bool fits(std::string_view text) noexcept
+    {
+        return !text.empty() && text.size() <= max_length;
+    }
+
+    /// Never reads past the array, whatever another process wrote into it.
+    [[nodiscard]] constexpr std::string_view view() const noexcept
+    {
+        std::size_t length = 0;
+        while (length != max_length && bytes_[length] != '\0')
+            ++length;
+        return {bytes_.data(), length};
+    }
+
+    [[nodiscard]] constexpr bool operator==(std::string_view text) const noexcept
+    {
+        return view() == text;
+    }
+
+private:
+    std::array<char, Bytes> bytes_{};
+};
+
+}  // namespace cohort

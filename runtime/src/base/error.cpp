@@ -1,0 +1,69 @@
+#include "cohort/base/error.hpp"
+
+#include <cerrno>
+#include <cstring>
+
+#include <fmt/format.h>
+
+namespace cohort {
+namespace {
+
+class category final : public std::error_category {
+public:
+    const char* name() const noexcept override { return "cohort"; }
+
+    std::string message(int value) const override
+    {
+        switch (static_cast<errc>(value)) {
+        case errc::invalid_argument: return "invalid argument";
+        case errc::no_such_domain: return "no such domain";
+        case errc::domain_alive: return "domain has a live primary";
+        case errc::wrong_owner: return "wrong owner of the rendezvous directory";
+        case errc::layout_mismatch: return "layout mismatch";
+        case errc::region_truncated: return "region truncated";
+        case errc::region_garbage: return "not a cohort region";
+        case errc::no_memory: return "not enough memory";
+        case errc::no_hugepages: return "not enough hugepages";
+        case errc::name_too_long: return "name too long";
+        case errc::exists: return "name exists";
+        case errc::no_space: return "table full";
+        case errc::window_taken: return "window taken";
+        case errc::timed_out: return "timed out";
+        case errc::stalled: return "stalled behind a live holder";
+        case errc::no_permission: return "no permission";
+        case errc::bad_input: return "bad input";
+        case errc::primary_lost: return "primary lost";
+        case errc::system: return "system call failed";
+        }
+        return "unknown cohort error";
+    }
+};
+
+}  // namespace
+
+const std::error_category& cohort_category() noexcept
+{
+    static const category instance;
+    return instance;
+}
+
+error::error(errc code, std::string sentence)
+    : std::system_error{make_error_code(code)}
+    , sentence_{std::move(sentence)}
+{
+}
+
+std::string describe_errno(int number)
+{
+    const char* symbol = ::strerrorname_np(number);
+    return fmt::format("{} ({})", ::strerrordesc_np(number) ? ::strerrordesc_np(number) : "?",
+                       symbol ? symbol : "?");
+}
+
+void throw_errno(int number, const std::string& what)
+{
+    const auto code = number == EPERM || number == EACCES ? errc::no_permission : errc::system;
+    throw error{code, fmt::format("{}: {}", what, describe_errno(number))};
+}
+
+}  // namespace cohort
