@@ -1,0 +1,117 @@
+#pragma once
+/// What the region records about memory: memseg lists, and one entry for every named span.
+///
+///   memory_layout            bytes
+///   0      lock              guards reservation and growth; nothing to repair (see below)
+///   64     lists[16]         64 each
+///   1088   zones[4096]       128 each: memzones, rings, mempools, ports: all that has a name
+///
+/// There is no free list. What is free is what no entry covers: a reservation is one store of a
+/// state word, so a process killed at any instruction leaves either no entry or one whose state
+/// names it, and survivors undo that one.
+///
+/// States of an entry, and who may move it (word = { generation:32 | member:16 | state:8 | 0:8 }):
+///
+///   EMPTY -> INIT(m)    m, holding the lock; name and span are written first
+///   INIT(m) -> LIVE     m, when the object inside is complete (PUBLISHED)
+///   LIVE -> DYING(m)    m, by CAS: one winner
+///   INIT(m) | DYING(m) -> EMPTY   m, or the reaper of the dead m
+///
+/// The generation rises at EMPTY -> INIT and lets handles detect use after free.
+
+#include "cohort/base/cache_line.hpp"
+#include "cohort/base/fixed_name.hpp"
+#include "cohort/base/shared_type.hpp"
+#include "cohort/memory/page_size.hpp"
+#include "cohort/sync/owner_lock.hpp"
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace cohort {
+
+using member_id = std::uint16_t;  ///< 0 = no member
+
+/// Who acts: the lane for locks, the member for ownership.
+struct actor {
+    lane_id lane = 0;
+    member_id member = 0;
+};
+
+inline constexpr std::size_t max_memseg_lists = 16;
+inline constexpr std::size_t max_zones = 4096;  ///< of all kinds together; a power of two
+
+/// A list of segments (pages) of one size on one node. Pages below `committed` exist and are
+/// published; those above are holes that nobody may touch, for reading a hole makes a page.
+struct alignas(cache_line_bytes) memseg_list_layout {
+    std::uint64_t page_bytes = 0;  ///< 0 = this list is not used
+    std::int32_t numa_node = 0;
+    std::uint32_t reserved_ = 0;
+    std::uint64_t base = 0;                    ///< address in the window
+    std::uint64_t max_bytes = 0;               ///< length of the file and of the mapping
+    std::atomic<std::uint64_t> committed{0};   ///< bytes; released after the pages exist (GROWN)
+    std::atomic<std::uint64_t> high_water{0};  ///< bytes ever handed out: below, memory is dirty
+};
+static_assert(shared_layout<memseg_list_layout> && sizeof(memseg_list_layout) == 64);
+
+enum class zone_kind : std::uint32_t { memzone = 1, ring = 2, mempool = 3, port = 4 };
+
+enum class zone_state : std::uint8_t { empty = 0, init = 1, live = 2, dying = 3 };
+
+/// The state word of an entry, unpacked.
+struct zone_word {
+    std::uint32_t generation = 0;
+    member_id member = 0;
+    zone_state state = zone_state::empty;
+
+    [[nodiscard]] static constexpr zone_word unpack(std::uint64_t word) noexcept
+    {
+        return {static_cast<std::uint32_t>(word >> 32), static_cast<member_id>(word >> 16),
+                static_cast<zone_state>(word >> 8)};
+    }
+    [[nodiscard]] constexpr std::uint64_t pack() const noexcept
+    {
+        return std::uint64_t{generation} << 32 | std::uint64_t{member} << 16 |
+               std::uint64_t{static_cast<std::uint8_t>(state)} << 8;
+    }
+};
+
+struct memzone_layout {
+    std::atomic<std::uint64_t> state{0};
+    zone_kind kind{};
+    std::uint16_t list = 0;  ///< index into lists
+    member_id creator = 0;
+    std::uint64_t address = 0;
+    std::uint64_t length = 0;      ///< bytes, a multiple of 64
+    std::uint64_t created_ns = 0;  ///< monotonic clock
+    fixed_name<32> name;
+    std::uint64_t reserved_[7]{};
+
+    [[nodiscard]] zone_word word() const noexcept
+    {
+        return zone_word::unpack(state.load(std::memory_order_acquire));  // PUBLISHED
+    }
+    [[nodiscard]] bool is_live() const noexcept { return word().state == zone_state::live; }
+    [[nodiscard]] void* data() const noexcept { return reinterpret_cast<void*>(address); }
+};
+static_assert(shared_layout<memzone_layout> && sizeof(memzone_layout) == 128);
+
+struct memory_layout {
+    alignas(cache_line_bytes) owner_lock lock;
+    memseg_list_layout lists[max_memseg_lists];
+    memzone_layout zones[max_zones];
+};
+static_assert(shared_layout<memory_layout>);
+static_assert(offsetof(memory_layout, lists) == 64 && offsetof(memory_layout, zones) == 1088);
+
+/// Calls `visit(zone)` for each live entry of one kind. Reads only; fit for observers.
+template <typename Memory, typename Visit>
+void for_each_live(Memory& memory, zone_kind kind, Visit&& visit)
+{
+    for (auto& zone : memory.zones)
+        if (zone.is_live() && zone.kind == kind)
+            visit(zone);
+}
+
+}  // namespace cohort
