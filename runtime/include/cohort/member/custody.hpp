@@ -1,0 +1,80 @@
+#pragma once
+/// Custody: the word in each buffer that says which member holds it.
+///
+///   63        62        61..48        47..32    31..0
+///   RECEIVED  FOLLOWER  ring (index)  member    member generation
+///
+/// I1  A handle inside a ring belongs to that ring, whatever its word says.
+/// I2  Whoever dequeues writes the word (itself, RECEIVED, the ring) before the release that frees
+///     the slots.
+/// I3  A get changes nothing, for the buffer came out of the pool's ring under I2; put and free
+///     write the word without RECEIVED.
+/// I4  Only the live holder, or the reaper of a dead member, changes a word.
+/// I5  A segment behind the head of a chain is a FOLLOWER: its custody is its head's.
+///
+/// So the buffers lost with a dead member are those that carry its word and are in no ring, and the
+/// segments reachable from them. The cost is one plain store for each object handed over, into a
+/// line that the receiver reads anyway.
+///
+/// The reaper alone reads these words from outside, after the kernel has reported the death. So
+/// they need program order on x86-64 and no fences.
+
+#include "cohort/base/cache_line.hpp"
+#include "cohort/memory/memory_layout.hpp"
+
+#include <atomic>
+#include <cstdint>
+
+namespace cohort {
+
+namespace custody {
+
+inline constexpr std::uint64_t received = std::uint64_t{1} << 63;
+inline constexpr std::uint64_t follower = std::uint64_t{1} << 62;
+inline constexpr std::uint64_t holder_mask = (std::uint64_t{1} << 48) - 1;
+
+/// Not a member: buffers of a dead stage that wait for room in their redelivery ring.
+inline constexpr member_id waiting = 0xffff;
+
+[[nodiscard]] constexpr std::uint64_t holder(member_id member, std::uint32_t generation) noexcept
+{
+    return std::uint64_t{member} << 32 | generation;
+}
+[[nodiscard]] constexpr std::uint64_t received_from(std::uint64_t holder,
+                                                    std::uint16_t ring) noexcept
+{
+    return holder | std::uint64_t{ring} << 48 | received;
+}
+[[nodiscard]] constexpr std::uint64_t holder_of(std::uint64_t word) noexcept
+{
+    return word & holder_mask;
+}
+[[nodiscard]] constexpr member_id member_of(std::uint64_t word) noexcept
+{
+    return static_cast<member_id>(word >> 32);
+}
+[[nodiscard]] constexpr std::uint16_t ring_of(std::uint64_t word) noexcept
+{
+    return static_cast<std::uint16_t>(word >> 48) & 0x3fff;
+}
+[[nodiscard]] constexpr bool is_received(std::uint64_t word) noexcept
+{
+    return (word & received) != 0;
+}
+[[nodiscard]] constexpr bool is_follower(std::uint64_t word) noexcept
+{
+    return (word & follower) != 0;
+}
+
+static_assert(max_zones <= 0x4000, "a ring index must fit into 14 bits");
+
+/// The word of a buffer, `offset` bytes from its handle.
+[[nodiscard]] inline std::atomic_ref<std::uint64_t> word_at(void* handle,
+                                                            std::int32_t offset) noexcept
+{
+    return std::atomic_ref{
+        *reinterpret_cast<std::uint64_t*>(static_cast<std::byte*>(handle) + offset)};
+}
+
+}  // namespace custody
+}  // namespace cohort
