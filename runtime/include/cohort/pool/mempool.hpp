@@ -1,0 +1,132 @@
+#pragma once
+/// A pool of fixed-size objects, shared by all members, with a cache for each lane.
+///
+/// Semantics of rte_mempool: a bulk get gives all or none; the caches are LIFO; refill and flush go
+/// to the pool's ring. Caches belong to lanes, and lanes are handed out by the region, so two
+/// processes never share one.
+///
+/// *Thread safety*: any lane of any member.
+/// *When a process dies here*: what its caches and hands held comes back when the member is reaped;
+/// see mempool_layout.hpp.
+///
+/// Cost of a get or put that the cache serves: no atomic read-modify-write, no line that another
+/// lane writes; one plain store per object for its custody word on put.
+
+#include "cohort/pool/mempool_layout.hpp"
+#include "cohort/ring/ring.hpp"
+
+#include <cstring>
+#include <span>
+
+namespace cohort {
+
+class mempool {
+public:
+    explicit mempool(mempool_layout& layout) noexcept : layout_{&layout} {}
+
+    /// Fills `objects` with handles, or returns false and touches nothing.
+    [[nodiscard]] bool get_bulk(std::span<void*> objects) noexcept
+    {
+        auto& pool = *layout_;
+        const auto lane = membership_of(layout_).lane();
+        if (lane == 0) [[unlikely]]
+            return false;
+        auto& cache = pool.cache(lane);
+        const auto length = cache.length.load(std::memory_order_relaxed);  // ours alone
+        const auto count = static_cast<std::uint32_t>(objects.size());
+        if (length < count) [[unlikely]]
+            return get_slowly(objects, cache);
+        take(cache, length, objects);
+        return true;
+    }
+    /// One object, or nullptr.
+    [[nodiscard]] void* get() noexcept
+    {
+        void* object = nullptr;
+        return get_bulk({&object, 1}) ? object : nullptr;
+    }
+
+    /// Gives objects back. They must be of this pool and held by this member.
+    void put_bulk(std::span<void* const> objects) noexcept
+    {
+        auto& pool = *layout_;
+        auto& self = membership_of(layout_);
+        const auto lane = self.lane();
+        for (void* object : objects)
+            custody::word_at(object, pool.custody_offset)
+                .store(self.holder(), std::memory_order_relaxed);  // I3; read after death
+        if (lane == 0) [[unlikely]] {
+            put_slowly(objects);
+            return;
+        }
+        auto& cache = pool.cache(lane);
+        const auto length = cache.length.load(std::memory_order_relaxed);  // ours alone
+        const auto count = static_cast<std::uint32_t>(objects.size());
+        if (count > pool.flush_threshold || length > pool.flush_threshold) [[unlikely]] {
+            put_slowly(objects);  // larger than a cache, or behind a stalled flush
+        } else {
+            std::memcpy(cache.objects() + length, objects.data(), count * sizeof(void*));
+            cache.length.store(length + count, std::memory_order_release);  // after the objects
+            if (length + count > pool.flush_threshold) [[unlikely]]
+                flush(cache, pool.cache_size);
+        }
+        bump(cache.puts, count);
+    }
+    void put(void* object) noexcept { put_bulk({&object, 1}); }
+
+    /// Empties the calling lane's cache into the pool's ring.
+    void flush() noexcept;
+
+    /// Objects in the ring and in all caches: a snapshot, exact when nobody is at work.
+    [[nodiscard]] std::size_t available() const noexcept;
+    [[nodiscard]] std::size_t count() const noexcept { return layout_->count; }
+    [[nodiscard]] std::size_t in_use() const noexcept { return count() - available(); }
+    [[nodiscard]] mempool_layout& layout() const noexcept { return *layout_; }
+
+private:
+    static void bump(std::atomic<std::uint64_t>& counter, std::uint32_t by) noexcept
+    {
+        counter.store(counter.load(std::memory_order_relaxed) + by,  // one writer
+                      std::memory_order_relaxed);
+    }
+    /// Newest first, as rte_mempool does.
+    static void take(lane_cache_layout& cache, std::uint32_t length, std::span<void*> out) noexcept
+    {
+        const auto count = static_cast<std::uint32_t>(out.size());
+        for (std::uint32_t i = 0; i != count; ++i)
+            out[i] = cache.objects()[length - 1 - i];
+        cache.length.store(length - count, std::memory_order_release);  // after the objects
+        bump(cache.gets, count);
+    }
+
+    bool get_slowly(std::span<void*> objects, lane_cache_layout& cache) noexcept;
+    void put_slowly(std::span<void* const> objects) noexcept;
+    void flush(lane_cache_layout& cache, std::uint32_t keep) noexcept;
+
+    mempool_layout* layout_;
+};
+
+/// Bytes of a pool with these options, rounded to lines. `header_bytes` precede each element.
+[[nodiscard]] std::size_t mempool_bytes(const mempool_options& options,
+                                        std::uint32_t header_bytes) noexcept;
+
+/// Lays a pool out in zeroed memory; its ring is still empty. Options must have been checked.
+mempool_layout& construct_mempool(void* at, const mempool_options& options,
+                                  std::uint32_t header_bytes, std::int32_t custody_offset,
+                                  pool_kind kind, std::uint16_t index) noexcept;
+
+/// Puts every object into the ring of a pool that nobody else has seen.
+void fill_mempool(mempool_layout& pool) noexcept;
+
+/// Throws `errc::invalid_argument` with actual and allowed values.
+void check(const mempool_options& options);
+
+/// nullptr when the invariants hold, else the one that does not, in words.
+[[nodiscard]] const char* find_fault(const mempool_layout& pool) noexcept;
+
+/// Header in front of each object of a pool that is no mbuf pool: holds the custody word.
+inline constexpr std::uint32_t object_header_bytes = cache_line_bytes;
+inline constexpr std::int32_t object_custody_offset =
+    -static_cast<std::int32_t>(object_header_bytes);
+
+}  // namespace cohort

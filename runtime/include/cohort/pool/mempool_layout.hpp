@@ -1,0 +1,113 @@
+#pragma once
+/// A mempool as it lies in the region: one span.
+///
+///   mempool_layout | caches, one per lane | ring (all objects fit) | objects, stride bytes each
+///
+/// Object: header_bytes, then the element; a handle points at the element. The custody word is
+/// custody_offset bytes from the handle.
+///
+/// Each object is in exactly one place: the ring, one lane's cache, another ring, the hands of the
+/// member its custody word names, or behind the head of a chain. `audit` counts them.
+///
+/// A cache belongs to its lane's thread, which alone writes it. The objects [0, length) are in it:
+///   put   objects first, then length      get    objects first, then length
+///   refill  ring, then length             flush  length, then ring
+/// So a thread killed at any instruction leaves no object in two places. What is in neither carries
+/// the member's custody word and comes back when the member dies.
+
+#include "cohort/base/cache_line.hpp"
+#include "cohort/base/fixed_name.hpp"
+#include "cohort/member/custody.hpp"
+#include "cohort/member/member_layout.hpp"
+#include "cohort/memory/numa.hpp"
+#include "cohort/ring/ring_layout.hpp"
+
+#include <atomic>
+#include <cstdint>
+
+namespace cohort {
+
+inline constexpr std::uint32_t max_cache_size = 512;
+
+/// What becomes of buffers that a dead member had received (taken from a ring, neither freed nor
+/// passed on). All others that it held go back to the pool.
+enum class recovery_policy : std::uint32_t {
+    release = 0,    ///< back to the pool as well
+    redeliver = 1,  ///< into the ring named by the pool
+    give_back = 2,  ///< into the ring they were received from
+};
+
+enum class pool_kind : std::uint32_t { objects = 1, pktmbuf = 2 };
+
+struct alignas(cache_line_bytes) lane_cache_layout {
+    std::atomic<std::uint32_t> length{0};  ///< written by the lane's thread only
+    std::uint32_t reserved_ = 0;
+    std::atomic<std::uint64_t> gets{0};  ///< objects, written by the lane's thread only
+    std::atomic<std::uint64_t> puts{0};
+    std::atomic<std::uint64_t> failed{0};  ///< gets refused for want of objects
+
+    [[nodiscard]] void** objects() noexcept { return reinterpret_cast<void**>(this + 1); }
+    [[nodiscard]] void* const* objects() const noexcept
+    {
+        return reinterpret_cast<void* const*>(this + 1);
+    }
+};
+static_assert(shared_layout<lane_cache_layout> && sizeof(lane_cache_layout) == 64);
+
+struct alignas(cache_line_bytes) mempool_layout {
+    static constexpr std::uint32_t magic_value = 0x4c504f43;  // "COPL"
+
+    std::uint32_t magic = 0;
+    pool_kind kind{};
+    std::uint32_t count = 0;  ///< objects
+    std::uint32_t element_bytes = 0;
+    std::uint32_t header_bytes = 0;
+    std::uint32_t stride = 0;  ///< bytes from one object to the next
+    std::int32_t custody_offset = 0;
+    std::uint32_t cache_size = 0;       ///< objects a cache is refilled to
+    std::uint32_t flush_threshold = 0;  ///< objects above which a cache is flushed to cache_size
+    std::uint32_t cache_stride = 0;     ///< bytes
+    std::uint64_t caches = 0;           ///< addresses
+    std::uint64_t ring = 0;
+    alignas(cache_line_bytes) std::uint64_t objects = 0;
+    recovery_policy policy{};
+    std::uint16_t index = 0;          ///< of its entry in the zone table
+    std::uint16_t private_bytes = 0;  ///< of each mbuf, behind its header
+    std::uint16_t data_room = 0;      ///< of each mbuf, headroom included
+    std::uint16_t reserved_[3]{};
+    fixed_name<32> redeliver_to;  ///< ring name, for recovery_policy::redeliver
+
+    [[nodiscard]] lane_cache_layout& cache(lane_id lane) const noexcept
+    {
+        return *reinterpret_cast<lane_cache_layout*>(caches + std::uint64_t{lane} * cache_stride);
+    }
+    [[nodiscard]] ring_layout& backing() const noexcept
+    {
+        return *reinterpret_cast<ring_layout*>(ring);
+    }
+    [[nodiscard]] void* handle(std::uint32_t i) const noexcept
+    {
+        return reinterpret_cast<void*>(objects + std::uint64_t{i} * stride + header_bytes);
+    }
+    /// Which object that handle is, or `count` when it is none of this pool's.
+    [[nodiscard]] std::uint32_t index_of(std::uint64_t handle_address) const noexcept
+    {
+        const auto offset = handle_address - objects - header_bytes;
+        return offset % stride == 0 && offset / stride < count
+                   ? static_cast<std::uint32_t>(offset / stride)
+                   : count;
+    }
+};
+static_assert(shared_layout<mempool_layout> && sizeof(mempool_layout) == 128);
+
+/// How a pool is made.
+struct mempool_options {
+    std::uint32_t count = 0;
+    std::uint32_t element_bytes = 0;
+    std::uint32_t cache_size = 256;  ///< 0 to 512, and not more than two thirds of count
+    recovery_policy policy = recovery_policy::release;
+    std::string_view redeliver_to{};  ///< a ring, with recovery_policy::redeliver
+    int numa_node = any_numa_node;
+};
+
+}  // namespace cohort
