@@ -1,0 +1,68 @@
+#pragma once
+/// Rings and pools as the reaper and the audit walk them: all of them, by address.
+
+#include "cohort/memory/memory_layout.hpp"
+#include "cohort/packet/mbuf.hpp"
+#include "cohort/pool/mempool_layout.hpp"
+#include "cohort/ring/ring_layout.hpp"
+
+#include <cstdint>
+#include <vector>
+
+namespace cohort {
+
+/// One pool and a mark for each of its objects.
+struct pool_view {
+    mempool_layout* pool = nullptr;
+    const memzone_layout* zone = nullptr;
+    std::vector<bool> marked;
+};
+
+/// An object found from its address.
+struct object_place {
+    pool_view* view = nullptr;  ///< nullptr: the address is no object of a live pool
+    std::uint32_t index = 0;
+};
+
+class object_views {
+public:
+    explicit object_views(const memory_layout& memory);
+
+    [[nodiscard]] std::vector<pool_view>& pools() noexcept { return pools_; }
+    [[nodiscard]] object_place find(std::uint64_t handle) noexcept;
+
+    /// Calls `visit(zone or nullptr, ring)` for each ring that holds handles of buffers: the pools'
+    /// own (zone = the pool's) and named ones.
+    template <typename Visit>
+    void for_each_custody_ring(Visit&& visit)
+    {
+        for (auto& view : pools_)
+            visit(*view.zone, view.pool->backing());
+        for (const auto* zone : rings_)
+            visit(*zone, *static_cast<ring_layout*>(zone->data()));
+    }
+
+private:
+    std::vector<pool_view> pools_;
+    std::vector<const memzone_layout*> rings_;
+};
+
+/// Calls `visit(handle)` for each element of a custody ring, oldest first. Others may be at work.
+template <typename Visit>
+void for_each_handle(const ring_layout& ring, Visit&& visit)
+{
+    // The consumer first: what lies between was in the ring at that moment or has come since.
+    const auto from = ring.consumer.load().position;
+    const auto held = ring.producer.load().position - from;
+    for (std::uint32_t i = 0; i != held && i <= ring.mask; ++i)
+        visit(peek_word(ring, from + i));
+}
+
+[[nodiscard]] inline std::uint64_t custody_of(const mempool_layout& pool,
+                                              std::uint32_t object) noexcept
+{
+    return custody::word_at(pool.handle(object), pool.custody_offset)
+        .load(std::memory_order_acquire);
+}
+
+}  // namespace cohort

@@ -1,0 +1,286 @@
+#include "cohort/recovery/audit.hpp"
+
+#include "cohort/recovery/object_view.hpp"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <tuple>
+
+#include <fmt/format.h>
+
+namespace cohort {
+namespace {
+
+/// Something that does not add up, with the words that were seen; equal in all scans = a fault.
+using finding = std::pair<std::string, std::uint64_t>;
+
+bool is_live(const member_table_layout& members, std::uint64_t word) noexcept
+{
+    const auto id = custody::member_of(word);
+    if (id == 0 || id >= max_members)
+        return false;
+    const auto member = members.members[id].word();
+    return member.state != member_state::empty &&
+           member.generation == static_cast<std::uint32_t>(word);
+}
+
+/// Where one object was found in one scan.
+struct object_state {
+    std::uint8_t times = 0;  ///< listed in a ring or cache
+    bool reachable = false;  ///< behind the head of a chain that is somewhere
+};
+
+class scan {
+public:
+    explicit scan(const audited_region& region) : region_{region}, views_{region.memory}
+    {
+        for (auto& view : views_.pools())
+            states_.emplace_back(view.pool->count);
+    }
+
+    void run()
+    {
+        check_structures();
+        check_lanes();
+        list_rings_and_caches();
+        follow_chains();
+        place_objects();
+    }
+
+    std::vector<pool_audit> pools;
+    std::set<finding> findings;
+
+private:
+    object_state* state_of(std::uint64_t handle)
+    {
+        const auto place = views_.find(handle);
+        if (!place.view)
+            return nullptr;
+        return &states_[static_cast<std::size_t>(place.view - views_.pools().data())][place.index];
+    }
+
+    void check_structures();
+    void check_claim(const char* what, std::string_view name, lane_id lane);
+    void check_lanes();
+    void list(std::uint64_t handle, std::string_view where);
+    void list_rings_and_caches();
+    void follow_chains();
+    void place_objects();
+
+    const audited_region& region_;
+    object_views views_;
+    std::vector<std::vector<object_state>> states_;
+    std::map<const ring_layout*, std::uint32_t> handles_in_ring_;
+};
+
+void scan::check_claim(const char* what, std::string_view name, lane_id lane)
+{
+    if (lane == 0)
+        return;
+    const bool known = lane < max_lanes;
+    const auto word = known ? region_.members.lanes[lane].word() : lane_word{};
+    if (!known || word.state == lane_state::free || word.state == lane_state::orphan)
+        findings.insert(
+            {fmt::format("{} \"{}\" is claimed by lane {}, which is not in use", what, name, lane),
+             word.generation});
+}
+
+void scan::check_structures()
+{
+    for_each_live(region_.memory, zone_kind::ring, [&](const memzone_layout& zone) {
+        const auto& ring = *static_cast<const ring_layout*>(zone.data());
+        if (const char* fault = find_fault(ring))
+            findings.insert({fmt::format("ring \"{}\": {}", zone.name.view(), fault), 0});
+        check_claim("ring", zone.name.view(), ring.producer.load().lane);
+        check_claim("ring", zone.name.view(), ring.consumer.load().lane);
+    });
+    for (const auto& view : views_.pools()) {
+        if (const char* fault = find_fault(view.pool->backing()))
+            findings.insert({fmt::format("pool \"{}\": {}", view.zone->name.view(), fault), 0});
+        check_claim("pool", view.zone->name.view(), view.pool->backing().producer.load().lane);
+        check_claim("pool", view.zone->name.view(), view.pool->backing().consumer.load().lane);
+    }
+    for (const auto& zone : region_.memory.zones) {
+        const auto word = zone.word();
+        const bool unfinished = word.state == zone_state::init || word.state == zone_state::dying;
+        if (unfinished &&
+            (word.member >= max_members ||
+             region_.members.members[word.member].word().state == member_state::empty))
+            findings.insert(
+                {fmt::format("entry \"{}\" is unfinished and its owner, member {}, is gone",
+                             zone.name.view(), word.member),
+                 word.generation});
+    }
+    check_claim("the memory lock", "", region_.memory.lock.holder());
+    check_claim("the recovery lock", "", region_.recovery.lock.holder());
+}
+
+void scan::check_lanes()
+{
+    for (lane_id id = 1; id != max_lanes; ++id) {
+        const auto word = region_.members.lanes[id].word();
+        if (word.state == lane_state::free)
+            continue;
+        if (word.member >= max_members ||
+            region_.members.members[word.member].word().state == member_state::empty)
+            findings.insert({fmt::format("lane {} names member {}, which is gone", id, word.member),
+                             word.generation});
+    }
+}
+
+void scan::list(std::uint64_t handle, std::string_view where)
+{
+    auto* state = state_of(handle);
+    if (!state) {
+        findings.insert({fmt::format("{} holds {:#x}, which is no buffer", where, handle), handle});
+        return;
+    }
+    if (++state->times > 1)
+        findings.insert(
+            {fmt::format("buffer {:#x} is in {} and in one more place", handle, where), handle});
+}
+
+void scan::list_rings_and_caches()
+{
+    views_.for_each_custody_ring([&](const memzone_layout& zone, const ring_layout& ring) {
+        const auto where = fmt::format("ring \"{}\"", zone.name.view());
+        for_each_handle(ring, [&](std::uint64_t handle) {
+            list(handle, where);
+            ++handles_in_ring_[&ring];
+        });
+    });
+    for (const auto& view : views_.pools()) {
+        for (lane_id lane = 1; lane != max_lanes; ++lane) {
+            const auto& cache = view.pool->cache(lane);
+            const auto length = std::min(cache.length.load(std::memory_order_acquire),
+                                         2 * view.pool->flush_threshold);
+            const auto where = fmt::format("the cache of lane {}", lane);
+            for (std::uint32_t i = 0; i != length; ++i)
+                list(reinterpret_cast<std::uint64_t>(cache.objects()[i]), where);
+        }
+    }
+}
+
+void scan::follow_chains()
+{
+    for (const auto& view : views_.pools()) {
+        if (view.pool->kind != pool_kind::pktmbuf)
+            continue;
+        for (std::uint32_t i = 0; i != view.pool->count; ++i) {
+            if (custody::is_follower(custody_of(*view.pool, i)))
+                continue;
+            const auto* segment = static_cast<const mbuf*>(view.pool->handle(i));
+            for (std::uint32_t left = segment->nb_segs; left > 1 && segment->next; --left) {
+                segment = segment->next;
+                auto* state = state_of(reinterpret_cast<std::uint64_t>(segment));
+                if (!state || state->reachable)
+                    break;
+                state->reachable = true;
+            }
+        }
+    }
+}
+
+void scan::place_objects()
+{
+    for (std::size_t p = 0; p != views_.pools().size(); ++p) {
+        const auto& view = views_.pools()[p];
+        pool_audit sums{.name = std::string{view.zone->name.view()}, .count = view.pool->count};
+        sums.in_pool = handles_in_ring_[&view.pool->backing()];
+        for (lane_id lane = 1; lane != max_lanes; ++lane)
+            sums.cached += view.pool->cache(lane).length.load(std::memory_order_acquire);
+        std::uint32_t listed = 0;
+        for (std::uint32_t i = 0; i != view.pool->count; ++i) {
+            const auto& state = states_[p][i];
+            const auto word = custody_of(*view.pool, i);
+            if (state.times != 0)
+                ++listed;
+            else if (custody::is_follower(word) && state.reachable)
+                ++sums.followers;
+            else if (!custody::is_follower(word) && custody::member_of(word) == custody::waiting)
+                ++sums.waiting;
+            else if (!custody::is_follower(word) && is_live(region_.members, word))
+                ++sums.held;
+            else
+                findings.insert(
+                    {fmt::format("buffer {} of pool \"{}\" is in no ring and no cache, and "
+                                 "its custody word {:#x} names no live member",
+                                 i, sums.name, word),
+                     word}),
+                    ++sums.unexplained;
+        }
+        const auto elsewhere = sums.in_pool + sums.cached;
+        sums.in_rings = listed > elsewhere ? listed - elsewhere : 0;
+        pools.push_back(std::move(sums));
+    }
+}
+
+}  // namespace
+
+audit_report audit(const audited_region& region, int scans)
+{
+    audit_report report;
+    std::set<finding> constant;
+    for (int i = 0; i == 0 || (i < scans && !constant.empty()); ++i) {
+        scan pass{region};
+        pass.run();
+        std::set<finding> still;
+        std::set_intersection(constant.begin(), constant.end(), pass.findings.begin(),
+                              pass.findings.end(), std::inserter(still, still.end()));
+        constant = i == 0 ? pass.findings : still;
+        report.pools = std::move(pass.pools);
+    }
+    for (const auto& [sentence, word] : constant)
+        report.faults.push_back(sentence);
+    return report;
+}
+
+std::vector<holding> holders(const audited_region& region, const memzone_layout& zone)
+{
+    object_views views{region.memory};
+    views.for_each_custody_ring([&](const memzone_layout&, const ring_layout& ring) {
+        for_each_handle(ring, [&](std::uint64_t handle) {
+            if (const auto place = views.find(handle); place.view)
+                place.view->marked[place.index] = true;
+        });
+    });
+    std::map<std::pair<member_id, std::uint32_t>, holding> found;
+    const auto entry = [&](member_id member, std::uint32_t generation) -> holding& {
+        auto& held = found[{member, generation}];
+        held.member = member;
+        held.generation = generation;
+        return held;
+    };
+    for (auto& view : views.pools()) {
+        if (view.zone != &zone)
+            continue;
+        for (lane_id lane = 1; lane != max_lanes; ++lane) {
+            const auto& cache = view.pool->cache(lane);
+            const auto owner = region.members.lanes[lane].word().member;
+            const auto length = std::min(cache.length.load(std::memory_order_acquire),
+                                         2 * view.pool->flush_threshold);
+            if (length == 0 || owner == 0 || owner >= max_members)
+                continue;
+            entry(owner, region.members.members[owner].word().generation).cached += length;
+            for (std::uint32_t i = 0; i != length; ++i) {
+                const auto handle = reinterpret_cast<std::uint64_t>(cache.objects()[i]);
+                if (const auto place = views.find(handle); place.view)
+                    place.view->marked[place.index] = true;
+            }
+        }
+        for (std::uint32_t i = 0; i != view.pool->count; ++i) {
+            const auto word = custody_of(*view.pool, i);
+            if (view.marked[i] || custody::is_follower(word) || custody::holder_of(word) == 0)
+                continue;
+            auto& held = entry(custody::member_of(word), static_cast<std::uint32_t>(word));
+            ++(custody::is_received(word) ? held.received : held.fresh);
+        }
+    }
+    std::vector<holding> all;
+    for (const auto& [key, held] : found)
+        all.push_back(held);
+    return all;
+}
+
+}  // namespace cohort

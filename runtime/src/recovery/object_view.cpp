@@ -1,0 +1,29 @@
+#include "cohort/recovery/object_view.hpp"
+
+namespace cohort {
+
+object_views::object_views(const memory_layout& memory)
+{
+    for_each_live(memory, zone_kind::mempool, [&](const memzone_layout& zone) {
+        auto* pool = static_cast<mempool_layout*>(zone.data());
+        pools_.push_back({pool, &zone, std::vector<bool>(pool->count)});
+    });
+    for_each_live(memory, zone_kind::ring, [&](const memzone_layout& zone) {
+        if (static_cast<const ring_layout*>(zone.data())->custody_offset != no_custody)
+            rings_.push_back(&zone);
+    });
+}
+
+object_place object_views::find(std::uint64_t handle) noexcept
+{
+    for (auto& view : pools_) {
+        if (handle < view.pool->objects || handle >= view.zone->address + view.zone->length)
+            continue;
+        const auto index = view.pool->index_of(handle);
+        if (index != view.pool->count)
+            return {&view, index};
+    }
+    return {};
+}
+
+}  // namespace cohort

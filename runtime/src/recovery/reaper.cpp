@@ -1,0 +1,190 @@
+#include "cohort/recovery/reaper.hpp"
+
+#include "cohort/base/clock.hpp"
+#include "cohort/base/fault_point.hpp"
+#include "cohort/base/log.hpp"
+#include "cohort/port/port.hpp"
+#include "cohort/recovery/buffer_recovery.hpp"
+#include "cohort/ring/ring.hpp"
+
+namespace cohort {
+namespace {
+
+/// The recovery lock for a scope; `held()` is false when another live reaper has it.
+class recovery_guard {
+public:
+    recovery_guard(owner_lock& lock, membership& self) : lock_{lock}
+    {
+        const auto me = self.lane();
+        const auto ask = [&](lane_id lane) { return self.liveness().is_dead(lane); };
+        // taken_over needs no repair: every step of the reaper is done again from the start.
+        held_ = me != 0 && lock_.lock(me, deadline{}, ask) != lock_result::stalled;
+    }
+    ~recovery_guard()
+    {
+        if (held_)
+            lock_.unlock();
+    }
+    recovery_guard(const recovery_guard&) = delete;
+    recovery_guard& operator=(const recovery_guard&) = delete;
+    [[nodiscard]] bool held() const noexcept { return held_; }
+
+private:
+    owner_lock& lock_;
+    bool held_ = false;
+};
+
+}  // namespace
+
+void reaper::scrub_lane(lane_id lane) noexcept
+{
+    auto& layout = memory_.layout();
+    for_each_live(layout, zone_kind::ring,
+                  [&](auto& zone) { scrub(*static_cast<ring_layout*>(zone.data()), lane); });
+    for_each_live(layout, zone_kind::mempool, [&](auto& zone) {
+        scrub(static_cast<mempool_layout*>(zone.data())->backing(), lane);
+    });
+    for_each_live(layout, zone_kind::port,
+                  [&](auto& zone) { scrub(*static_cast<port_layout*>(zone.data()), lane); });
+    layout.lock.release_of(lane);  // nothing to repair: see memory_layout.hpp
+}
+
+obituary_layout& reaper::obituary_of(member_ref dead, bool orderly) noexcept
+{
+    // A reaper that died half-way has begun one already.
+    for (auto& begun : recovery_.obituaries)
+        if (begun.number.load(std::memory_order_acquire) != 0 && begun.member == dead.id &&
+            begun.generation == dead.generation)
+            return begun;
+    const auto number = recovery_.deaths.fetch_add(1, std::memory_order_relaxed) + 1;  // locked
+    auto& fresh = recovery_.obituaries[(number - 1) % max_obituaries];
+    fresh.number.store(0, std::memory_order_release);
+    const auto& member = self_.members().member(dead.id);
+    fresh.member = dead.id;
+    fresh.generation = dead.generation;
+    fresh.orderly = orderly;
+    fresh.pid = member.pid;
+    fresh.lanes = 0;
+    fresh.name = member.name;
+    fresh.found_ns = monotonic_ns();
+    fresh.reaped_ns = 0;
+    fresh.entries_undone = 0;
+    for (auto* counter :
+         {&fresh.cached, &fresh.received, &fresh.released, &fresh.redelivered, &fresh.waiting})
+        counter->store(0, std::memory_order_relaxed);  // published with the number
+    fresh.number.store(number, std::memory_order_release);
+    return fresh;
+}
+
+void reaper::reap_locked(member_ref dead, bool orderly) noexcept
+{
+    auto& table = self_.members();
+    const auto own_lane = self_.lane();
+    auto& obituary = obituary_of(dead, orderly);
+    std::uint64_t cached = 0;
+    std::uint32_t lanes = 0;
+
+    table.for_each_lane_of(dead.id, [&](lane_id lane, lane_layout&, lane_word) {
+        if (lane != own_lane && !table.mark_dead(lane, true))
+            return;
+        ++lanes;
+        if (lane != own_lane)
+            scrub_lane(lane);
+        // What a cache lists carries the dead member's word: from here on it is found by that.
+        for_each_live(memory_.layout(), zone_kind::mempool, [&](auto& zone) {
+            auto& cache = static_cast<mempool_layout*>(zone.data())->cache(lane);
+            cached += cache.length.exchange(0, std::memory_order_acq_rel);
+        });
+    });
+    COHORT_FAULT_POINT("reaper.scrubbed");
+    obituary.lanes = std::max(obituary.lanes, lanes);
+    obituary.cached.fetch_add(cached, std::memory_order_relaxed);  // a count
+
+    const auto waiting =
+        recover_buffers(memory_, custody::holder(dead.id, dead.generation), obituary);
+    obituary.waiting.fetch_add(waiting, std::memory_order_relaxed);  // a count
+    if (waiting != 0)
+        recovery_.some_wait.store(1, std::memory_order_release);
+    obituary.entries_undone += memory_.undo_of(dead.id);
+    COHORT_FAULT_POINT("reaper.recovered");
+
+    table.for_each_lane_of(dead.id, [&](lane_id lane, lane_layout&, lane_word) {
+        if (lane != own_lane)
+            table.bury(lane, true);
+    });
+    obituary.reaped_ns = monotonic_ns();
+}
+
+reaper::outcome reaper::reap(member_ref dead) noexcept
+{
+    auto& table = self_.members();
+    if (!table.begin_death(dead))
+        return outcome::done;
+    const recovery_guard guard{recovery_.lock, self_};
+    if (!guard.held())
+        return outcome::busy;
+    if (!table.begin_death(dead))  // reaped by another while this one waited for the lock
+        return outcome::done;
+    COHORT_FAULT_POINT("reaper.begun");
+    reap_locked(dead, false);
+    table.finish_death(dead);
+    const auto& obituary = obituary_of(dead, false);
+    log(log_level::info,
+        "member {} \"{}\" (pid {}) died: {} packets received ({} redelivered, {} wait), {} buffers "
+        "released",
+        dead.id, obituary.name.view(), obituary.pid, obituary.received.load(),
+        obituary.redelivered.load(), obituary.waiting.load(), obituary.released.load());
+    return outcome::done;
+}
+
+reaper::outcome reaper::leave() noexcept
+{
+    if (!self_.members().begin_death(self_.self()))
+        return outcome::done;
+    const recovery_guard guard{recovery_.lock, self_};
+    if (!guard.held())
+        return outcome::busy;
+    reap_locked(self_.self(), true);
+    return outcome::done;
+}
+
+reaper::outcome reaper::reap_lanes() noexcept
+{
+    auto& table = self_.members();
+    bool any = false;
+    for (lane_id lane = 1; lane != max_lanes; ++lane)
+        any = any || table.lane(lane).sentinel.owner_died();
+    if (!any)
+        return outcome::done;
+    const recovery_guard guard{recovery_.lock, self_};
+    if (!guard.held())
+        return outcome::busy;
+    for (lane_id lane = 1; lane != max_lanes; ++lane) {
+        const auto word = table.lane(lane).word();
+        const auto member = table.member(word.member).word();
+        // With a dead or dying member the lane is the member's reaper's.
+        if (word.state == lane_state::free || member.state != member_state::live ||
+            !table.mark_dead(lane, false))
+            continue;
+        scrub_lane(lane);
+        table.bury(lane, false);
+        recovery_.lanes_reaped.fetch_add(1, std::memory_order_relaxed);  // a count
+    }
+    return outcome::done;
+}
+
+reaper::outcome reaper::deliver_waiting() noexcept
+{
+    if (recovery_.some_wait.load(std::memory_order_acquire) == 0)
+        return outcome::done;
+    const recovery_guard guard{recovery_.lock, self_};
+    if (!guard.held())
+        return outcome::busy;
+    obituary_layout nobody;  // these packets have been counted with their dead holder
+    recovery_.some_wait.store(0, std::memory_order_release);
+    if (recover_buffers(memory_, custody::holder(custody::waiting, 0), nobody) != 0)
+        recovery_.some_wait.store(1, std::memory_order_release);
+    return outcome::done;
+}
+
+}  // namespace cohort
