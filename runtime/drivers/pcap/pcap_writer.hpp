@@ -1,0 +1,55 @@
+#pragma once
+/// A classic pcap file with nanoseconds, written in whole bursts.
+///
+/// A burst is laid out in a buffer and written with one pwrite at an offset that the caller keeps.
+/// What lies beyond the caller's offset never counts: it is cut off when a file is opened again and
+/// when a write fails.
+///
+/// *Thread safety*: one thread at a time.
+/// *When a process dies here*: a tail beyond the published offset, which the next writer cuts off.
+
+#include "cohort/base/file_descriptor.hpp"
+#include "cohort/packet/mbuf.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+namespace cohort::detail {
+
+/// Bytes of a packet that go into the file at most, as tcpdump has it. Longer ones are cut.
+inline constexpr std::uint32_t capture_snap_length = 262'144;
+
+struct capture_file {
+    std::string path;              ///< absolute
+    std::uint64_t first_offset = 0; ///< of the first record
+};
+
+/// Makes the file anew, with its header. Throws `errc::invalid_argument` when it is the same file as
+/// `not_this`, else what the system says.
+[[nodiscard]] capture_file create_capture(const std::string& path, std::uint32_t link_type,
+                                          const std::string& not_this);
+
+class capture_writer {
+public:
+    /// Opens a file made by create_capture and cuts off what lies beyond `end`. 0 or an errno.
+    [[nodiscard]] int open(const std::string& path, std::uint64_t end) noexcept;
+
+    struct staged {
+        std::size_t packets = 0;
+        std::uint64_t packet_bytes = 0;
+        std::uint64_t file_bytes = 0;
+    };
+    /// Lays out as many of `packets`, in order, as the buffer has room for: at least one.
+    [[nodiscard]] staged stage(std::span<mbuf* const> packets) noexcept;
+    /// Writes what was staged, whole or not at all. 0 or an errno.
+    [[nodiscard]] int write(const staged& burst, std::uint64_t offset) noexcept;
+
+private:
+    file_descriptor file_;
+    std::unique_ptr<std::byte[]> buffer_;
+};
+
+} // namespace cohort::detail

@@ -1,0 +1,114 @@
+#pragma once
+/// A domain as a member sees it: the place where named objects are created and found.
+///
+/// Made by `primary::start` or `secondary::attach`. Objects live in the region until they are
+/// destroyed or the last member is gone; they outlive their creator. Handles returned here are cheap
+/// and are valid as long as the domain object is.
+///
+/// *Thread safety*: all calls from any thread. A thread gets a lane on first use.
+/// *When a process dies here*: a half-created object vanishes when its creator is reaped.
+
+#include "cohort/domain/region_layout.hpp"
+#include "cohort/domain/region_mapping.hpp"
+#include "cohort/packet/mbuf.hpp"
+#include "cohort/port/port.hpp"
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+
+namespace cohort {
+
+struct memzone_options {
+    std::size_t alignment = cache_line_bytes;
+    std::size_t boundary = 0;
+    std::optional<page_size> pages{};
+    bool pages_hint_only = false;
+    int numa_node = any_numa_node;
+};
+
+struct port_options {
+    std::string_view rx_pool{};  ///< name of the pktmbuf pool for all rx queues
+};
+
+/// Where a ring's elements carry their custody word; specialise for pointers to pool objects.
+template <typename T>
+inline constexpr std::int32_t custody_offset_of = no_custody;
+template <>
+inline constexpr std::int32_t custody_offset_of<mbuf*> = mbuf_custody_offset;
+
+class domain {
+public:
+    domain(region_mapping region, member_ref self);
+    domain(const domain&) = delete;
+    domain& operator=(const domain&) = delete;
+    /// Leaves in an orderly way: what this member still holds is recovered as if it had died.
+    virtual ~domain();
+
+    [[nodiscard]] std::string_view name() const noexcept;
+
+    /// `capacity` elements exactly, 1 to 2^30. Rings of `mbuf*` carry custody.
+    template <typename T>
+    ring<T> create_ring(std::string_view name, std::uint32_t capacity,
+                        const ring_options& options = {})
+    {
+        return ring<T>{
+            create_ring_layout(name, capacity, sizeof(T), custody_offset_of<T>, options)};
+    }
+    /// Nothing when no ring has that name. Throws `errc::invalid_argument` for another element size.
+    template <typename T>
+    [[nodiscard]] std::optional<ring<T>> find_ring(std::string_view name)
+    {
+        auto* layout = find_ring_layout(name, sizeof(T));
+        return layout ? std::optional<ring<T>>{ring<T>{*layout}} : std::nullopt;
+    }
+    /// The ring must be empty of buffers and unused. False when there is none of that name.
+    bool destroy_ring(std::string_view name);
+
+    mempool create_mempool(std::string_view name, const mempool_options& options);
+    [[nodiscard]] std::optional<mempool> find_mempool(std::string_view name);
+
+    pktmbuf_pool create_pktmbuf_pool(std::string_view name, const pktmbuf_options& options = {});
+    [[nodiscard]] std::optional<pktmbuf_pool> find_pktmbuf_pool(std::string_view name);
+    /// The pool must be whole and unused. False when there is none of that name.
+    bool destroy_mempool(std::string_view name);
+
+    /// Zeroed memory under a name; 0 bytes = the largest free span.
+    std::span<std::byte> reserve_memzone(std::string_view name, std::size_t bytes,
+                                         const memzone_options& options = {});
+    /// Empty when no memzone has that name.
+    [[nodiscard]] std::span<std::byte> find_memzone(std::string_view name) noexcept;
+    bool release_memzone(std::string_view name);
+
+    /// "pcap:rx=in.pcap,tx=out.pcap": driver and its options.
+    port create_port(std::string_view name, std::string_view spec,
+                     const port_options& options = {});
+    [[nodiscard]] std::optional<port> find_port(std::string_view name);
+
+    /// Gives the calling thread a named lane, pinned to a processor unless `cpu` is negative.
+    void enter_lane(std::string_view name, int cpu = -1) { membership_.enter_lane(name, cpu); }
+    void leave_lane() noexcept { membership_.leave_lane(); }
+
+    [[nodiscard]] member_ref self() const noexcept { return membership_.self(); }
+    [[nodiscard]] region_layout& region() const noexcept { return region_.layout(); }
+    [[nodiscard]] const region_mapping& mapping() const noexcept { return region_; }
+    [[nodiscard]] membership& members() noexcept { return membership_; }
+    [[nodiscard]] memory& segments() noexcept { return memory_; }
+
+private:
+    ring_layout& create_ring_layout(std::string_view name, std::uint32_t capacity,
+                                    std::uint32_t element_bytes, std::int32_t custody_offset,
+                                    const ring_options& options);
+    ring_layout* find_ring_layout(std::string_view name, std::uint32_t element_bytes);
+    mempool_layout* find_pool_layout(std::string_view name, pool_kind kind);
+    [[nodiscard]] actor who();
+    bool destroy(zone_kind kind, std::string_view name);
+    void leave_everything(lane_id lane) noexcept;
+
+    region_mapping region_;
+    memory memory_;
+    membership membership_;
+};
+
+}  // namespace cohort

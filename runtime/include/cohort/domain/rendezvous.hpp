@@ -1,0 +1,84 @@
+#pragma once
+/// Where the members of a domain meet: a directory with sockets and a lock file.
+///
+///   $COHORT_RUNTIME_DIR/<name>, else /run/cohort/<name> (root), else $XDG_RUNTIME_DIR/cohort/<name>,
+///   else /tmp/cohort-<uid>/<name>
+///
+///   <name>/lock           byte 0       held by the primary
+///                         byte 1       held by a descriptor that all members share: the domain's life
+///                         byte 16 + n  held by member n
+///                         text         the window, for other primaries that look for a free one
+///   <name>/primary.sock   where newcomers go
+///   <name>/member-<n>.sock
+///
+/// The directory and the files in it are the only traces a domain leaves; the next start of the same
+/// name removes what is stale.
+
+#include "cohort/base/file_descriptor.hpp"
+#include "cohort/domain/region_mapping.hpp"
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace cohort {
+
+inline constexpr std::size_t max_domain_name = 32;
+
+class rendezvous {
+public:
+    /// Throws for a name that is empty, too long, or not made of letters, digits, '.', '_' and '-'.
+    explicit rendezvous(std::string_view domain_name);
+
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    [[nodiscard]] const std::string& root() const noexcept { return root_; }
+    [[nodiscard]] const std::string& directory() const noexcept { return directory_; }
+    [[nodiscard]] std::string lock_file() const { return directory_ + "/lock"; }
+    [[nodiscard]] std::string primary_socket() const { return directory_ + "/primary.sock"; }
+    [[nodiscard]] std::string member_socket(member_id member) const;
+
+    /// Makes root and directory where they are missing, mode 0700, and checks them.
+    void create() const;
+    [[nodiscard]] bool exists() const noexcept;
+    /// Throws `errc::wrong_owner` unless the directory is this user's and closed to others.
+    void check() const;
+
+private:
+    std::string name_;
+    std::string root_;
+    std::string directory_;
+};
+
+/// One open description of the lock file. Locks live as long as the description: in this process,
+/// and in every process it is passed to.
+class lock_description {
+public:
+    static constexpr int primary_byte = 0;
+    static constexpr int life_byte = 1;
+    static constexpr int member_byte(member_id member) { return 16 + member; }
+
+    /// Opens the lock file; `create` makes it.
+    enum class open_mode { existing, create };
+    lock_description(const std::string& path, open_mode mode);
+
+    /// False when another description holds that byte.
+    [[nodiscard]] bool try_lock(int byte) const;
+    void unlock(int byte) const noexcept;
+    /// True when another description holds that byte.
+    [[nodiscard]] bool is_locked(int byte) const noexcept;
+
+    void write_place(const region_place& place, int pid) const;
+    struct record {
+        region_place place;
+        int pid = 0;
+    };
+    [[nodiscard]] std::optional<record> read_place() const;
+
+    [[nodiscard]] int fd() const noexcept { return file_.get(); }
+    [[nodiscard]] file_descriptor take() noexcept { return std::move(file_); }
+
+private:
+    file_descriptor file_;
+};
+
+}  // namespace cohort

@@ -1,0 +1,61 @@
+#pragma once
+/// How a burst crosses a port exactly once, whatever instruction its process is killed at.
+///
+/// A driver whose device remembers what it was given (a file) must not give it the same packets
+/// twice, nor drop any. Two facts then have to change together: how far the device got (the queue's
+/// `position`) and who answers for the packets (their custody words). They are tied by a list of the
+/// packets, written before either changes:
+///
+///   rx  fill the mbufs; list them; mark each RECEIVED;  position = target  COMMITTED
+///       killed before: the marks are taken off, the buffers are free, the successor reads again
+///       killed after:  the packets are the dead member's, and are redelivered if the pool says so
+///   tx  list the packets; give them to the device;      position = target  COMMITTED
+///       take off the marks; unlist; free
+///       killed before: the packets are the dead member's; the successor wipes what the device got
+///       killed after:  the marks are taken off, so that no packet is redelivered and sent twice
+///
+/// Taking off the marks is done by whoever comes first: the reaper of the dead lane, before it looks
+/// at buffers, or the next owner of the queue. Both compare the whole custody word, so doing it twice
+/// or late harms nothing. The counters are brought up to date by the next owner alone.
+///
+/// *Thread safety*: commit and settle by the owner of the queue; unmark by any lane.
+/// *When a process dies here*: that is what this is for. COMMITTED is one store; the stores of a dead
+/// process are seen in program order, so compiler order is enough, which release stores give.
+
+#include "cohort/packet/mbuf.hpp"
+#include "cohort/port/port_layout.hpp"
+
+#include <span>
+
+namespace cohort {
+
+enum class port_direction { rx, tx };
+
+/// What a burst adds up to.
+struct burst_result {
+    std::uint64_t position = 0;  ///< of the queue after the burst; differs from the one before
+    std::uint64_t bytes = 0;     ///< of the packets
+};
+
+/// Hands `packets` (at most max_port_burst, at least one), fresh from their pool, to the caller as
+/// received on the port, and moves the position.
+void commit_rx(port_queue_layout& queue, std::uint16_t port, std::span<mbuf* const> packets,
+               const burst_result& result) noexcept;
+/// Moves the position past what yields no packet.
+void skip_rx(port_queue_layout& queue, std::uint64_t position) noexcept;
+
+/// Lists `packets` (at most max_port_burst, at least one) before the device gets them.
+void begin_tx(port_queue_layout& queue, std::span<mbuf* const> packets,
+              const burst_result& result) noexcept;
+/// Moves the position and frees the packets: the device has them.
+void commit_tx(port_queue_layout& queue, std::span<mbuf* const> packets) noexcept;
+/// The device has refused: the packets stay with the caller.
+void cancel_tx(port_queue_layout& queue) noexcept;
+
+/// For the new owner of a queue, before its first burst: finishes or undoes what the last one left.
+void settle(port_queue_layout& queue, port_direction direction) noexcept;
+
+/// For the reaper of `lane`, before it looks for buffers. Idempotent.
+void unmark_for_dead(port_queue_layout& queue, port_direction direction, lane_id lane) noexcept;
+
+}  // namespace cohort

@@ -1,0 +1,72 @@
+#pragma once
+/// A port as it lies in the region: configuration, queues, counters, and the driver's shared state.
+///
+///   port_layout | rx[max_port_queues] | tx[max_port_queues]
+///
+///   queue  bytes   0..63    owner, counters
+///          64..127          position, the driver's own words
+///          128..703         journal of the burst under way
+///
+/// Functions and descriptors are not here: each process finds the driver by its name.
+
+#include "cohort/base/cache_line.hpp"
+#include "cohort/base/fixed_name.hpp"
+#include "cohort/base/shared_type.hpp"
+#include "cohort/sync/owner_lock.hpp"
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace cohort {
+
+inline constexpr std::size_t max_port_queues = 8;
+inline constexpr std::size_t max_port_burst = 64;  ///< packets a driver moves in one burst at most
+
+/// What a burst is about to commit, written before it is. See burst_journal.hpp for who reads it.
+struct alignas(cache_line_bytes) burst_journal_layout {
+    std::atomic<std::uint32_t> armed{0};    ///< packets listed; 0 = nothing under way
+    std::atomic<std::uint32_t> lane{0};     ///< whose burst it is
+    std::atomic<std::uint64_t> holder{0};   ///< custody word of that lane's member
+    std::atomic<std::uint64_t> target{0};   ///< the queue's position once the burst is committed
+    std::atomic<std::uint64_t> packets{0};  ///< the queue's counters then
+    std::atomic<std::uint64_t> bytes{0};
+    alignas(cache_line_bytes) std::atomic<std::uint64_t> handles[max_port_burst];
+};
+static_assert(shared_layout<burst_journal_layout> && sizeof(burst_journal_layout) == 576);
+
+/// One rx or tx queue. One lane at a time owns it; the others' bursts return 0. The counters have
+/// one writer, the owner; a successor carries on from where they stand.
+struct alignas(cache_line_bytes) port_queue_layout {
+    owner_lock owner;
+    std::atomic<std::uint64_t> packets{0};
+    std::atomic<std::uint64_t> bytes{0};
+    std::atomic<std::uint64_t> errors{0};     ///< malformed or refused by the device
+    std::atomic<std::uint64_t> no_buffer{0};  ///< rx: bursts cut short because the pool was empty
+    std::atomic<std::uint32_t> ended{0};      ///< rx: the source has no more packets
+    std::uint32_t pool = 0;                   ///< rx: index of the pool's entry in the zone table
+    std::atomic<std::int32_t> last_errno{0};  ///< why the device refused the last time
+    /// How far a file has been read or written. The store of it commits a burst.
+    alignas(cache_line_bytes) std::atomic<std::uint64_t> position{0};
+    std::atomic<std::uint64_t> aux[7];  ///< the driver's own words
+    burst_journal_layout journal;
+};
+static_assert(shared_layout<port_queue_layout> && sizeof(port_queue_layout) == 704);
+
+struct alignas(cache_line_bytes) port_layout {
+    static constexpr std::uint32_t magic_value = 0x54504f43;  // "COPT"
+
+    std::uint32_t magic = 0;
+    std::uint16_t index = 0;  ///< of its entry in the zone table; mbuf::port carries it
+    std::uint16_t rx_queues = 0;
+    std::uint16_t tx_queues = 0;
+    std::uint16_t reserved_[3]{};
+    fixed_name<16> driver;
+    fixed_name<2048> options;  ///< "rx=/tmp/a.pcap,tx=/tmp/b.pcap", as the driver completed them
+    std::uint64_t driver_words[8]{};  ///< what the driver fixed at creation, e.g. the link type
+    port_queue_layout rx[max_port_queues];
+    port_queue_layout tx[max_port_queues];
+};
+static_assert(shared_layout<port_layout>);
+
+}  // namespace cohort

@@ -1,0 +1,297 @@
+#include "cohort/domain/domain.hpp"
+
+#include "cohort/base/error.hpp"
+#include "cohort/base/fault_point.hpp"
+#include "cohort/base/log.hpp"
+#include "cohort/port/drivers.hpp"
+#include "cohort/recovery/reaper.hpp"
+
+#include <fmt/format.h>
+
+namespace cohort {
+namespace {
+
+constexpr auto leave_patience = 2s;
+
+/// An entry in INIT that is released again unless the object inside is completed.
+class new_entry {
+public:
+    new_entry(memory& segments, const zone_request& request, actor who)
+        : memory_{segments}
+        , who_{who}
+        , zone_{&segments.reserve(request, who)}
+    {
+    }
+    ~new_entry()
+    {
+        if (zone_)
+            memory_.release(*zone_);
+    }
+    new_entry(const new_entry&) = delete;
+    new_entry& operator=(const new_entry&) = delete;
+
+    [[nodiscard]] void* data() const noexcept { return zone_->data(); }
+    [[nodiscard]] std::uint16_t index() const noexcept
+    {
+        return static_cast<std::uint16_t>(memory_.index_of(*zone_));
+    }
+    memzone_layout& publish() noexcept
+    {
+        memory_.publish(*zone_, who_);
+        return *std::exchange(zone_, nullptr);
+    }
+
+private:
+    memory& memory_;
+    actor who_;
+    memzone_layout* zone_;
+};
+
+void check_ring_request(std::string_view name, std::uint32_t capacity)
+{
+    constexpr std::size_t longest = 28;  // as rte_ring
+    if (name.size() > longest)
+        throw error{errc::name_too_long,
+                    fmt::format("the ring name \"{}\" has {} characters; at most {} fit", name,
+                                name.size(), longest)};
+    if (capacity == 0 || capacity > max_ring_capacity)
+        throw error{errc::invalid_argument,
+                    fmt::format("the ring \"{}\" asks for {} elements; 1 to {} are allowed", name,
+                                capacity, max_ring_capacity)};
+}
+
+}  // namespace
+
+domain::domain(region_mapping region, member_ref self)
+    : region_{std::move(region)}
+    , memory_{region_.layout().memory, region_.files().segments,
+              member_table{region_.layout().members}.liveness()}
+    , membership_{region_.window().base(), member_table{region_.layout().members}, self,
+                  [this](lane_id lane) { leave_everything(lane); }}
+{
+    register_builtin_drivers();
+}
+
+domain::~domain()
+{
+    auto& table = membership_.members();
+    const auto own = membership_.lane();
+    bool others = false;
+    table.for_each_lane_of(self().id, [&](lane_id id, lane_layout& lane, lane_word) {
+        others = others || (id != own && lane.sentinel.is_held() && !lane.sentinel.owner_died());
+    });
+    if (others) {
+        log(log_level::warning,
+            "domain \"{}\" is closed while other threads are on its lanes: its memory stays mapped "
+            "until they end",
+            name());
+        static_cast<void>(table.begin_death(self()));
+        membership_.leave_lane();
+        region_.abandon();
+        return;
+    }
+    reaper last_act{memory_, region_.layout().recovery, membership_};
+    const auto until = deadline_in(leave_patience);
+    while (last_act.leave() == reaper::outcome::busy && steady_clock::now() < until)
+        cpu_relax();
+    membership_.leave_lane();
+    table.finish_death(self());
+}
+
+/// What a lane owes before it is free for others.
+void domain::leave_everything(lane_id lane) noexcept
+{
+    auto& layout = memory_.layout();
+    for_each_live(layout, zone_kind::mempool, [&](auto& zone) {
+        auto& pool = *static_cast<mempool_layout*>(zone.data());
+        mempool{pool}.flush();
+        scrub(pool.backing(), lane);
+    });
+    for_each_live(layout, zone_kind::ring,
+                  [&](auto& zone) { scrub(*static_cast<ring_layout*>(zone.data()), lane); });
+    for_each_live(layout, zone_kind::port,
+                  [&](auto& zone) { scrub(*static_cast<port_layout*>(zone.data()), lane); });
+}
+
+std::string_view domain::name() const noexcept
+{
+    return region_.layout().header.name.view();
+}
+
+actor domain::who()
+{
+    const auto acting = membership_.who();
+    if (acting.lane == 0)
+        throw error{errc::no_space,
+                    fmt::format("this thread has no lane: all {} are in use", max_lanes - 1)};
+    return acting;
+}
+
+bool domain::destroy(zone_kind kind, std::string_view name)
+{
+    auto* zone = memory_.find(kind, name);
+    if (!zone || !memory_.begin_release(*zone, who()))
+        return false;
+    memory_.release(*zone);
+    return true;
+}
+
+ring_layout& domain::create_ring_layout(std::string_view name, std::uint32_t capacity,
+                                        std::uint32_t element_bytes, std::int32_t custody_offset,
+                                        const ring_options& options)
+{
+    check_ring_request(name, capacity);
+    new_entry entry{
+        memory_,
+        {.name = name, .kind = zone_kind::ring, .bytes = ring_bytes(capacity, element_bytes)},
+        who()};
+    auto& ring = construct_ring(entry.data(), capacity, element_bytes, custody_offset,
+                                entry.index(), options);
+    entry.publish();
+    return ring;
+}
+
+ring_layout* domain::find_ring_layout(std::string_view name, std::uint32_t element_bytes)
+{
+    auto* zone = memory_.find(zone_kind::ring, name);
+    if (!zone)
+        return nullptr;
+    auto& ring = *static_cast<ring_layout*>(zone->data());
+    if (ring.element_bytes != element_bytes)
+        throw error{errc::invalid_argument,
+                    fmt::format("ring \"{}\" holds elements of {} bytes, not of {}", name,
+                                ring.element_bytes, element_bytes)};
+    return &ring;
+}
+
+bool domain::destroy_ring(std::string_view name)
+{
+    return destroy(zone_kind::ring, name);
+}
+
+mempool domain::create_mempool(std::string_view name, const mempool_options& options)
+{
+    check(options);
+    new_entry entry{memory_,
+                    {.name = name,
+                     .kind = zone_kind::mempool,
+                     .bytes = mempool_bytes(options, object_header_bytes),
+                     .numa_node = options.numa_node},
+                    who()};
+    auto& pool = construct_mempool(entry.data(), options, object_header_bytes,
+                                   object_custody_offset, pool_kind::objects, entry.index());
+    fill_mempool(pool);
+    entry.publish();
+    return mempool{pool};
+}
+
+pktmbuf_pool domain::create_pktmbuf_pool(std::string_view name, const pktmbuf_options& options)
+{
+    const auto objects = as_mempool(options);
+    check(objects);
+    new_entry entry{memory_,
+                    {.name = name,
+                     .kind = zone_kind::mempool,
+                     .bytes = mempool_bytes(objects, 0),
+                     .numa_node = options.numa_node},
+                    who()};
+    auto& pool = construct_mempool(entry.data(), objects, 0, mbuf_custody_offset,
+                                   pool_kind::pktmbuf, entry.index());
+    COHORT_FAULT_POINT("pool.constructed");
+    initialise_mbufs(pool, options);
+    fill_mempool(pool);
+    entry.publish();
+    return pktmbuf_pool{pool};
+}
+
+mempool_layout* domain::find_pool_layout(std::string_view name, pool_kind kind)
+{
+    auto* zone = memory_.find(zone_kind::mempool, name);
+    auto* pool = zone ? static_cast<mempool_layout*>(zone->data()) : nullptr;
+    return pool && pool->kind == kind ? pool : nullptr;
+}
+
+std::optional<mempool> domain::find_mempool(std::string_view name)
+{
+    auto* pool = find_pool_layout(name, pool_kind::objects);
+    return pool ? std::optional{mempool{*pool}} : std::nullopt;
+}
+
+std::optional<pktmbuf_pool> domain::find_pktmbuf_pool(std::string_view name)
+{
+    auto* pool = find_pool_layout(name, pool_kind::pktmbuf);
+    return pool ? std::optional{pktmbuf_pool{*pool}} : std::nullopt;
+}
+
+bool domain::destroy_mempool(std::string_view name)
+{
+    return destroy(zone_kind::mempool, name);
+}
+
+std::span<std::byte> domain::reserve_memzone(std::string_view name, std::size_t bytes,
+                                             const memzone_options& options)
+{
+    new_entry entry{memory_,
+                    {.name = name,
+                     .bytes = bytes,
+                     .alignment = options.alignment,
+                     .boundary = options.boundary,
+                     .pages = options.pages,
+                     .pages_hint_only = options.pages_hint_only,
+                     .numa_node = options.numa_node},
+                    who()};
+    const auto& zone = entry.publish();
+    return {static_cast<std::byte*>(zone.data()), zone.length};
+}
+
+std::span<std::byte> domain::find_memzone(std::string_view name) noexcept
+{
+    const auto* zone = memory_.find(zone_kind::memzone, name);
+    return zone ? std::span{static_cast<std::byte*>(zone->data()), zone->length}
+                : std::span<std::byte>{};
+}
+
+bool domain::release_memzone(std::string_view name)
+{
+    return destroy(zone_kind::memzone, name);
+}
+
+port domain::create_port(std::string_view name, std::string_view spec, const port_options& options)
+{
+    const auto [driver, driver_options] = parse_port_spec(spec);
+    const auto& chosen = find_port_driver(driver);
+    mempool_layout* pool = nullptr;
+    if (!options.rx_pool.empty() && !(pool = find_pool_layout(options.rx_pool, pool_kind::pktmbuf)))
+        throw error{
+            errc::invalid_argument,
+            fmt::format("port \"{}\" names the pool \"{}\", which does not exist; create it first",
+                        name, options.rx_pool)};
+    new_entry entry{
+        memory_, {.name = name, .kind = zone_kind::port, .bytes = sizeof(port_layout)}, who()};
+    auto& layout = *::new (entry.data()) port_layout;
+    layout.index = entry.index();
+    layout.driver = fixed_name<16>{driver};
+    layout.options = fixed_name<2048>{driver_options};
+    layout.magic = port_layout::magic_value;
+    chosen.create(layout, driver_options);
+    for (auto& queue : layout.rx)
+        queue.pool = pool ? pool->index : 0;
+    port opened{layout, pool};
+    entry.publish();
+    return opened;
+}
+
+std::optional<port> domain::find_port(std::string_view name)
+{
+    auto* zone = memory_.find(zone_kind::port, name);
+    if (!zone)
+        return std::nullopt;
+    auto& layout = *static_cast<port_layout*>(zone->data());
+    auto& pool_zone = memory_.layout().zones[layout.rx[0].pool % max_zones];
+    auto* pool = pool_zone.is_live() && pool_zone.kind == zone_kind::mempool
+                     ? static_cast<mempool_layout*>(pool_zone.data())
+                     : nullptr;
+    return port{layout, pool};
+}
+
+}  // namespace cohort

@@ -1,0 +1,84 @@
+#include "cohort/domain/region_layout.hpp"
+
+#include "cohort/base/error.hpp"
+#include "cohort/packet/mbuf.hpp"
+#include "cohort/port/port_layout.hpp"
+
+#include <array>
+
+#include <fmt/format.h>
+
+namespace cohort {
+
+std::uint64_t layout_hash() noexcept
+{
+    constexpr std::array facts{
+        sizeof(region_header),
+        sizeof(region_layout),
+        sizeof(memory_layout),
+        sizeof(memseg_list_layout),
+        sizeof(memzone_layout),
+        sizeof(member_table_layout),
+        sizeof(member_layout),
+        sizeof(lane_layout),
+        sizeof(recovery_layout),
+        sizeof(obituary_layout),
+        sizeof(ring_layout),
+        sizeof(mempool_layout),
+        sizeof(lane_cache_layout),
+        sizeof(mbuf),
+        sizeof(port_layout),
+        sizeof(port_queue_layout),
+        sizeof(pthread_mutex_t),
+        offsetof(region_layout, memory),
+        offsetof(region_layout, members),
+        offsetof(region_layout, recovery),
+        offsetof(member_layout, mailbox_bell),
+        offsetof(ring_layout, consumer),
+        offsetof(port_layout, tx),
+        offsetof(mbuf, redo),
+        offsetof(mempool_layout, redeliver_to),
+        max_members,
+        max_lanes,
+        max_zones,
+        std::size_t{PTHREAD_MUTEX_ROBUST},
+        std::size_t{1} /* layout version */,
+    };
+    std::uint64_t hash = region_header::magic_value;
+    for (const std::size_t fact : facts)
+        hash = (hash ^ fact) * 0x100000001b3u + (hash >> 29);
+    return hash;
+}
+
+void check_header(const region_header& header, std::uint64_t file_bytes)
+{
+    if (file_bytes < sizeof(region_layout))
+        throw error{
+            errc::region_truncated,
+            fmt::format("the region has {} bytes but its layout needs {}; stop its members and "
+                        "start the primary anew",
+                        file_bytes, sizeof(region_layout))};
+    if (header.magic != region_header::magic_value)
+        throw error{errc::region_garbage,
+                    fmt::format("the region starts with {:#018x} and not with {:#018x}; stop its "
+                                "members and start the primary anew",
+                                header.magic, region_header::magic_value)};
+    if (header.layout_hash != layout_hash())
+        throw error{
+            errc::layout_mismatch,
+            fmt::format("the region was made with layout {:#018x} but this program was built "
+                        "with {:#018x}; run the same version of cohort everywhere",
+                        header.layout_hash, layout_hash())};
+    if (header.region_bytes != file_bytes)
+        throw error{
+            errc::region_truncated,
+            fmt::format("the region has {} bytes but its header says {}; stop its members and "
+                        "start the primary anew",
+                        file_bytes, header.region_bytes)};
+    const auto state = header.state.load(std::memory_order_acquire);  // READY
+    if (state != static_cast<std::uint32_t>(region_state::ready))
+        throw error{errc::region_garbage,
+                    fmt::format("the region is in state {} and not ready (1); try again", state)};
+}
+
+}  // namespace cohort

@@ -1,0 +1,106 @@
+#include "cohort/domain/region_mapping.hpp"
+
+#include "cohort/base/error.hpp"
+#include "cohort/memory/window.hpp"
+
+#include <utility>
+
+#include <boost/interprocess/mapped_region.hpp>
+#include <fmt/format.h>
+
+#include <sys/mman.h>
+
+namespace cohort {
+namespace {
+
+/// What Boost's mapped_region takes: something with a mapping handle.
+class mappable_descriptor {
+public:
+    explicit mappable_descriptor(int fd) noexcept : fd_{fd} {}
+    [[nodiscard]] boost::interprocess::mapping_handle_t get_mapping_handle() const noexcept
+    {
+        return {fd_, false};
+    }
+
+private:
+    int fd_;
+};
+
+boost::interprocess::mapped_region map_control(int fd, const region_place& place, map_access access)
+{
+    const auto mode = access == map_access::read_only ? boost::interprocess::read_only
+                                                      : boost::interprocess::read_write;
+    try {
+        // MAP_FIXED: the reservation below is ours and is replaced, never a stranger's mapping.
+        return {mappable_descriptor{fd},
+                mode,
+                0,
+                place.region_bytes,
+                reinterpret_cast<void*>(place.window_base),
+                MAP_FIXED};
+    } catch (const boost::interprocess::interprocess_exception& refused) {
+        throw_errno(refused.get_native_error(),
+                    fmt::format("cannot map the region of {} bytes at {:#x}", place.region_bytes,
+                                place.window_base));
+    }
+}
+
+}  // namespace
+
+struct region_mapping::control_mapping {
+    boost::interprocess::mapped_region region;
+};
+
+region_mapping::region_mapping(region_files files, const region_place& place, map_access access)
+    : files_{std::make_unique<region_files>(std::move(files))}
+    , window_{place.window_base, place.window_bytes}
+    , control_{std::make_unique<control_mapping>(map_control(files_->control.get(), place, access))}
+    , layout_{static_cast<region_layout*>(control_->region.get_address())}
+{
+    // From here on the control mapping is unmapped by its own destructor.
+    keep_private(place.window_base, place.region_bytes);
+    map_segments(access);
+}
+
+region_mapping::region_mapping(region_mapping&& other) noexcept
+    : files_{std::move(other.files_)}
+    , window_{std::move(other.window_)}
+    , control_{std::move(other.control_)}
+    , layout_{std::exchange(other.layout_, nullptr)}
+{
+}
+
+region_mapping::~region_mapping()
+{
+    if (control_)
+        window_.give_up_front(align_up(control_->region.get_size(),
+                                       std::size_t{4096}));  // each byte is unmapped once
+}
+
+void region_mapping::map_segments(map_access access)
+{
+    for (std::size_t i = 0; i != max_memseg_lists; ++i) {
+        const auto& list = layout_->memory.lists[i];
+        if (list.page_bytes == 0)
+            continue;
+        if (!files_->segments[i])
+            throw error{
+                errc::region_garbage,
+                fmt::format("the region names memseg list {} but its file did not come", i)};
+        if (!window_.contains(reinterpret_cast<void*>(list.base), list.max_bytes) ||
+            list.base < window_.base() + control_reserve_bytes)
+            throw error{errc::region_garbage,
+                        fmt::format("memseg list {} at {:#x} with {} bytes lies outside the window",
+                                    i, list.base, list.max_bytes)};
+        window_.map(list.base, files_->segments[i].get(), list.max_bytes, access, "a memseg list");
+    }
+}
+
+void region_mapping::abandon() noexcept
+{
+    window_.give_up_front(window_.bytes());
+    static_cast<void>(control_.release());
+    static_cast<void>(files_.release());
+}
+
+}  // namespace cohort

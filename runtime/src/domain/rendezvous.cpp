@@ -1,0 +1,169 @@
+#include "cohort/domain/rendezvous.hpp"
+
+#include "cohort/base/error.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+
+#include <fmt/format.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace cohort {
+namespace {
+
+std::string runtime_root()
+{
+    if (const char* chosen = std::getenv("COHORT_RUNTIME_DIR"); chosen && *chosen)
+        return chosen;
+    if (::geteuid() == 0)
+        return "/run/cohort";
+    if (const char* xdg = std::getenv("XDG_RUNTIME_DIR"); xdg && *xdg)
+        return std::string{xdg} + "/cohort";
+    return fmt::format("/tmp/cohort-{}", ::geteuid());
+}
+
+bool is_name_character(char c) noexcept
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
+}
+
+void make_directory(const std::string& path)
+{
+    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
+        throw_errno(errno, fmt::format("cannot make the directory {}", path));
+}
+
+void check_directory(const std::string& path)
+{
+    struct stat status {};
+    if (::lstat(path.c_str(), &status) != 0)
+        throw_errno(errno, fmt::format("cannot look at {}", path));
+    if (!S_ISDIR(status.st_mode))
+        throw error{errc::wrong_owner, fmt::format("{} is not a directory; remove it", path)};
+    if (status.st_uid != ::geteuid())
+        throw error{errc::wrong_owner,
+                    fmt::format("{} belongs to uid {} but this process runs as uid {}; set "
+                                "COHORT_RUNTIME_DIR to a directory of your own",
+                                path, status.st_uid, ::geteuid())};
+    if ((status.st_mode & 0022) != 0)
+        throw error{errc::wrong_owner,
+                    fmt::format("{} has mode {:04o} and is open to other writers; "
+                                "chmod 0700 {}",
+                                path, status.st_mode & 07777, path)};
+}
+
+struct flock byte_lock(short type, int byte) noexcept
+{
+    struct flock lock {};
+    lock.l_type = type;
+    lock.l_whence = SEEK_SET;
+    lock.l_start = byte;
+    lock.l_len = 1;
+    return lock;
+}
+
+}  // namespace
+
+rendezvous::rendezvous(std::string_view domain_name)
+    : name_{domain_name}
+    , root_{runtime_root()}
+    , directory_{root_ + "/" + name_}
+{
+    if (name_.size() > max_domain_name)
+        throw error{errc::name_too_long,
+                    fmt::format("the domain name \"{}\" has {} characters; at most {} fit", name_,
+                                name_.size(), max_domain_name)};
+    if (name_.empty() || name_.front() == '.' ||
+        !std::all_of(name_.begin(), name_.end(), is_name_character))
+        throw error{
+            errc::invalid_argument,
+            fmt::format("the domain name \"{}\" must be made of letters, digits, '.', '_' and "
+                        "'-' and must not start with '.'",
+                        name_)};
+}
+
+std::string rendezvous::member_socket(member_id member) const
+{
+    return fmt::format("{}/member-{}.sock", directory_, member);
+}
+
+void rendezvous::create() const
+{
+    for (auto slash = root_.find('/', 1); slash != std::string::npos;
+         slash = root_.find('/', slash + 1))
+        if (::mkdir(root_.substr(0, slash).c_str(), 0755) != 0 && errno != EEXIST && errno != EROFS)
+            throw_errno(errno, fmt::format("cannot make the directory {}", root_.substr(0, slash)));
+    make_directory(root_);
+    make_directory(directory_);
+    check();
+}
+
+bool rendezvous::exists() const noexcept
+{
+    struct stat status {};
+    return ::lstat(directory_.c_str(), &status) == 0;
+}
+
+void rendezvous::check() const
+{
+    check_directory(directory_);
+}
+
+lock_description::lock_description(const std::string& path, open_mode mode)
+    : file_{::open(path.c_str(), O_RDWR | O_CLOEXEC | (mode == open_mode::create ? O_CREAT : 0),
+                   0600)}
+{
+    if (!file_)
+        throw_errno(errno, fmt::format("cannot open the lock file {}", path));
+}
+
+bool lock_description::try_lock(int byte) const
+{
+    auto lock = byte_lock(F_WRLCK, byte);
+    if (::fcntl(file_.get(), F_OFD_SETLK, &lock) == 0)
+        return true;
+    if (errno == EAGAIN || errno == EACCES)
+        return false;
+    throw_errno(errno, fmt::format("cannot lock byte {} of the lock file", byte));
+}
+
+void lock_description::unlock(int byte) const noexcept
+{
+    auto lock = byte_lock(F_UNLCK, byte);
+    ::fcntl(file_.get(), F_OFD_SETLK, &lock);
+}
+
+bool lock_description::is_locked(int byte) const noexcept
+{
+    auto lock = byte_lock(F_WRLCK, byte);
+    return ::fcntl(file_.get(), F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+void lock_description::write_place(const region_place& place, int pid) const
+{
+    const auto text = fmt::format("window={:#014x} bytes={} region={} pid={}\n", place.window_base,
+                                  place.window_bytes, place.region_bytes, pid);
+    if (::ftruncate(file_.get(), 0) != 0 ||
+        ::pwrite(file_.get(), text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()))
+        throw_errno(errno, "cannot write the lock file");
+}
+
+std::optional<lock_description::record> lock_description::read_place() const
+{
+    std::array<char, 256> text{};
+    record found;
+    if (::pread(file_.get(), text.data(), text.size() - 1, 0) > 0 &&
+        std::sscanf(text.data(), "window=%lx bytes=%zu region=%zu pid=%d", &found.place.window_base,
+                    &found.place.window_bytes, &found.place.region_bytes, &found.pid) == 4)
+        return found;
+    return std::nullopt;
+}
+
+}  // namespace cohort

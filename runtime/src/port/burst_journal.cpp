@@ -1,0 +1,146 @@
+#include "cohort/port/burst_journal.hpp"
+
+#include "cohort/base/fault_point.hpp"
+
+namespace cohort {
+namespace {
+
+// All words of a journal have one writer, the queue's owner. Others read them after its death, or
+// late, when a successor has begun to write: then `lane` has changed first.
+constexpr auto plain = std::memory_order_relaxed;
+constexpr auto in_order = std::memory_order_release;
+
+void disarm(burst_journal_layout& journal) noexcept
+{
+    journal.armed.store(0, in_order);
+}
+
+void arm(port_queue_layout& queue, std::span<mbuf* const> packets,
+         const burst_result& result) noexcept
+{
+    auto& journal = queue.journal;
+    auto& self = membership_of(&queue);
+    disarm(journal);
+    journal.lane.store(self.lane(), in_order);
+    journal.holder.store(self.holder(), in_order);
+    journal.target.store(result.position, in_order);
+    journal.packets.store(queue.packets.load(plain) + packets.size(), in_order);
+    journal.bytes.store(queue.bytes.load(plain) + result.bytes, in_order);
+    for (std::size_t i = 0; i != packets.size(); ++i)
+        journal.handles[i].store(reinterpret_cast<std::uint64_t>(packets[i]), in_order);
+    journal.armed.store(static_cast<std::uint32_t>(packets.size()), in_order);
+}
+
+bool is_committed(const port_queue_layout& queue) noexcept
+{
+    return queue.position.load(std::memory_order_acquire) ==
+           queue.journal.target.load(plain);  // COMMITTED
+}
+
+void commit(port_queue_layout& queue) noexcept
+{
+    auto& journal = queue.journal;
+    queue.position.store(journal.target.load(plain), in_order);  // COMMITTED
+    COHORT_FAULT_POINT("port.committed");
+    queue.packets.store(journal.packets.load(plain), in_order);
+    queue.bytes.store(journal.bytes.load(plain), in_order);
+}
+
+std::uint64_t& custody_word(std::uint64_t handle) noexcept
+{
+    return reinterpret_cast<mbuf*>(handle)->custody;
+}
+
+/// Takes RECEIVED off a buffer, if its word is still what the dead holder left.
+void unmark(std::uint64_t handle, std::uint64_t holder) noexcept
+{
+    const std::atomic_ref word{custody_word(handle)};
+    auto seen = word.load(std::memory_order_acquire);
+    if (custody::holder_of(seen) == holder && custody::is_received(seen))
+        word.compare_exchange_strong(seen, holder, std::memory_order_acq_rel);
+}
+
+/// Calls `visit(handle)` for each listed packet of which the dead owner must not be the receiver:
+/// rx has not handed it out, or tx has sent it.
+template <typename Visit>
+void for_each_marked_wrongly(const port_queue_layout& queue, port_direction direction, Visit visit)
+{
+    const auto listed = queue.journal.armed.load(std::memory_order_acquire);
+    if (listed == 0 || is_committed(queue) != (direction == port_direction::tx))
+        return;
+    for (std::uint32_t i = 0; i != listed && i != max_port_burst; ++i)
+        visit(queue.journal.handles[i].load(std::memory_order_acquire));
+}
+
+}  // namespace
+
+void commit_rx(port_queue_layout& queue, std::uint16_t port, std::span<mbuf* const> packets,
+               const burst_result& result) noexcept
+{
+    arm(queue, packets, result);
+    COHORT_FAULT_POINT("port.rx_listed");
+    const auto received = custody::received_from(queue.journal.holder.load(plain), port);
+    for (auto* packet : packets)
+        // A port takes nothing back: with give_back the packets of a dead receiver are freed.
+        if (packet->pool->policy != recovery_policy::give_back)
+            std::atomic_ref{packet->custody}.store(received, in_order);
+    COHORT_FAULT_POINT("port.rx_marked");
+    commit(queue);
+}
+
+void skip_rx(port_queue_layout& queue, std::uint64_t position) noexcept
+{
+    disarm(queue.journal);  // its target is about to be overtaken
+    queue.position.store(position, in_order);
+}
+
+void begin_tx(port_queue_layout& queue, std::span<mbuf* const> packets,
+              const burst_result& result) noexcept
+{
+    arm(queue, packets, result);
+    COHORT_FAULT_POINT("port.tx_listed");
+}
+
+void commit_tx(port_queue_layout& queue, std::span<mbuf* const> packets) noexcept
+{
+    commit(queue);
+    const auto holder = queue.journal.holder.load(plain);
+    for (auto* packet : packets)
+        std::atomic_ref{packet->custody}.store(holder, in_order);
+    // Unlisted before they are freed: a freed buffer may be received again by this very member.
+    disarm(queue.journal);
+    free_bulk(packets);
+}
+
+void cancel_tx(port_queue_layout& queue) noexcept
+{
+    disarm(queue.journal);
+}
+
+void settle(port_queue_layout& queue, port_direction direction) noexcept
+{
+    auto& journal = queue.journal;
+    if (journal.armed.load(std::memory_order_acquire) == 0)
+        return;
+    const auto holder = journal.holder.load(plain);
+    for_each_marked_wrongly(queue, direction,
+                            [&](std::uint64_t handle) { unmark(handle, holder); });
+    if (is_committed(queue)) {
+        queue.packets.store(journal.packets.load(plain), in_order);
+        queue.bytes.store(journal.bytes.load(plain), in_order);
+    }
+    disarm(journal);
+}
+
+void unmark_for_dead(port_queue_layout& queue, port_direction direction, lane_id lane) noexcept
+{
+    auto& journal = queue.journal;
+    const auto holder = journal.holder.load(std::memory_order_acquire);
+    for_each_marked_wrongly(queue, direction, [&](std::uint64_t handle) {
+        // A successor writes its lane before any handle, so this one is still the dead lane's.
+        if (journal.lane.load(std::memory_order_acquire) == lane)
+            unmark(handle, holder);
+    });
+}
+
+}  // namespace cohort
