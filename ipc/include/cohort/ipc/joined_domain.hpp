@@ -1,0 +1,58 @@
+#pragma once
+/// A domain that this process is a member of, with its action channel: the common part of
+/// `primary::owner` and `secondary::attachment`.
+
+#include "cohort/domain/domain.hpp"
+#include "cohort/domain/rendezvous.hpp"
+#include "cohort/ipc/actions.hpp"
+#include "cohort/ipc/dispatcher.hpp"
+#include "cohort/ipc/peers.hpp"
+
+#include <memory>
+#include <string_view>
+
+namespace cohort::ipc {
+
+/// A member slot claimed for this process, not yet LIVE.
+struct member_claim {
+    lock_description lock;  ///< holds the slot's byte
+    member_ref self;
+};
+
+/// Claims the first free slot. Throws `errc::no_space` when all are taken.
+[[nodiscard]] member_claim claim_member(region_layout& region, const rendezvous& place,
+                                        std::string_view name, member_role role);
+
+class joined_domain : public domain {
+public:
+    ~joined_domain() override;
+
+    [[nodiscard]] ipc::actions& actions() noexcept { return actions_; }
+    /// True while a live primary serves the domain.
+    [[nodiscard]] bool primary_alive() const noexcept
+    {
+        return actions_.find_primary().has_value();
+    }
+    [[nodiscard]] const rendezvous& place() const noexcept { return place_; }
+
+protected:
+    joined_domain(region_mapping region, member_claim claim, rendezvous place,
+                  file_descriptor wake);
+
+    /// Makes the member LIVE; then the dispatcher serves.
+    void go_live();
+    void start(std::unique_ptr<member_service> service, std::vector<file_descriptor> listeners,
+               std::vector<file_descriptor> connections);
+    [[nodiscard]] dispatcher& loop() noexcept { return dispatcher_; }
+    [[nodiscard]] int wake_fd() const noexcept { return wake_.get(); }
+
+private:
+    rendezvous place_;
+    lock_description lock_;
+    file_descriptor wake_;
+    peers peers_;
+    ipc::actions actions_;
+    dispatcher dispatcher_;
+};
+
+}  // namespace cohort::ipc

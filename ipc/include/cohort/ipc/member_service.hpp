@@ -1,0 +1,48 @@
+#pragma once
+/// What a member answers on its socket: the region's descriptors for observers and for a new
+/// primary, and news of other members.
+///
+/// *Thread safety*: called by the dispatcher's thread only.
+
+#include "cohort/base/error.hpp"
+#include "cohort/domain/domain.hpp"
+#include "cohort/ipc/peers.hpp"
+#include "cohort/ipc/wire.hpp"
+
+#include <span>
+#include <vector>
+
+namespace cohort::ipc {
+
+class dispatcher;
+
+class member_service {
+public:
+    member_service(domain& shared, int own_wake) : domain_{shared}, own_wake_{own_wake} {}
+    virtual ~member_service() = default;
+    member_service(const member_service&) = delete;
+    member_service& operator=(const member_service&) = delete;
+
+    /// One message of a connection. False closes the connection.
+    virtual bool on_message(dispatcher& loop, int connection, std::span<const std::byte> bytes,
+                            std::vector<file_descriptor> fds);
+    virtual void on_closed(dispatcher& loop, int connection);
+
+protected:
+    /// Sends the region's descriptors, for reading only unless `access` says otherwise.
+    bool send_region(int connection, map_access access);
+    bool refuse(int connection, errc code, std::string_view sentence);
+    /// Sends this member's own pidfd and eventfd.
+    bool send_self(int connection);
+
+    [[nodiscard]] domain& shared() noexcept { return domain_; }
+
+private:
+    domain& domain_;
+    int own_wake_;
+};
+
+/// Sends `peer` about one member, with its descriptors.
+bool send_peer(int connection, member_ref member, int pidfd, int wake) noexcept;
+
+}  // namespace cohort::ipc

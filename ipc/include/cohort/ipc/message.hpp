@@ -1,0 +1,86 @@
+#pragma once
+/// A message in the region: an object of a shared pool, handed over through the receiver's inbox.
+///
+/// Messages are pool objects with custody and inboxes are rings, so what a dead sender or receiver
+/// held of them comes back like any other buffer.
+///
+///   pool object header (64, custody) | message_layout (128) | payload
+
+#include "cohort/base/fixed_name.hpp"
+#include "cohort/domain/domain.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cohort::ipc {
+
+inline constexpr std::size_t max_action_name = 63;
+inline constexpr std::size_t max_payload = 64 * 1024;
+
+enum class message_kind : std::uint8_t { send = 1, request = 2, reply = 3, refusal = 4 };
+
+struct message_layout {
+    std::uint64_t id = 0;  ///< of the request; a reply carries the same
+    std::uint32_t from_generation = 0;
+    std::uint32_t to_generation = 0;
+    member_id from = 0;
+    member_id to = 0;
+    message_kind kind{};
+    std::uint8_t reserved_[3]{};
+    std::uint32_t payload_bytes = 0;
+    std::uint32_t capacity = 0;  ///< bytes of payload that this object can hold
+    fixed_name<64> action;
+    std::uint64_t reserved2_[4]{};
+
+    [[nodiscard]] std::byte* payload() noexcept { return reinterpret_cast<std::byte*>(this + 1); }
+    [[nodiscard]] member_ref sender() const noexcept { return {from, from_generation}; }
+};
+static_assert(shared_layout<message_layout> && sizeof(message_layout) == 128);
+
+}  // namespace cohort::ipc
+
+namespace cohort {
+template <>
+inline constexpr std::int32_t custody_offset_of<ipc::message_layout*> = object_custody_offset;
+}
+
+namespace cohort::ipc {
+
+/// The message pools of a domain and the inboxes of its members.
+class post_office {
+public:
+    /// Finds the pools and this member's inbox, or creates what is missing: the first member of a
+    /// domain makes the pools.
+    explicit post_office(domain& shared);
+
+    enum class delivery { delivered, no_such_member, no_message_free, inbox_full, too_large };
+
+    /// Copies the payload into a message and puts it into the receiver's inbox. `ring_bell` is
+    /// called with the receiver when it sleeps.
+    delivery post(member_ref to, message_kind kind, std::uint64_t id, std::string_view action,
+                  std::span<const std::byte> payload,
+                  const std::function<void(member_ref)>& ring_bell);
+
+    /// The oldest sound message for this member, or nullptr. Unsound and stale ones are freed and
+    /// counted.
+    [[nodiscard]] message_layout* take();
+    void free(message_layout* message) noexcept;
+
+    [[nodiscard]] bool is_empty() const noexcept { return inbox_.empty(); }
+    [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_; }
+
+private:
+    [[nodiscard]] mempool* pool_of(const message_layout* message) noexcept;
+
+    domain& domain_;
+    mempool small_;
+    mempool large_;
+    ring<message_layout*> inbox_;
+    std::uint64_t dropped_ = 0;
+};
+
+}  // namespace cohort::ipc

@@ -1,0 +1,49 @@
+#pragma once
+/// Unix sockets that carry whole messages and descriptors (SOCK_SEQPACKET, SCM_RIGHTS).
+///
+/// *Thread safety*: one reader and one writer per socket.
+
+#include "cohort/base/clock.hpp"
+#include "cohort/base/file_descriptor.hpp"
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace cohort::ipc {
+
+inline constexpr std::size_t max_message_fds = 253;  ///< the kernel's SCM_MAX_FD
+
+/// A listening socket at `path`; what was there before is removed. The caller holds the domain's
+/// lock, so it is debris.
+[[nodiscard]] file_descriptor listen_at(const std::string& path);
+
+/// Throws `errc::no_such_domain` when nobody listens and `timed_out` at the deadline.
+[[nodiscard]] file_descriptor connect_to(const std::string& path, deadline until);
+
+/// Sends one message. False when the peer is gone or does not take it now (its queue is full).
+[[nodiscard]] bool send_message(int socket, std::span<const std::byte> bytes,
+                                std::span<const int> fds = {}) noexcept;
+
+struct received_message {
+    enum class status { message, nothing_yet, closed, malformed } status = status::closed;
+    std::size_t bytes = 0;
+    std::vector<file_descriptor> fds;
+};
+
+/// Reads one message into `buffer` without waiting. Descriptors are close-on-exec; a message whose
+/// bytes or descriptors were cut is `malformed`, and its descriptors are closed.
+[[nodiscard]] received_message receive_message(int socket, std::span<std::byte> buffer);
+
+/// Waits until the socket can be read. False at the deadline.
+[[nodiscard]] bool wait_readable(int socket, deadline until) noexcept;
+
+/// The uid of the peer, by SO_PEERCRED.
+struct credentials {
+    int pid = 0;
+    unsigned uid = 0;
+};
+[[nodiscard]] credentials peer_of(int socket) noexcept;
+
+}  // namespace cohort::ipc

@@ -1,0 +1,235 @@
+#include "cohort/ipc/dispatcher.hpp"
+
+#include "cohort/base/error.hpp"
+#include "cohort/base/log.hpp"
+#include "cohort/ipc/socket.hpp"
+
+#include <array>
+#include <cerrno>
+#include <exception>
+
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace cohort::ipc {
+namespace {
+
+constexpr auto look_around_every = 100ms;
+constexpr auto look_around_soon = 2ms;  // while something waits for room or for another reaper
+
+constexpr std::uint64_t event_word(std::uint64_t kind, std::uint64_t detail) noexcept
+{
+    return kind << 32 | detail;
+}
+
+}  // namespace
+
+dispatcher::dispatcher(domain& shared, actions& channel, peers& others,
+                       const lock_description& lock, int own_wake)
+    : domain_{shared}
+    , actions_{channel}
+    , peers_{others}
+    , lock_{lock}
+    , own_wake_{own_wake}
+    , reaper_{shared.segments(), shared.region().recovery, shared.members()}
+    , epoll_{::epoll_create1(EPOLL_CLOEXEC)}
+    , stop_{new_eventfd()}
+{
+    if (!epoll_)
+        throw_errno(errno, "cannot make an epoll descriptor");
+    watch(own_wake_, source::wake, 0);
+    watch(stop_.get(), source::stop, 0);
+}
+
+dispatcher::~dispatcher()
+{
+    stop();
+}
+
+void dispatcher::watch(int fd, source kind, std::uint64_t detail)
+{
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.u64 = event_word(static_cast<std::uint64_t>(kind), detail);
+    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
+        throw_errno(errno, "cannot watch a descriptor");
+}
+
+void dispatcher::start(std::unique_ptr<member_service> service,
+                       std::vector<file_descriptor> listeners,
+                       std::vector<file_descriptor> connections)
+{
+    service_ = std::move(service);
+    listeners_ = std::move(listeners);
+    for (const auto& listener : listeners_)
+        watch(listener.get(), source::listener, static_cast<std::uint64_t>(listener.get()));
+    for (auto& connection : connections) {
+        const int fd = connection.get();
+        watch(fd, source::connection, static_cast<std::uint64_t>(fd));
+        connections_.emplace(fd, std::move(connection));
+    }
+    thread_ = std::thread{[this] { run(); }};
+}
+
+void dispatcher::stop() noexcept
+{
+    if (!thread_.joinable())
+        return;
+    stopping_.store(true, std::memory_order_release);
+    const std::uint64_t one = 1;
+    static_cast<void>(!::write(stop_.get(), &one, sizeof one));
+    thread_.join();
+}
+
+void dispatcher::learn(member_ref member, file_descriptor pidfd, file_descriptor wake)
+{
+    // The description of a pidfd is shared with other processes: closing ours does not end the watch.
+    peers_.for_each([&](const peers::descriptors& known) {
+        if (known.member.id == member.id)
+            ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, known.pidfd.get(), nullptr);
+    });
+    watch(pidfd.get(), source::member, member.id);
+    peers_.set(member, std::move(pidfd), std::move(wake));
+}
+
+void dispatcher::run() noexcept
+{
+    ::pthread_setname_np(::pthread_self(), "dispatcher");
+    auto& bell = domain_.region().members.members[domain_.self().id].mailbox_bell;
+    auto next_look = steady_clock::now();
+    while (!stopping_.load(std::memory_order_acquire)) {
+        try {
+            actions_.serve();
+            if (steady_clock::now() >= next_look) {
+                look_around();
+                const bool soon =
+                    domain_.region().recovery.some_wait.load(std::memory_order_relaxed) != 0;
+                next_look =
+                    deadline_in(soon ? look_around_soon : look_around_every);  // a hint only
+            }
+            bell.arm();
+            std::array<epoll_event, 32> events;
+            const int wait = actions_.post().is_empty() ? milliseconds_left(next_look) : 0;
+            const int count = ::epoll_wait(epoll_.get(), events.data(), events.size(), wait);
+            bell.disarm();
+            for (int i = 0; i < count; ++i) {
+                const auto word = events[static_cast<std::size_t>(i)].data.u64;
+                handle(static_cast<source>(word >> 32), word & 0xffff'ffff);
+            }
+        } catch (const std::exception& failure) {
+            // Nothing that one peer sends or one reap meets may end this thread.
+            log(log_level::error, "dispatcher: {}", failure.what());
+        }
+    }
+    domain_.leave_lane();
+}
+
+void dispatcher::handle(source kind, std::uint64_t detail)
+{
+    const int fd = static_cast<int>(detail);
+    std::uint64_t rings = 0;
+    switch (kind) {
+    case source::wake: static_cast<void>(!::read(own_wake_, &rings, sizeof rings)); break;
+    case source::stop: break;
+    case source::listener: accept_from(fd); break;
+    case source::connection: read_from(fd); break;
+    case source::member: {
+        std::vector<member_ref> ended;
+        peers_.for_each([&](const peers::descriptors& known) {
+            if (known.member.id == detail)
+                ended.push_back(known.member);
+        });
+        for (const auto dead : ended)
+            if (peers_.has_ended(dead))
+                bury(dead);
+        break;
+    }
+    }
+}
+
+void dispatcher::accept_from(int listener)
+{
+    file_descriptor connection{::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)};
+    if (!connection)
+        return;
+    const auto peer = peer_of(connection.get());
+    if (peer.uid != ::geteuid() && peer.uid != 0) {
+        log(log_level::warning, "refused a connection of uid {} (pid {})", peer.uid, peer.pid);
+        return;
+    }
+    const int fd = connection.get();
+    watch(fd, source::connection, static_cast<std::uint64_t>(fd));
+    connections_.emplace(fd, std::move(connection));
+}
+
+void dispatcher::read_from(int connection)
+{
+    if (!connections_.contains(connection))
+        return;
+    alignas(8) std::array<std::byte, wire::max_bytes> buffer;
+    auto received = receive_message(connection, buffer);
+    if (received.status == received_message::status::nothing_yet)
+        return;
+    const bool keep =
+        received.status == received_message::status::message &&
+        service_->on_message(*this, connection, std::span{buffer}.first(received.bytes),
+                             std::move(received.fds));
+    if (!keep)
+        close(connection);
+}
+
+void dispatcher::close(int connection)
+{
+    service_->on_closed(*this, connection);
+    connections_.erase(connection);
+}
+
+void dispatcher::bury(member_ref dead)
+{
+    actions_.member_died(dead);  // whoever waits for it learns first
+    if (reaper_.reap(dead) == reaper::outcome::busy)
+        return;  // the slot stays DYING: the next look around tries again
+    peers_.for_each([&](const peers::descriptors& known) {
+        if (known.member == dead)
+            ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, known.pidfd.get(), nullptr);
+    });
+    peers_.forget(dead);
+}
+
+/// The rule for a member whose pidfd is silent or unknown: its lock byte is free and no sentinel of
+/// its lanes is held by the living.
+bool dispatcher::is_dead_without_pidfd(member_id id, member_word word)
+{
+    if (lock_.is_locked(lock_description::member_byte(id)))
+        return false;
+    bool alive = false;
+    auto& table = domain_.members().members();
+    table.for_each_lane_of(id, [&](lane_id, lane_layout& lane, lane_word) {
+        alive = alive || (lane.sentinel.is_held() && !lane.sentinel.owner_died());
+    });
+    return !alive && table.is_current({id, word.generation});
+}
+
+void dispatcher::look_around()
+{
+    auto& table = domain_.members().members();
+    table.for_each_member([&](member_id id, member_layout&, member_word word) {
+        const member_ref member{id, word.generation};
+        if (member != domain_.self() &&
+            (peers_.has_ended(member) || is_dead_without_pidfd(id, word)))
+            bury(member);
+    });
+    std::vector<member_ref> gone;  // left in an orderly way, or reaped by another member
+    peers_.for_each([&](const peers::descriptors& known) {
+        if (!table.is_current(known.member))
+            gone.push_back(known.member);
+    });
+    for (const auto left : gone)
+        bury(left);
+    reaper_.reap_lanes();
+    reaper_.deliver_waiting();
+}
+
+}  // namespace cohort::ipc

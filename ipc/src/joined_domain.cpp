@@ -1,0 +1,68 @@
+#include "cohort/ipc/joined_domain.hpp"
+
+#include "cohort/base/error.hpp"
+#include "cohort/base/fault_point.hpp"
+
+#include <fmt/format.h>
+
+#include <unistd.h>
+
+namespace cohort::ipc {
+
+member_claim claim_member(region_layout& region, const rendezvous& place, std::string_view name,
+                          member_role role)
+{
+    if (!fixed_name<64>::fits(name))
+        throw error{errc::name_too_long,
+                    fmt::format("the member name \"{}\" must have 1 to {} characters", name,
+                                fixed_name<64>::max_length)};
+    member_table table{region.members};
+    for (member_id slot = 1; slot != max_members; ++slot) {
+        if (table.member(slot).word().state != member_state::empty)
+            continue;
+        // The byte first: a slot in JOINING whose byte is free belongs to nobody alive.
+        lock_description lock{place.lock_file(), lock_description::open_mode::existing};
+        if (!lock.try_lock(lock_description::member_byte(slot)))
+            continue;
+        const auto epoch = region.header.epoch.load(std::memory_order_acquire);
+        if (table.begin_join(slot, name, role, epoch))
+            return {std::move(lock), {slot, table.member(slot).word().generation}};
+    }
+    throw error{errc::no_space, fmt::format("all {} member slots of domain \"{}\" are taken",
+                                            max_members - 1, region.header.name.view())};
+}
+
+joined_domain::joined_domain(region_mapping region, member_claim claim, rendezvous place,
+                             file_descriptor wake)
+    : domain{std::move(region), claim.self}
+    , place_{std::move(place)}
+    , lock_{std::move(claim.lock)}
+    , wake_{std::move(wake)}
+    , actions_{*this, peers_}
+    , dispatcher_{*this, actions_, peers_, lock_, wake_.get()}
+{
+}
+
+joined_domain::~joined_domain()
+{
+    // A member without a lane and without its lock byte would pass for dead.
+    static_cast<void>(members().lane());
+    dispatcher_.stop();
+    ::unlink(place_.member_socket(self().id).c_str());
+}
+
+void joined_domain::go_live()
+{
+    auto& own = this->region().members.members[self().id];
+    own.control_fd = mapping().files().control.get();
+    member_table{this->region().members}.finish_join(self().id);
+}
+
+void joined_domain::start(std::unique_ptr<member_service> service,
+                          std::vector<file_descriptor> listeners,
+                          std::vector<file_descriptor> connections)
+{
+    dispatcher_.start(std::move(service), std::move(listeners), std::move(connections));
+}
+
+}  // namespace cohort::ipc

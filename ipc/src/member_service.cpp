@@ -1,0 +1,124 @@
+#include "cohort/ipc/member_service.hpp"
+
+#include "cohort/base/error.hpp"
+#include "cohort/base/log.hpp"
+#include "cohort/ipc/dispatcher.hpp"
+#include "cohort/ipc/socket.hpp"
+
+#include <array>
+
+#include <fmt/format.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace cohort::ipc {
+namespace {
+
+/// Another description of the same file, for reading only.
+file_descriptor reopen_read_only(int fd)
+{
+    return file_descriptor{
+        ::open(fmt::format("/proc/self/fd/{}", fd).c_str(), O_RDONLY | O_CLOEXEC)};
+}
+
+}  // namespace
+
+bool send_peer(int connection, member_ref member, int pidfd, int wake) noexcept
+{
+    const wire::member_message news{
+        .head = {.kind = wire::kind::peer}, .member = member.id, .generation = member.generation};
+    const std::array fds{pidfd, wake};
+    return send_message(connection, wire::bytes_of(news), fds);
+}
+
+bool member_service::send_self(int connection)
+{
+    const auto pidfd = own_pidfd();
+    return send_peer(connection, domain_.self(), pidfd.get(), own_wake_);
+}
+
+bool member_service::refuse(int connection, errc code, std::string_view sentence)
+{
+    const wire::attach_reply no{.refusal = static_cast<std::int32_t>(code),
+                                .layout_hash = layout_hash(),
+                                .sentence = fixed_name<256>{sentence}};
+    static_cast<void>(send_message(connection, wire::bytes_of(no)));
+    log(log_level::info, "refused an attach: {}", sentence);
+    return false;
+}
+
+bool member_service::send_region(int connection, map_access access)
+{
+    const auto& header = domain_.region().header;
+    const auto& files = domain_.mapping().files();
+    wire::attach_reply yes{.layout_hash = header.layout_hash,
+                           .window_base = header.window_base,
+                           .window_bytes = header.window_bytes,
+                           .region_bytes = header.region_bytes,
+                           .sentence = {}};
+    std::vector<file_descriptor> reopened;
+    std::vector<int> fds;
+    const auto add = [&](int fd) {
+        if (access == map_access::read_only) {
+            reopened.push_back(reopen_read_only(fd));
+            fd = reopened.back().get();
+        }
+        fds.push_back(fd);
+    };
+    add(files.control.get());
+    if (access == map_access::read_write)
+        fds.push_back(files.life.get());
+    for (std::size_t i = 0; i != files.segments.size(); ++i) {
+        if (!files.segments[i])
+            continue;
+        yes.segment_lists |= 1u << i;
+        add(files.segments[i].get());
+    }
+    return send_message(connection, wire::bytes_of(yes), fds);
+}
+
+bool member_service::on_message(dispatcher& loop, int connection, std::span<const std::byte> bytes,
+                                std::vector<file_descriptor> fds)
+{
+    using wire::kind;
+    if (const auto* wish = wire::as<wire::attach_request>(bytes, kind::attach_request)) {
+        if (wish->layout_hash != layout_hash())
+            return refuse(
+                connection, errc::layout_mismatch,
+                fmt::format("the domain has layout {:#018x} but the newcomer was built with "
+                            "{:#018x}; run the same version of cohort everywhere",
+                            layout_hash(), wish->layout_hash));
+        if (wish->as == wire::attach_as::observer)
+            return send_region(connection, map_access::read_only);
+        if (wish->as == wire::attach_as::adopter)
+            return send_region(connection, map_access::read_write);
+        return refuse(connection, errc::primary_lost,
+                      "this member is no primary; attach at primary.sock");
+    }
+    const auto* news = wire::as<wire::member_message>(bytes, kind::peer);
+    const auto* adopter = wire::as<wire::member_message>(bytes, kind::adopt);
+    const auto* about = news ? news : adopter;
+    if (!about || about->member == 0 || about->member >= max_members || fds.size() != 2)
+        return wire::as<wire::member_message>(bytes, kind::welcome) != nullptr;
+    if (about->ref() != domain_.self())
+        loop.learn(about->ref(), std::move(fds[0]), std::move(fds[1]));
+    if (adopter) {
+        loop.set_primary_link(connection);
+        log(log_level::info, "a new primary, member {}, has adopted the domain", about->member);
+        return send_self(connection);
+    }
+    return true;
+}
+
+void member_service::on_closed(dispatcher& loop, int connection)
+{
+    if (connection != loop.primary_link())
+        return;
+    loop.set_primary_link(-1);
+    log(log_level::warning, "the primary of domain \"{}\" is lost; members carry on",
+        domain_.name());
+}
+
+}  // namespace cohort::ipc
