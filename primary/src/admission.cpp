@@ -1,0 +1,83 @@
+#include "cohort/primary/admission.hpp"
+
+#include "cohort/base/error.hpp"
+#include "cohort/base/log.hpp"
+#include "cohort/ipc/dispatcher.hpp"
+#include "cohort/ipc/socket.hpp"
+
+#include <fstream>
+#include <string>
+
+#include <fmt/format.h>
+
+namespace cohort::primary {
+namespace {
+
+/// The process a pidfd stands for, in this PID namespace; 0 when it is no pidfd or not visible.
+int pid_of(const file_descriptor& pidfd)
+{
+    std::ifstream info{fmt::format("/proc/self/fdinfo/{}", pidfd.get())};
+    std::string key;
+    int pid = 0;
+    while (info >> key)
+        if (key == "Pid:" && info >> pid)
+            return pid;
+    return 0;
+}
+
+}  // namespace
+
+bool admission::on_message(ipc::dispatcher& loop, int connection, std::span<const std::byte> bytes,
+                           std::vector<file_descriptor> fds)
+{
+    namespace wire = ipc::wire;
+    const auto* wish = wire::as<wire::attach_request>(bytes, wire::kind::attach_request);
+    if (wish && wish->as == wire::attach_as::member && wish->layout_hash == layout_hash()) {
+        if (fds.size() != 2 || pid_of(fds[0]) != ipc::peer_of(connection).pid)
+            return refuse(connection, errc::invalid_argument,
+                          "the newcomer did not send a pidfd of itself and an eventfd");
+        applicants_[connection] = {std::move(fds[0]), std::move(fds[1])};
+        return send_region(connection, map_access::read_write);
+    }
+    const auto* joined = wire::as<wire::member_message>(bytes, wire::kind::joined);
+    if (!joined)
+        return member_service::on_message(loop, connection, bytes, std::move(fds));
+    const auto newcomer = joined->ref();
+    if (!applicants_.contains(connection) || newcomer.id == 0 || newcomer.id >= max_members ||
+        !shared().members().members().is_live(newcomer))
+        return false;
+    return welcome(loop, connection, newcomer);
+}
+
+bool admission::welcome(ipc::dispatcher& loop, int connection, member_ref newcomer)
+{
+    auto sent_by = std::move(applicants_[connection]);
+    applicants_.erase(connection);
+
+    // The newcomer learns of all, and all learn of the newcomer.
+    bool sent = send_self(connection);
+    loop.known().for_each([&](const ipc::peers::descriptors& known) {
+        sent =
+            sent && ipc::send_peer(connection, known.member, known.pidfd.get(), known.wake.get());
+    });
+    for (const auto& [other, member] : members_)
+        if (!ipc::send_peer(other, newcomer, sent_by.pidfd.get(), sent_by.wake.get()))
+            log(log_level::warning, "member {} does not read news of member {}", member.id,
+                newcomer.id);
+    members_[connection] = newcomer;
+    loop.learn(newcomer, std::move(sent_by.pidfd), std::move(sent_by.wake));
+
+    const ipc::wire::member_message done{.head = {.kind = ipc::wire::kind::welcome},
+                                         .member = newcomer.id,
+                                         .generation = newcomer.generation};
+    return sent && ipc::send_message(connection, ipc::wire::bytes_of(done));
+}
+
+void admission::on_closed(ipc::dispatcher& loop, int connection)
+{
+    applicants_.erase(connection);
+    members_.erase(connection);
+    member_service::on_closed(loop, connection);
+}
+
+}  // namespace cohort::primary

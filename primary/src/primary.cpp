@@ -1,0 +1,172 @@
+#include "cohort/primary/primary.hpp"
+
+#include "cohort/base/error.hpp"
+#include "cohort/base/fault_point.hpp"
+#include "cohort/base/log.hpp"
+#include "cohort/ipc/attach.hpp"
+#include "cohort/ipc/socket.hpp"
+#include "cohort/primary/admission.hpp"
+#include "cohort/primary/region_maker.hpp"
+
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+namespace cohort::primary {
+namespace {
+
+/// One primary at a time chooses a window under a root.
+file_descriptor lock_root(const rendezvous& place, deadline until)
+{
+    file_descriptor root{::open(place.root().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (!root)
+        throw_errno(errno, fmt::format("cannot open {}", place.root()));
+    while (::flock(root.get(), LOCK_EX | LOCK_NB) != 0) {
+        if (steady_clock::now() >= until)
+            throw error{errc::timed_out,
+                        fmt::format("another primary under {} is starting and does not "
+                                    "finish; is it stopped?",
+                                    place.root())};
+        std::this_thread::sleep_for(1ms);
+    }
+    return root;
+}
+
+lock_description take_primary_lock(const rendezvous& place)
+{
+    lock_description lock{place.lock_file(), lock_description::open_mode::create};
+    if (lock.try_lock(lock_description::primary_byte))
+        return lock;
+    const auto record = lock.read_place();
+    throw error{
+        errc::domain_alive,
+        fmt::format("domain \"{}\" has a live primary, pid {}; attach to it or stop it first",
+                    place.name(), record ? record->pid : 0)};
+}
+
+/// The region of a domain whose primary died, from whichever member answers.
+region_mapping adopt_region(const start_options& options, const rendezvous& place, deadline until)
+{
+    std::string refusals;
+    std::error_code ignored;
+    for (const auto& file : std::filesystem::directory_iterator{place.directory(), ignored}) {
+        if (!file.path().filename().string().starts_with("member-"))
+            continue;
+        try {
+            const auto connection = ipc::connect_to(file.path().string(), until);
+            return ipc::receive_region(connection.get(), ipc::wire::attach_as::adopter,
+                                       options.member_name, {}, map_access::read_write, until);
+        } catch (const error& refused) {
+            if (refused.reason() == errc::layout_mismatch)
+                throw;
+            refusals = refused.what();
+        }
+    }
+    throw error{
+        errc::timed_out,
+        fmt::format("domain \"{}\" has members but none hands over the region{}{}; stop them or "
+                    "wait for them to end",
+                    place.name(), refusals.empty() ? "" : ": ", refusals)};
+}
+
+/// Tells every member of the new primary; each answers with its descriptors.
+std::vector<file_descriptor> introduce(ipc::joined_domain& self, int wake, admission& service)
+{
+    std::vector<file_descriptor> connections;
+    const auto pidfd = ipc::own_pidfd();
+    const std::array fds{pidfd.get(), wake};
+    const ipc::wire::member_message hello{.head = {.kind = ipc::wire::kind::adopt},
+                                          .member = self.self().id,
+                                          .generation = self.self().generation};
+    self.members().members().for_each_member([&](member_id id, member_layout&, member_word word) {
+        if (id == self.self().id || word.state != member_state::live)
+            return;
+        try {
+            // The answer is read by the dispatcher: a stopped member delays nobody.
+            auto connection = ipc::connect_to(self.place().member_socket(id), deadline_in(100ms));
+            if (ipc::send_message(connection.get(), ipc::wire::bytes_of(hello), fds)) {
+                service.add_member(connection.get(), {id, word.generation});
+                connections.push_back(std::move(connection));
+            }
+        } catch (const error& absent) {
+            log(log_level::info, "member {} is not introduced: {}", id, absent.what());
+        }
+    });
+    return connections;
+}
+
+}  // namespace
+
+owner::owner(region_mapping region, ipc::member_claim claim, rendezvous place, file_descriptor wake,
+             lock_description primary_lock, bool adopted)
+    : joined_domain{std::move(region), std::move(claim), std::move(place), std::move(wake)}
+    , primary_lock_{std::move(primary_lock)}
+    , adopted_{adopted}
+{
+    auto& header = this->region().header;
+    go_live();
+    header.epoch.fetch_add(1, std::memory_order_acq_rel);
+    header.primary.store(std::uint64_t{self().id} << 32 | self().generation,
+                         std::memory_order_release);
+    COHORT_FAULT_POINT("primary.live");
+
+    auto service = std::make_unique<admission>(*this, wake_fd());
+    auto connections =
+        adopted_ ? introduce(*this, wake_fd(), *service) : std::vector<file_descriptor>{};
+    std::vector<file_descriptor> listeners;
+    listeners.push_back(ipc::listen_at(this->place().member_socket(self().id)));
+    listeners.push_back(ipc::listen_at(this->place().primary_socket()));
+    start(std::move(service), std::move(listeners), std::move(connections));
+}
+
+owner::~owner()
+{
+    bool others = false;
+    members().members().for_each_member([&](member_id id, member_layout&, member_word word) {
+        others = others || (id != self().id && word.state == member_state::live);
+    });
+    ::unlink(place().primary_socket().c_str());
+    if (others)
+        return;
+    ::unlink(place().member_socket(self().id).c_str());
+    ::unlink(place().lock_file().c_str());
+    ::rmdir(place().directory().c_str());
+}
+
+std::unique_ptr<owner> start(const start_options& options)
+{
+    const auto until = deadline_in(options.patience);
+    rendezvous place{options.name};
+    place.create();
+    const auto root = lock_root(place, until);
+    auto lock = take_primary_lock(place);
+    const bool alive = lock.is_locked(lock_description::life_byte);
+    if (alive && options.existing == takeover::fresh)
+        throw error{
+            errc::domain_alive,
+            fmt::format("domain \"{}\" has lost its primary but still has members; adopt it or "
+                        "stop them first",
+                        place.name())};
+    if (!alive && options.existing == takeover::adopt)
+        throw error{
+            errc::no_such_domain,
+            fmt::format("there is nothing to adopt: domain \"{}\" has no member", place.name())};
+    if (!alive)
+        remove_debris(place);
+    auto region = alive ? adopt_region(options, place, until) : make_region(options, place, lock);
+    if (alive) {
+        const auto& header = region.layout().header;
+        lock.write_place({header.window_base, header.window_bytes, header.region_bytes},
+                         ::getpid());
+    }
+    auto claim =
+        ipc::claim_member(region.layout(), place, options.member_name, member_role::primary);
+    return std::make_unique<owner>(std::move(region), std::move(claim), std::move(place),
+                                   ipc::new_eventfd(), std::move(lock), alive);
+}
+
+}  // namespace cohort::primary
