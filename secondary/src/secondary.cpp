@@ -1,0 +1,134 @@
+#include "cohort/secondary/secondary.hpp"
+
+#include "cohort/base/error.hpp"
+#include "cohort/base/fault_point.hpp"
+#include "cohort/ipc/attach.hpp"
+#include "cohort/ipc/socket.hpp"
+
+#include <array>
+#include <filesystem>
+
+#include <fmt/format.h>
+
+namespace cohort::secondary {
+namespace {
+
+rendezvous find_rendezvous(std::string_view domain_name)
+{
+    rendezvous place{domain_name};
+    if (!place.exists())
+        throw error{
+            errc::no_such_domain,
+            fmt::format(
+                "there is no domain \"{}\" ({} does not exist); start a primary with cohortd",
+                domain_name, place.directory())};
+    place.check();
+    return place;
+}
+
+std::string process_name()
+{
+    char name[16]{};
+    ::pthread_getname_np(::pthread_self(), name, sizeof name);
+    return name;
+}
+
+/// Tells the primary that the slot is LIVE and takes the news it sends, up to the welcome.
+void await_welcome(ipc::dispatcher& loop, member_ref self, int connection, deadline until)
+{
+    namespace wire = ipc::wire;
+    const wire::member_message joined{
+        .head = {.kind = wire::kind::joined}, .member = self.id, .generation = self.generation};
+    bool connected = ipc::send_message(connection, wire::bytes_of(joined));
+    COHORT_FAULT_POINT("attach.joined");
+    while (connected) {
+        if (!ipc::wait_readable(connection, until))
+            throw error{errc::timed_out,
+                        "the primary did not welcome this member in time; is it stopped?"};
+        alignas(8) std::array<std::byte, wire::max_bytes> buffer;
+        auto received = ipc::receive_message(connection, buffer);
+        const auto bytes = std::span{buffer}.first(received.bytes);
+        connected = received.status == ipc::received_message::status::message;
+        if (const auto* peer = wire::as<wire::member_message>(bytes, wire::kind::peer);
+            peer && received.fds.size() == 2 && peer->member < max_members)
+            loop.learn(peer->ref(), std::move(received.fds[0]), std::move(received.fds[1]));
+        else if (wire::as<wire::member_message>(bytes, wire::kind::welcome))
+            return;
+    }
+    throw error{errc::primary_lost, "the primary died while this member was joining; try again"};
+}
+
+}  // namespace
+
+attachment::attachment(region_mapping region, ipc::member_claim claim, rendezvous place,
+                       file_descriptor wake, file_descriptor primary_connection, deadline until)
+    : joined_domain{std::move(region), std::move(claim), std::move(place), std::move(wake)}
+{
+    std::vector<file_descriptor> listeners;
+    listeners.push_back(ipc::listen_at(this->place().member_socket(self().id)));
+    go_live();
+    await_welcome(loop(), self(), primary_connection.get(), until);
+    loop().set_primary_link(primary_connection.get());
+    std::vector<file_descriptor> connections;
+    connections.push_back(std::move(primary_connection));
+    start(std::make_unique<ipc::member_service>(*this, wake_fd()), std::move(listeners),
+          std::move(connections));
+}
+
+std::unique_ptr<attachment> attach(std::string_view domain_name, steady_clock::duration timeout,
+                                   std::string_view member_name)
+{
+    const auto until = deadline_in(timeout);
+    auto place = find_rendezvous(domain_name);
+    const auto name = member_name.empty() ? process_name() : std::string{member_name};
+    if (!fixed_name<64>::fits(name))
+        throw error{errc::name_too_long,
+                    fmt::format("the member name \"{}\" has {} characters; at most {} fit", name,
+                                name.size(), fixed_name<64>::max_length)};
+    auto connection = ipc::connect_to(place.primary_socket(), until);
+    auto wake = ipc::new_eventfd();
+    const auto pidfd = ipc::own_pidfd();
+    const std::array fds{pidfd.get(), wake.get()};
+    auto region = ipc::receive_region(connection.get(), ipc::wire::attach_as::member, name, fds,
+                                      map_access::read_write, until);
+    COHORT_FAULT_POINT("attach.mapped");
+    auto claim = ipc::claim_member(region.layout(), place, name, member_role::secondary);
+    return std::make_unique<attachment>(std::move(region), std::move(claim), std::move(place),
+                                        std::move(wake), std::move(connection), until);
+}
+
+observer observe(std::string_view domain_name, steady_clock::duration timeout)
+{
+    const auto until = deadline_in(timeout);
+    const auto place = find_rendezvous(domain_name);
+    std::vector<std::string> sockets{place.primary_socket()};
+    std::error_code ignored;
+    for (const auto& file : std::filesystem::directory_iterator{place.directory(), ignored})
+        if (file.path().filename().string().starts_with("member-"))
+            sockets.push_back(file.path().string());
+    for (std::size_t i = 0;; ++i) {
+        try {
+            const auto connection = ipc::connect_to(sockets[i], until);
+            return observer{ipc::receive_region(connection.get(), ipc::wire::attach_as::observer,
+                                                "observer", {}, map_access::read_only, until)};
+        } catch (const error& refused) {
+            if (refused.reason() != errc::no_such_domain || i + 1 == sockets.size())
+                throw;
+        }
+    }
+}
+
+bool primary_alive(std::string_view domain_name)
+{
+    const rendezvous place{domain_name};
+    if (!place.exists())
+        return false;
+    place.check();
+    std::error_code ignored;
+    if (!std::filesystem::exists(place.lock_file(), ignored))
+        return false;
+    return lock_description{place.lock_file(), lock_description::open_mode::existing}.is_locked(
+        lock_description::primary_byte);
+}
+
+}  // namespace cohort::secondary

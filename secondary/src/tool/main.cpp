@@ -1,0 +1,113 @@
+// cohort: looks at a domain from outside. It maps the region for reading, holds nothing, and may be
+// run, stopped and killed at any moment.
+
+#include "cohort/base/error.hpp"
+#include "cohort/secondary/secondary.hpp"
+#include "reports.hpp"
+
+#include <cstdio>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+namespace {
+
+using cohort::tool::table;
+
+struct arguments {
+    std::string domain = "default";
+    std::string pool;
+    bool json = false;
+};
+
+int print(const arguments& given, const table& shown, const std::string& empty)
+{
+    fmt::print("{}", given.json ? shown.as_json().dump(2) + "\n" : shown.as_text(empty));
+    return 0;
+}
+
+int print_audit(const arguments& given, const cohort::region_layout& region)
+{
+    const auto report = cohort::audit(cohort::audited(region));
+    const auto pools = cohort::tool::list_audit(report);
+    if (given.json) {
+        const nlohmann::json all{
+            {"clean", report.clean()}, {"pools", pools.as_json()}, {"faults", report.faults}};
+        fmt::print("{}\n", all.dump(2));
+    } else {
+        fmt::print("{}", pools.as_text("no pools"));
+        for (const auto& fault : report.faults)
+            fmt::print("fault: {}\n", fault);
+        fmt::print("{}\n",
+                   report.clean() ? "clean" : fmt::format("{} faults", report.faults.size()));
+    }
+    return report.clean() ? 0 : 1;
+}
+
+int run(const CLI::App& program, const arguments& given)
+{
+    namespace tool = cohort::tool;
+    const auto observer = cohort::secondary::observe(given.domain);
+    const auto& region = observer.region();
+    const auto command = program.get_subcommands().front()->get_name();
+    if (command == "ps")
+        return print(given, tool::list_members(region), "no members");
+    if (command == "deaths")
+        return print(given, tool::list_deaths(region), "nobody has died or left");
+    if (command == "lanes")
+        return print(given, tool::list_lanes(region), "no lanes");
+    if (command == "zones")
+        return print(given, tool::list_zones(region), "no named memory");
+    if (command == "memory")
+        return print(given, tool::list_memory(region), "no memseg lists");
+    if (command == "rings")
+        return print(given, tool::list_rings(region), "no rings");
+    if (command == "pools")
+        return print(given, tool::list_pools(region), "no pools");
+    if (command == "holders")
+        return print(given, tool::list_holders(region, given.pool),
+                     "nobody holds a buffer of this pool");
+    return print_audit(given, region);
+}
+
+void declare(CLI::App& program, arguments& given)
+{
+    program.add_option("-d,--domain", given.domain, "name of the domain")->capture_default_str();
+    program.require_subcommand(1);
+    const auto add = [&](const char* name, const char* help) {
+        auto* command = program.add_subcommand(name, help);
+        command->add_flag("--json", given.json, "print JSON");
+        command->fallthrough();
+        return command;
+    };
+    add("ps", "members: who is attached");
+    add("deaths", "members that died or left, what they held and where it went");
+    add("lanes", "attached threads");
+    add("zones", "named spans of memory: memzones, rings, pools, ports");
+    add("memory", "memseg lists: pages, bytes in use");
+    add("rings", "rings: fill, roles, stalls");
+    add("pools", "pools: counts, caches");
+    add("holders", "who holds buffers of a pool")
+        ->add_option("POOL", given.pool, "name of the pool")
+        ->required();
+    add("audit", "check that every buffer is in exactly one place; exit code 1 when not");
+}
+
+}  // namespace
+
+int main(int argc, char** argv)
+{
+    arguments given;
+    CLI::App program{"Looks at a cohort domain; never changes it."};
+    declare(program, given);
+    CLI11_PARSE(program, argc, argv);
+    try {
+        return run(program, given);
+    } catch (const cohort::error& refused) {
+        fmt::print(stderr, "cohort: {}\n", refused.what());
+        return refused.exit_code();
+    } catch (const std::exception& failure) {
+        fmt::print(stderr, "cohort: {}\n", failure.what());
+        return 1;
+    }
+}

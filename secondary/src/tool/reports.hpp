@@ -1,0 +1,22 @@
+#pragma once
+// What the cohort command shows of a region. Reads only.
+
+#include "cohort/domain/region_layout.hpp"
+#include "table.hpp"
+
+#include <string_view>
+
+namespace cohort::tool {
+
+[[nodiscard]] table list_members(const region_layout& region);
+[[nodiscard]] table list_deaths(const region_layout& region);
+[[nodiscard]] table list_lanes(const region_layout& region);
+[[nodiscard]] table list_zones(const region_layout& region);
+[[nodiscard]] table list_memory(const region_layout& region);
+[[nodiscard]] table list_rings(const region_layout& region);
+[[nodiscard]] table list_pools(const region_layout& region);
+/// Throws `errc::invalid_argument` when there is no such pool.
+[[nodiscard]] table list_holders(const region_layout& region, std::string_view pool);
+[[nodiscard]] table list_audit(const audit_report& report);
+
+}  // namespace cohort::tool
