@@ -85,7 +85,8 @@ void dispatcher::stop() noexcept
 
 void dispatcher::learn(member_ref member, file_descriptor pidfd, file_descriptor wake)
 {
-    // The description of a pidfd is shared with other processes: closing ours does not end the watch.
+    // The description of a pidfd is shared with other processes: closing ours does not end the
+    // watch.
     peers_.for_each([&](const peers::descriptors& known) {
         if (known.member.id == member.id)
             ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, known.pidfd.get(), nullptr);

@@ -43,9 +43,10 @@ public:
     std::size_t burst(std::span<mbuf*> packets) noexcept;
 
 private:
-    [[nodiscard]] bool fetch() noexcept;
+    [[nodiscard]] bool fetch(std::uint64_t position) noexcept;
     [[nodiscard]] bool fits_pool() noexcept;
     [[nodiscard]] mbuf* make_packet() noexcept;
+    void pass_on(std::uint64_t& position) noexcept;
     void finish(std::uint64_t position) noexcept;
 
     port_layout& port_;
@@ -72,20 +73,15 @@ bool pcap_rx::open() noexcept
     return true;
 }
 
-/// Makes `next_` the packet after the last delivered one; starts the file again between loops.
-bool pcap_rx::fetch() noexcept
+/// Makes `next_` the packet at `position`; starts the file again between loops.
+bool pcap_rx::fetch(std::uint64_t position) noexcept
 {
     if (have_next_)
         return true;
-    auto outcome = reader_.next(next_);
-    if (outcome != capture_reader::outcome::packet) {
-        // The end of a pass: the record that a truncated file breaks off in is lost in each.
-        if (outcome != capture_reader::outcome::end)
-            count_up(queue_.errors, 1);
-        if (reader_.open(path_))
-            outcome = reader_.next(next_);
-    }
-    have_next_ = outcome == capture_reader::outcome::packet;
+    const bool new_pass = position != 0 && position % port_.driver_words[rx_packets] == 0;
+    if (new_pass && !reader_.open(path_))
+        return false;
+    have_next_ = reader_.next(next_) == capture_reader::outcome::packet;
     return have_next_;
 }
 
@@ -111,6 +107,16 @@ mbuf* pcap_rx::make_packet() noexcept
     return packet;
 }
 
+void pcap_rx::pass_on(std::uint64_t& position) noexcept
+{
+    ++position;
+    have_next_ = false;
+    const auto& facts = port_.driver_words;
+    // The record in which a truncated file breaks off is lost in each pass.
+    if (facts[rx_truncated] != 0 && position % facts[rx_packets] == 0)
+        count_up(queue_.errors, 1);
+}
+
 void pcap_rx::finish(std::uint64_t position) noexcept
 {
     if (position == end_)
@@ -125,7 +131,7 @@ std::size_t pcap_rx::burst(std::span<mbuf*> packets) noexcept
     std::size_t count = 0;
     bool broken = false;
     while (count != most && result.position != end_) {
-        broken = !fetch();
+        broken = !fetch(result.position);
         if (broken)
             break;
         if (!fits_pool()) {
@@ -137,9 +143,10 @@ std::size_t pcap_rx::burst(std::span<mbuf*> packets) noexcept
             count_up(queue_.no_buffer, 1);
             break;
         }
-        ++result.position;
-        have_next_ = false;
+        pass_on(result.position);
     }
+    if (broken)
+        count_up(queue_.errors, 1);
     if (count != 0)
         commit_rx(queue_, port_.index, packets.first(count), result);
     else if (result.position != from)
@@ -261,6 +268,7 @@ std::string pcap_driver::set_up_rx(port_layout& port, const std::string& path)
     port.driver_words[rx_link_type] = facts.link_type;
     port.driver_words[rx_snap_length] = facts.snap_length;
     port.driver_words[rx_packets] = facts.packets;
+    port.driver_words[rx_truncated] = facts.truncated;
     return whole;
 }
 

@@ -54,7 +54,8 @@ struct region_mapping::control_mapping {
 region_mapping::region_mapping(region_files files, const region_place& place, map_access access)
     : files_{std::make_unique<region_files>(std::move(files))}
     , window_{place.window_base, place.window_bytes}
-    , control_{std::make_unique<control_mapping>(map_control(files_->control.get(), place, access))}
+    , control_{std::make_unique<control_mapping>(
+          control_mapping{map_control(files_->control.get(), place, access)})}
     , layout_{static_cast<region_layout*>(control_->region.get_address())}
 {
     // From here on the control mapping is unmapped by its own destructor.

@@ -131,8 +131,8 @@ void member_table::finish_leave(lane_id id) noexcept
     auto& lane = layout_->lanes[id];
     auto word = lane.word();
     COHORT_FAULT_POINT("lane.leaving");
-    // First the sentinel: a lane is FREE only when nobody holds it. Killed between the two, the lane
-    // stays LEAVING and is reaped with its member.
+    // First the sentinel: a lane is FREE only when nobody holds it. Killed between the two, the
+    // lane stays LEAVING and is reaped with its member.
     lane.sentinel.let_go();
     COHORT_FAULT_POINT("lane.let_go");
     word.state = lane_state::free;

@@ -136,8 +136,8 @@ bool mempool::get_slowly(std::span<void*> objects, lane_cache_layout& cache) noe
 
 void mempool::put_slowly(std::span<void* const> objects) noexcept
 {
-    // The ring holds all objects, so only a stall behind a stopped member can refuse: try again, for
-    // a put has no way to fail. The reaper or the member itself ends the stall.
+    // The ring holds all objects, so only a stall behind a stopped member can refuse: try again,
+    // for a put has no way to fail. The reaper or the member itself ends the stall.
     ring<void*> backing{layout_->backing()};
     while (backing.enqueue_bulk(objects) != objects.size())
         cpu_relax();

@@ -103,6 +103,7 @@ void begin_tx(port_queue_layout& queue, std::span<mbuf* const> packets,
 
 void commit_tx(port_queue_layout& queue, std::span<mbuf* const> packets) noexcept
 {
+    COHORT_FAULT_POINT("port.tx_given");
     commit(queue);
     const auto holder = queue.journal.holder.load(plain);
     for (auto* packet : packets)

@@ -82,7 +82,8 @@ bool collector::find_lost()
     for (const auto& packet : candidates) {
         const auto index =
             packet.view->pool->index_of(reinterpret_cast<std::uint64_t>(packet.handle));
-        // Read again after the scan: whoever took it from a ring meanwhile has written its own word.
+        // Read again after the scan: whoever took it from a ring meanwhile has written its own
+        // word.
         if (packet.view->marked[index] || custody_of(*packet.view->pool, index) != packet.word)
             continue;
         const bool received = custody::is_received(packet.word);
@@ -128,7 +129,8 @@ std::size_t collector::redeliver(obituary_layout& obituary)
     return waiting;
 }
 
-/// Gives every segment of a chain the holder's own word, so that each is found by itself from now on.
+/// Gives every segment of a chain the holder's own word, so that each is found by itself from now
+/// on.
 void collector::take_apart(const lost_packet& packet)
 {
     auto* segment = static_cast<mbuf*>(packet.handle);

@@ -1,6 +1,6 @@
 #pragma once
-/// What travels over the sockets of a domain. Fixed size, one struct a message, version by magic and
-/// layout hash. Descriptors ride along in the order given here.
+/// What travels over the sockets of a domain. Fixed size, one struct a message, version by magic
+/// and layout hash. Descriptors ride along in the order given here.
 ///
 ///   newcomer                      server (primary; a member for observers and adopters)
 ///   attach_request  ----------->  [member: pidfd, eventfd]

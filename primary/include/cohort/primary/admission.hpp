@@ -2,9 +2,9 @@
 /// The primary's answers on its socket: what every member answers, and the admission of newcomers.
 ///
 /// *Thread safety*: called by the dispatcher's thread only.
-/// *When a process dies here*: a newcomer killed half-way leaves a slot in JOINING, found by its free
-/// lock byte; a primary killed half-way leaves members that do not know each other's pidfd yet: they
-/// fall back to lock byte and sentinels until the next primary introduces them.
+/// *When a process dies here*: a newcomer killed half-way leaves a slot in JOINING, found by its
+/// free lock byte; a primary killed half-way leaves members that do not know each other's pidfd
+/// yet: they fall back to lock byte and sentinels until the next primary introduces them.
 
 #include "cohort/ipc/member_service.hpp"
 

@@ -2,8 +2,8 @@
 /// A domain as a member sees it: the place where named objects are created and found.
 ///
 /// Made by `primary::start` or `secondary::attach`. Objects live in the region until they are
-/// destroyed or the last member is gone; they outlive their creator. Handles returned here are cheap
-/// and are valid as long as the domain object is.
+/// destroyed or the last member is gone; they outlive their creator. Handles returned here are
+/// cheap and are valid as long as the domain object is.
 ///
 /// *Thread safety*: all calls from any thread. A thread gets a lane on first use.
 /// *When a process dies here*: a half-created object vanishes when its creator is reaped.
@@ -56,7 +56,8 @@ public:
         return ring<T>{
             create_ring_layout(name, capacity, sizeof(T), custody_offset_of<T>, options)};
     }
-    /// Nothing when no ring has that name. Throws `errc::invalid_argument` for another element size.
+    /// Nothing when no ring has that name. Throws `errc::invalid_argument` for another element
+    /// size.
     template <typename T>
     [[nodiscard]] std::optional<ring<T>> find_ring(std::string_view name)
     {

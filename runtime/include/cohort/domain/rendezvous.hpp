@@ -1,18 +1,18 @@
 #pragma once
 /// Where the members of a domain meet: a directory with sockets and a lock file.
 ///
-///   $COHORT_RUNTIME_DIR/<name>, else /run/cohort/<name> (root), else $XDG_RUNTIME_DIR/cohort/<name>,
-///   else /tmp/cohort-<uid>/<name>
+///   $COHORT_RUNTIME_DIR/<name>, else /run/cohort/<name> (root), else
+///   $XDG_RUNTIME_DIR/cohort/<name>, else /tmp/cohort-<uid>/<name>
 ///
 ///   <name>/lock           byte 0       held by the primary
-///                         byte 1       held by a descriptor that all members share: the domain's life
-///                         byte 16 + n  held by member n
-///                         text         the window, for other primaries that look for a free one
+///                         byte 1       held by a descriptor that all members share: the domain's
+///                         life byte 16 + n  held by member n text         the window, for other
+///                         primaries that look for a free one
 ///   <name>/primary.sock   where newcomers go
 ///   <name>/member-<n>.sock
 ///
-/// The directory and the files in it are the only traces a domain leaves; the next start of the same
-/// name removes what is stale.
+/// The directory and the files in it are the only traces a domain leaves; the next start of the
+/// same name removes what is stale.
 
 #include "cohort/base/file_descriptor.hpp"
 #include "cohort/domain/region_mapping.hpp"

@@ -11,9 +11,9 @@
 /// lane word = { generation:32 | member:16 | 0:8 | state:8 }
 ///   FREE | ORPHAN(m) -> ENTERING(m)   a thread of m; the generation rises
 ///   ENTERING(m) -> LIVE(m)            the thread, holding the sentinel
-///   LIVE(m) -> LEAVING(m) -> FREE     the thread, having flushed its caches and released its claims
-///   LIVE | ENTERING | LEAVING -> DEAD a survivor: the sentinel has died, or the member is dead
-///   DEAD -> FREE                      the reaper of the dead member, the lane being scrubbed
+///   LIVE(m) -> LEAVING(m) -> FREE     the thread, having flushed its caches and released its
+///   claims LIVE | ENTERING | LEAVING -> DEAD a survivor: the sentinel has died, or the member is
+///   dead DEAD -> FREE                      the reaper of the dead member, the lane being scrubbed
 ///   DEAD -> ORPHAN(m)                 the reaper of the lane, its member still living: the lane's
 ///                                     caches hold buffers of m, so only m may use the lane again
 ///

@@ -31,8 +31,8 @@ public:
                                   std::uint32_t epoch) noexcept;
     void finish_join(member_id slot) noexcept;
 
-    /// LIVE or JOINING -> DYING at that generation. True for everyone who finds it dying or makes it
-    /// so, false when the slot has moved on.
+    /// LIVE or JOINING -> DYING at that generation. True for everyone who finds it dying or makes
+    /// it so, false when the slot has moved on.
     [[nodiscard]] bool begin_death(member_ref member) noexcept;
     /// DYING -> EMPTY.
     void finish_death(member_ref member) noexcept;
@@ -72,7 +72,8 @@ public:
             if (const auto word = layout_->members[id].word(); word.state != member_state::empty)
                 visit(id, layout_->members[id], word);
     }
-    /// Calls `visit(lane_id, lane_layout&, lane_word)` for each lane of that member, whatever state.
+    /// Calls `visit(lane_id, lane_layout&, lane_word)` for each lane of that member, whatever
+    /// state.
     template <typename Visit>
     void for_each_lane_of(member_id member, Visit&& visit) const
     {

@@ -1,9 +1,10 @@
 #pragma once
 /// What one process knows of a domain it belongs to, found from any address inside the window.
 ///
-/// A ring, a pool or a buffer is a plain pointer that means the same in all members. Who the calling
-/// thread is does not travel with it, so it is looked up: address -> window slot -> membership, and
-/// thread -> lane. Both are a table read; neither leaves the cache of a busy thread.
+/// A ring, a pool or a buffer is a plain pointer that means the same in all members. Who the
+/// calling thread is does not travel with it, so it is looked up: address -> window slot ->
+/// membership, and thread -> lane. Both are a table read; neither leaves the cache of a busy
+/// thread.
 ///
 /// *Thread safety*: `lane()` by any thread; opening and closing by one at a time.
 /// *When a process dies here*: nothing of this is shared.

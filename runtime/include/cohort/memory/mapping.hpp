@@ -1,8 +1,8 @@
 #pragma once
 /// Address space: reserving a range, mapping inside it, and saying what stands in the way.
 ///
-/// Every mapping made here is left out of core dumps and not inherited by fork: a child that touched
-/// shared state would run on its parent's lanes.
+/// Every mapping made here is left out of core dumps and not inherited by fork: a child that
+/// touched shared state would run on its parent's lanes.
 
 #include <cstddef>
 #include <cstdint>

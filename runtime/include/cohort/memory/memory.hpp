@@ -2,7 +2,8 @@
 /// Reserving, finding and releasing named spans of segment memory.
 ///
 /// The semantics are those of rte_memzone: length 0 asks for the largest free span, alignment and
-/// boundary are powers of two, page sizes may be demanded or only hinted, names are unique per kind.
+/// boundary are powers of two, page sizes may be demanded or only hinted, names are unique per
+/// kind.
 ///
 /// *Thread safety*: any thread with a lane, in any member, primary or not.
 /// *When a process dies here*: see memory_layout.hpp; the memory lock is taken over from a dead

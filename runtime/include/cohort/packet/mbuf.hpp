@@ -20,8 +20,8 @@
 /// head carries pkt_len and nb_segs, `next` leads on.
 ///
 /// *Thread safety*: a buffer belongs to one holder at a time; custody names the member.
-/// *When a process dies here*: the reaper frees or redelivers what the dead member held, chains as a
-/// whole. Every chain operation keeps each segment reachable from its head or tagged by itself.
+/// *When a process dies here*: the reaper frees or redelivers what the dead member held, chains as
+/// a whole. Every chain operation keeps each segment reachable from its head or tagged by itself.
 
 #include "cohort/base/cache_line.hpp"
 #include "cohort/base/shared_type.hpp"

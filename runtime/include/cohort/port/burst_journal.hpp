@@ -3,8 +3,8 @@
 ///
 /// A driver whose device remembers what it was given (a file) must not give it the same packets
 /// twice, nor drop any. Two facts then have to change together: how far the device got (the queue's
-/// `position`) and who answers for the packets (their custody words). They are tied by a list of the
-/// packets, written before either changes:
+/// `position`) and who answers for the packets (their custody words). They are tied by a list of
+/// the packets, written before either changes:
 ///
 ///   rx  fill the mbufs; list them; mark each RECEIVED;  position = target  COMMITTED
 ///       killed before: the marks are taken off, the buffers are free, the successor reads again
@@ -14,13 +14,13 @@
 ///       killed before: the packets are the dead member's; the successor wipes what the device got
 ///       killed after:  the marks are taken off, so that no packet is redelivered and sent twice
 ///
-/// Taking off the marks is done by whoever comes first: the reaper of the dead lane, before it looks
-/// at buffers, or the next owner of the queue. Both compare the whole custody word, so doing it twice
-/// or late harms nothing. The counters are brought up to date by the next owner alone.
+/// Taking off the marks is done by whoever comes first: the reaper of the dead lane, before it
+/// looks at buffers, or the next owner of the queue. Both compare the whole custody word, so doing
+/// it twice or late harms nothing. The counters are brought up to date by the next owner alone.
 ///
 /// *Thread safety*: commit and settle by the owner of the queue; unmark by any lane.
-/// *When a process dies here*: that is what this is for. COMMITTED is one store; the stores of a dead
-/// process are seen in program order, so compiler order is enough, which release stores give.
+/// *When a process dies here*: that is what this is for. COMMITTED is one store; the stores of a
+/// dead process are seen in program order, so compiler order is enough, which release stores give.
 
 #include "cohort/packet/mbuf.hpp"
 #include "cohort/port/port_layout.hpp"

@@ -39,8 +39,8 @@ public:
         busy,  ///< another live reaper is at work: try again later
     };
 
-    /// The caller knows that the member is dead: the kernel said so (pidfd, or lock byte free and all
-    /// sentinels dead).
+    /// The caller knows that the member is dead: the kernel said so (pidfd, or lock byte free and
+    /// all sentinels dead).
     outcome reap(member_ref dead) noexcept;
 
     /// What `reap` does, by a member for itself when it leaves; all but its own lane and slot.

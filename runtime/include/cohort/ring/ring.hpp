@@ -2,8 +2,8 @@
 /// A bounded FIFO of fixed-size elements, shared by all members of a domain.
 ///
 /// Semantics of rte_ring: `burst` moves as many as fit, `bulk` all or none. Each side is `multi`
-/// (any lane, the default) or `single` (the first lane to use it; another is refused, not allowed to
-/// corrupt). Elements of `ring<T*>` over buffers carry custody: see member/custody.hpp.
+/// (any lane, the default) or `single` (the first lane to use it; another is refused, not allowed
+/// to corrupt). Elements of `ring<T*>` over buffers carry custody: see member/custody.hpp.
 ///
 /// *Thread safety*: any lane of any member, within the modes. A handle is copied freely and may be
 /// used by all threads of its process.
@@ -41,7 +41,8 @@ struct ring_claim {
 
 enum class amount { burst, bulk };
 
-/// Claims up to `wanted` elements of one side. `room(position, peer)` is how many the side can move.
+/// Claims up to `wanted` elements of one side. `room(position, peer)` is how many the side can
+/// move.
 template <typename Room>
 [[nodiscard]] inline ring_claim claim(ring_side& own, const ring_side& peer, ring_mode mode,
                                       std::uint32_t wanted, amount how,

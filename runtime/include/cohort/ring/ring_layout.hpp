@@ -131,8 +131,8 @@ ring_layout& construct_ring(void* at, std::uint32_t capacity, std::uint32_t elem
 /// nullptr when the invariants hold, else the one that does not, in words.
 [[nodiscard]] const char* find_fault(const ring_layout& ring) noexcept;
 
-/// Frees what the lane claims of the ring. For the reaper of a dead lane, or the lane itself when it
-/// leaves. Idempotent.
+/// Frees what the lane claims of the ring. For the reaper of a dead lane, or the lane itself when
+/// it leaves. Idempotent.
 void scrub(ring_layout& ring, lane_id lane) noexcept;
 
 /// The element at a position, for the reaper and the audit, which look while others work.

@@ -13,8 +13,8 @@
 ///
 /// *Thread safety*: any lane, any process.
 /// *When a process dies here*: the word keeps naming its lane until a waiter takes the lock over
-/// (and is told so, to run the repair of what the lock guards) or the reaper frees it. A holder that
-/// is only stopped keeps the lock: waiters get `stalled` at their deadline.
+/// (and is told so, to run the repair of what the lock guards) or the reaper frees it. A holder
+/// that is only stopped keeps the lock: waiters get `stalled` at their deadline.
 
 #include "cohort/base/cache_line.hpp"
 #include "cohort/base/clock.hpp"
