@@ -1,0 +1,225 @@
+// What a member held when it was killed, and where it is afterwards.
+
+#include "support/eventually.hpp"
+#include "support/member_process.hpp"
+#include "support/scratch_domain.hpp"
+
+#include <set>
+
+#include <catch2/catch.hpp>
+
+using namespace cohort;
+using test::eventually;
+using test::member_process;
+using test::scratch_domain;
+
+namespace {
+
+const obituary_layout* obituary_of(scratch_domain& domain, std::string_view name)
+{
+    for (const auto& obituary : domain->region().recovery.obituaries)
+        if (obituary.number.load() != 0 && obituary.name == name && obituary.reaped_ns != 0)
+            return &obituary;
+    return nullptr;
+}
+
+bool is_gone(scratch_domain& domain, std::string_view name)
+{
+    return obituary_of(domain, name) && !domain->actions().find_member(name);
+}
+
+/// Sends `count` numbered packets into a ring.
+void send_numbered(pktmbuf_pool& pool, ring<mbuf*>& to, std::uint32_t count)
+{
+    for (std::uint32_t i = 0; i != count; ++i) {
+        auto* packet = pool.alloc();
+        REQUIRE(packet);
+        packet->hash.tag = i;
+        REQUIRE(to.enqueue(packet));
+    }
+}
+
+std::multiset<std::uint32_t> drain(ring<mbuf*> from)
+{
+    std::multiset<std::uint32_t> tags;
+    for (mbuf* packet = nullptr; from.dequeue(packet); free(packet))
+        tags.insert(packet->hash.tag);
+    return tags;
+}
+
+std::multiset<std::uint32_t> first_numbers(std::uint32_t count)
+{
+    std::multiset<std::uint32_t> all;
+    for (std::uint32_t i = 0; i != count; ++i)
+        all.insert(i);
+    return all;
+}
+
+}  // namespace
+
+TEST_CASE("fresh, received, cached and chained buffers of a killed member all come back", "[death]")
+{
+    scratch_domain domain;
+    auto pool = domain->create_pktmbuf_pool("p", {.count = 1024, .cache_size = 64});
+    auto ring = domain->create_ring<mbuf*>("r", 256);
+    send_numbered(pool, ring, 50);
+    member_process member{"victim"};
+    member.tell("take p 30");
+    member.tell("receive r 20");
+    member.tell("chain p 9000");
+    member.tell("give-cache p 40");
+    REQUIRE(domain.audit_of("p").held == 51);
+
+    member.kill();
+
+    REQUIRE(eventually([&] { return is_gone(domain, "victim"); }));
+    const auto& obituary = *obituary_of(domain, "victim");
+    CHECK(obituary.received == 20);
+    CHECK(obituary.cached >= 40);
+    CHECK(obituary.redelivered == 0);
+    CHECK(obituary.released == 20 + 30 + 5 + obituary.cached);
+    CHECK(domain.audit().clean());
+    CHECK(ring.count() == 30);
+    CHECK(drain(ring).size() == 30);
+    pool.objects().flush();
+    CHECK(domain.audit_of("p").in_pool == 1024);
+}
+
+TEST_CASE("received packets are redelivered once and in no other case", "[death]")
+{
+    scratch_domain domain;
+    const bool by_name = GENERATE(true, false);
+    auto pool = domain->create_pktmbuf_pool(
+        "p", {.count = 1024,
+              .cache_size = 64,
+              .policy = by_name ? recovery_policy::redeliver : recovery_policy::give_back,
+              .redeliver_to = by_name ? "again" : ""});
+    auto ring = domain->create_ring<mbuf*>("r", 256);
+    auto again = domain->create_ring<mbuf*>("again", 256);
+    send_numbered(pool, ring, 50);
+    member_process member{"victim"};
+    member.tell("receive r 20");
+    member.tell("take p 30");
+
+    member.kill();
+
+    REQUIRE(eventually([&] { return is_gone(domain, "victim"); }));
+    CHECK(obituary_of(domain, "victim")->redelivered == 20);
+    auto all = drain(ring);
+    all.merge(drain(again));
+    CHECK(all == first_numbers(50));
+    CHECK(domain.audit().clean());
+    CHECK(pool.objects().available() == 1024);
+}
+
+TEST_CASE("packets that find the redelivery ring full wait and are never dropped", "[death]")
+{
+    scratch_domain domain;
+    auto pool = domain->create_pktmbuf_pool("p", {.count = 1024,
+                                                  .cache_size = 64,
+                                                  .policy = recovery_policy::redeliver,
+                                                  .redeliver_to = "again"});
+    auto ring = domain->create_ring<mbuf*>("r", 256);
+    auto again = domain->create_ring<mbuf*>("again", 8);
+    send_numbered(pool, ring, 50);
+    member_process member{"victim"};
+    member.tell("receive r 50");
+
+    member.kill();
+
+    REQUIRE(eventually([&] { return is_gone(domain, "victim"); }));
+    CHECK(domain.audit_of("p").waiting == 42);
+    CHECK(domain.audit().clean());
+    std::multiset<std::uint32_t> all;
+    REQUIRE(eventually([&] {
+        all.merge(drain(again));
+        return all.size() >= 50;
+    }));
+    CHECK(all == first_numbers(50));
+    CHECK(pool.objects().available() == 1024);
+}
+
+TEST_CASE("a member that leaves gives back what it still holds, at once", "[death]")
+{
+    scratch_domain domain;
+    domain->create_pktmbuf_pool("p", {.count = 256, .cache_size = 32});
+    member_process member{"leaver"};
+    member.tell("take p 30");
+    member.tell("chain p 5000");
+
+    member.leave();
+
+    CHECK(is_gone(domain, "leaver"));
+    CHECK(obituary_of(domain, "leaver")->orderly == 1);
+    CHECK(domain.audit_of("p").in_pool == 256);
+    CHECK(domain.audit().clean());
+}
+
+TEST_CASE("nothing is taken from a stopped member, and it carries on when it is continued",
+          "[death]")
+{
+    scratch_domain domain;
+    domain->create_pktmbuf_pool("p", {.count = 256, .cache_size = 32});
+    member_process member{"sleeper"};
+    member.tell("take p 30");
+    member.process().kill(SIGSTOP);
+
+    std::this_thread::sleep_for(1s);  // ten look-arounds of the dispatcher
+
+    CHECK(domain.audit_of("p").held == 30);
+    CHECK(domain->actions().find_member("sleeper"));
+    member.process().kill(SIGCONT);
+    member.tell("free");
+    CHECK(domain.audit_of("p").held == 0);
+}
+
+TEST_CASE("a zombie that nobody reaps is dead all the same", "[death]")
+{
+    scratch_domain domain;
+    auto pool = domain->create_pktmbuf_pool("p", {.count = 256, .cache_size = 32});
+    member_process member{"zombie"};
+    member.tell("take p 30");
+
+    member.process().kill();
+    REQUIRE(member.process().await_death(10s));
+
+    REQUIRE(eventually([&] { return is_gone(domain, "zombie"); }));
+    pool.objects().flush();
+    CHECK(domain.audit_of("p").in_pool == 256);
+}
+
+TEST_CASE("a member that becomes another program by execve is dead to the domain", "[death]")
+{
+    scratch_domain domain;
+    auto pool = domain->create_pktmbuf_pool("p", {.count = 256, .cache_size = 32});
+    member_process member{"changeling"};
+    member.tell("take p 30");
+
+    member.start("exec");
+
+    REQUIRE(eventually([&] { return is_gone(domain, "changeling"); }));
+    CHECK(::kill(member.process().pid(), 0) == 0);  // its process lives
+    pool.objects().flush();
+    CHECK(domain.audit_of("p").in_pool == 256);
+}
+
+TEST_CASE("a slot is used again only with another generation, and old buffers do not confuse it",
+          "[death]")
+{
+    scratch_domain domain;
+    domain->create_pktmbuf_pool("p", {.count = 256, .cache_size = 32});
+    std::set<std::uint32_t> generations;
+    for (int i = 0; i != 5; ++i) {
+        member_process member{"heir"};
+        member.tell("take p 30");
+        const auto self = domain->actions().find_member("heir");
+        REQUIRE(self);
+        CHECK(self->id == 2);
+        CHECK(generations.insert(self->generation).second);
+        REQUIRE(domain.audit_of("p").held == 30);
+        member.kill();
+        REQUIRE(eventually([&] { return !domain->actions().find_member("heir"); }));
+    }
+    REQUIRE(eventually([&] { return domain.audit_of("p").held == 0; }));
+    CHECK(domain.audit().clean());
+}

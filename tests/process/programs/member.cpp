@@ -1,0 +1,168 @@
+// A member that does what a test tells it, one line at a time. Usage: member DOMAIN NAME
+//
+//   offer ACTION            answers requests for it with "pong <payload>"
+//   offer-death ACTION      kills itself inside the handler
+//   offer-hang ACTION       sleeps in the handler until killed
+//   offer-relay ACTION TO   answers with what member TO answers to "ping"
+//   take POOL N             gets N packets and keeps them
+//   chain POOL BYTES        gets one packet of so many bytes and keeps it
+//   receive RING N          takes exactly N packets from a ring and keeps them
+//   pass RING               puts everything it keeps into a ring
+//   free                    frees everything it keeps
+//   give-cache POOL N       leaves at least N free packets in its cache
+//   exec                    becomes another program without leaving
+//   leave                   leaves in an orderly way
+// Each answers "done" or "failed: why".
+
+#include "cohort/base/error.hpp"
+#include "cohort/secondary/secondary.hpp"
+#include "support/conversation.hpp"
+
+#include <csignal>
+#include <sstream>
+#include <thread>
+#include <vector>
+
+#include <unistd.h>
+
+namespace {
+
+using namespace cohort;
+
+class obedient_member {
+public:
+    explicit obedient_member(std::unique_ptr<secondary::attachment> domain)
+        : domain_{std::move(domain)}
+    {
+    }
+
+    /// False when it is to leave.
+    bool obey(const std::string& line)
+    {
+        std::istringstream words{line};
+        std::string verb;
+        std::string name;
+        words >> verb >> name;
+        if (verb == "leave")
+            return false;
+        if (verb == "exec")
+            ::execl("/bin/sleep", "sleep", "60", nullptr);
+        else if (verb.starts_with("offer"))
+            offer(verb, name, words);
+        else if (verb == "take")
+            take(name, number(words));
+        else if (verb == "chain")
+            kept_.push_back(pool(name).alloc_chain(number(words)));
+        else if (verb == "receive")
+            receive(name, number(words));
+        else if (verb == "pass")
+            pass(name);
+        else if (verb == "free")
+            free_all();
+        else if (verb == "give-cache")
+            fill_cache(name, number(words));
+        else
+            throw std::runtime_error{"unknown: " + line};
+        return true;
+    }
+
+private:
+    static std::size_t number(std::istringstream& words)
+    {
+        std::size_t value = 0;
+        words >> value;
+        return value;
+    }
+    pktmbuf_pool pool(const std::string& name) { return domain_->find_pktmbuf_pool(name).value(); }
+    ring<mbuf*> find(const std::string& name) { return domain_->find_ring<mbuf*>(name).value(); }
+
+    void offer(const std::string& verb, const std::string& action, std::istringstream& words)
+    {
+        std::string peer;
+        words >> peer;
+        domain_->actions().on(action, [this, verb, peer](ipc::message& received) {
+            if (verb == "offer-death")
+                ::kill(::getpid(), SIGKILL);
+            if (verb == "offer-hang")
+                std::this_thread::sleep_for(60s);
+            if (verb == "offer-relay") {
+                const auto to = domain_->actions().find_member(peer);
+                received.reply("relayed " +
+                               std::string{domain_->actions().request(*to, "ping").text()});
+                return;
+            }
+            received.reply("pong " + std::string{received.text()});
+        });
+    }
+
+    void take(const std::string& name, std::size_t count)
+    {
+        std::vector<mbuf*> packets(count);
+        if (!pool(name).alloc_bulk(packets))
+            throw std::runtime_error{"the pool is empty"};
+        kept_.insert(kept_.end(), packets.begin(), packets.end());
+    }
+
+    void receive(const std::string& name, std::size_t count)
+    {
+        auto from = find(name);
+        for (std::size_t got = 0; got != count;) {
+            mbuf* packet = nullptr;
+            if (!from.dequeue(packet))
+                continue;
+            kept_.push_back(packet);
+            ++got;
+        }
+    }
+
+    void pass(const std::string& name)
+    {
+        if (find(name).enqueue_bulk(kept_) != kept_.size())
+            throw std::runtime_error{"the ring is full"};
+        kept_.clear();
+    }
+
+    void free_all()
+    {
+        free_bulk(kept_);
+        kept_.clear();
+    }
+
+    void fill_cache(const std::string& name, std::size_t count)
+    {
+        std::vector<mbuf*> packets(count);
+        if (!pool(name).alloc_bulk(packets))
+            throw std::runtime_error{"the pool is empty"};
+        for (auto* packet : packets)
+            free(packet);
+    }
+
+    std::unique_ptr<secondary::attachment> domain_;
+    std::vector<mbuf*> kept_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv)
+{
+    if (argc != 3)
+        return 2;
+    try {
+        obedient_member member{secondary::attach(argv[1], 10s, argv[2])};
+        test::say("ready");
+        for (auto line = test::hear(); !line.empty(); line = test::hear()) {
+            try {
+                if (!member.obey(line))
+                    break;
+                test::say("done");
+            } catch (const std::exception& why) {
+                test::say(std::string{"failed: "} + why.what());
+            }
+        }
+    } catch (const error& refused) {
+        test::say(std::string{"failed: "} + refused.what());
+        return refused.exit_code();
+    }
+    test::say("left");
+    return 0;
+}

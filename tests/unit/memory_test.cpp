@@ -1,0 +1,168 @@
+#include "cohort/memory/memory.hpp"
+
+#include "support/scratch_domain.hpp"
+#include "support/seed.hpp"
+
+#include <algorithm>
+#include <map>
+#include <thread>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+using namespace cohort;
+using cohort::test::scratch_domain;
+
+namespace {
+
+errc refusal(const std::function<void()>& call)
+{
+    try {
+        call();
+    } catch (const error& refused) {
+        return refused.reason();
+    }
+    return errc{};
+}
+
+bool is_zero(std::span<const std::byte> bytes)
+{
+    return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{}; });
+}
+
+}  // namespace
+
+TEST_CASE("a memzone is found by its name at the same address until it is released", "[memory]")
+{
+    scratch_domain domain;
+
+    const auto zone = domain->reserve_memzone("state", 1000);
+
+    CHECK(zone.size() == 1024);
+    CHECK(is_zero(zone));
+    CHECK(domain->find_memzone("state").data() == zone.data());
+    CHECK(domain->release_memzone("state"));
+    CHECK(domain->find_memzone("state").empty());
+    CHECK_FALSE(domain->release_memzone("state"));
+}
+
+TEST_CASE("a reservation is refused as rte_memzone_reserve refuses it", "[memory]")
+{
+    scratch_domain domain;
+    domain->reserve_memzone("taken", 64);
+
+    CHECK(refusal([&] { domain->reserve_memzone("taken", 64); }) == errc::exists);
+    CHECK(refusal([&] { domain->reserve_memzone(std::string(32, 'n'), 64); }) ==
+          errc::name_too_long);
+    CHECK(refusal([&] { domain->reserve_memzone("", 64); }) == errc::invalid_argument);
+    CHECK(refusal([&] { domain->reserve_memzone("a", 64, {.alignment = 96}); }) ==
+          errc::invalid_argument);
+    CHECK(refusal([&] { domain->reserve_memzone("b", 4096, {.boundary = 1024}); }) ==
+          errc::invalid_argument);
+    CHECK(refusal([&] { domain->reserve_memzone("c", std::size_t{1} << 40); }) == errc::no_memory);
+    CHECK(refusal([&] { domain->reserve_memzone("d", 64, {.pages = page_size::huge_1g}); }) ==
+          errc::no_memory);
+    CHECK(refusal([&] {
+              domain->reserve_memzone("e", 64,
+                                      {.pages = page_size::huge_1g, .pages_hint_only = true});
+          }) == errc{});
+}
+
+TEST_CASE("alignment and boundary hold for every size", "[memory]")
+{
+    scratch_domain domain;
+    int number = 0;
+    for (const std::size_t alignment : {64u, 128u, 4096u, 65536u})
+        for (const std::size_t bytes : {1u, 64u, 1000u, 4096u, 5000u}) {
+            const auto zone = domain->reserve_memzone("z" + std::to_string(number++), bytes,
+                                                      {.alignment = alignment, .boundary = 8192});
+            const auto from = reinterpret_cast<std::uintptr_t>(zone.data());
+            CHECK(from % alignment == 0);
+            CHECK(from / 8192 == (from + zone.size() - 1) / 8192);
+        }
+}
+
+TEST_CASE("length 0 takes the largest free span, and then nothing is left without growth",
+          "[memory]")
+{
+    scratch_domain domain{8_MiB};
+
+    const auto largest = domain->reserve_memzone("all", 0);
+
+    CHECK(largest.size() > 4_MiB);
+    CHECK(refusal([&] { domain->reserve_memzone("rest", 0); }) == errc::no_memory);
+}
+
+TEST_CASE("memory grows on demand and what was used before is zeroed again", "[memory]")
+{
+    scratch_domain domain{4_MiB};
+
+    const auto zone = domain->reserve_memzone("big", 32_MiB);
+    std::fill(zone.begin(), zone.end(), std::byte{0xff});
+    REQUIRE(domain->release_memzone("big"));
+    const auto again = domain->reserve_memzone("again", 32_MiB);
+
+    CHECK(again.data() == zone.data());
+    CHECK(is_zero(again));
+}
+
+TEST_CASE("random reservations never overlap and all space comes back", "[memory]")
+{
+    scratch_domain domain{32_MiB};
+    auto random = test::random_engine("memory");
+    const auto before = domain->segments().usage_of(0).used;
+    std::map<std::string, std::span<std::byte>> held;
+
+    for (int round = 0; round != 1500; ++round) {
+        if (held.size() < 100 && random() % 2 == 0) {
+            const auto name = "z" + std::to_string(round);
+            const auto zone = domain->reserve_memzone(
+                name, 1 + random() % 100'000, {.alignment = std::size_t{64} << random() % 7});
+            for (const auto& [other, bytes] : held)
+                REQUIRE((bytes.data() + bytes.size() <= zone.data() ||
+                         zone.data() + zone.size() <= bytes.data()));
+            held.emplace(name, zone);
+        } else if (!held.empty()) {
+            auto victim =
+                std::next(held.begin(), static_cast<std::ptrdiff_t>(random() % held.size()));
+            REQUIRE(domain->release_memzone(victim->first));
+            held.erase(victim);
+        }
+    }
+    for (const auto& [name, bytes] : held)
+        REQUIRE(domain->release_memzone(name));
+
+    CHECK(domain->segments().usage_of(0).used == before);
+}
+
+TEST_CASE("of many threads that reserve one name exactly one wins", "[memory]")
+{
+    scratch_domain domain;
+    for (int round = 0; round != 20; ++round) {
+        std::atomic<int> winners{0};
+        std::vector<std::thread> threads;
+        for (int t = 0; t != 4; ++t)
+            threads.emplace_back([&] {
+                if (refusal([&] { domain->reserve_memzone("one", 128); }) == errc{})
+                    ++winners;
+            });
+        for (auto& thread : threads)
+            thread.join();
+        REQUIRE(winners == 1);
+        REQUIRE(domain->release_memzone("one"));
+    }
+}
+
+TEST_CASE("the table of names holds 2560 objects and more, and says when it is full", "[memory]")
+{
+    scratch_domain domain;
+    std::size_t made = 0;
+    errc why{};
+    while ((why = refusal([&] { domain->reserve_memzone("zone" + std::to_string(made), 64); })) ==
+           errc{})
+        ++made;
+
+    CHECK(made >= 2560);
+    CHECK(why == errc::no_space);
+    CHECK_FALSE(domain->find_memzone("zone2559").empty());
+}

@@ -1,0 +1,147 @@
+#include "cohort/pool/mempool.hpp"
+
+#include "support/lost_thread.hpp"
+#include "support/scratch_domain.hpp"
+
+#include <set>
+#include <thread>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+using namespace cohort;
+using cohort::test::scratch_domain;
+
+TEST_CASE("every object is handed out once, and none when fewer are left than asked for", "[pool]")
+{
+    scratch_domain domain;
+    const auto cache = GENERATE(0u, 1u, 32u);
+    auto pool =
+        domain->create_mempool("p", {.count = 100, .element_bytes = 40, .cache_size = cache});
+
+    std::set<void*> seen;
+    while (void* object = pool.get())
+        seen.insert(object);
+
+    CHECK(seen.size() == 100);
+    CHECK(pool.available() == 0);
+    std::vector<void*> two(2);
+    pool.put(*seen.begin());
+    CHECK_FALSE(pool.get_bulk(two));
+    CHECK(pool.available() == 1);
+}
+
+TEST_CASE("what is put comes back newest first and the sums always add up", "[pool]")
+{
+    scratch_domain domain;
+    auto pool = domain->create_mempool("p", {.count = 512, .element_bytes = 64, .cache_size = 64});
+    std::vector<void*> held;
+
+    for (int round = 0; round != 300; ++round) {
+        std::vector<void*> some(static_cast<std::size_t>(1 + round % 90));
+        if (pool.get_bulk(some))
+            held.insert(held.end(), some.begin(), some.end());
+        const auto back = std::min<std::size_t>(held.size(), static_cast<std::size_t>(round % 77));
+        pool.put_bulk(std::span{held}.last(back));
+        held.resize(held.size() - back);
+        REQUIRE(pool.in_use() == held.size());
+    }
+
+    const auto sums = domain.audit_of("p");
+    CHECK(sums.held == held.size());
+    CHECK(sums.adds_up());
+    CHECK(domain.audit().clean());
+}
+
+TEST_CASE("a lane that is left flushes its caches", "[pool]")
+{
+    scratch_domain domain;
+    auto pool = domain->create_mempool("p", {.count = 256, .element_bytes = 8, .cache_size = 64});
+
+    std::thread{[&] { pool.put(pool.get()); }}.join();
+
+    CHECK(domain.audit_of("p").in_pool == 256);
+}
+
+TEST_CASE("the cache of a thread that died goes to the next thread of its member", "[pool]")
+{
+    scratch_domain domain;
+    auto pool = domain->create_mempool("p", {.count = 256, .element_bytes = 8, .cache_size = 64});
+    lane_id lost = 0;
+
+    test::run_and_lose([&] {
+        pool.put(pool.get());
+        lost = domain->members().lane();
+    });
+    while (domain->members().members().lane(lost).word().state != lane_state::orphan)
+        std::this_thread::yield();
+
+    lane_id heir = 0;
+    std::thread{[&] { heir = domain->members().lane(); }}.join();
+    CHECK(heir == lost);
+    CHECK(domain.audit_of("p").in_pool == 256);
+    CHECK(domain.audit().clean());
+}
+
+TEST_CASE("objects are aligned to lines and keep their distance", "[pool]")
+{
+    scratch_domain domain;
+    auto pool = domain->create_mempool("p", {.count = 64, .element_bytes = 65, .cache_size = 0});
+    std::set<std::uintptr_t> addresses;
+    while (void* object = pool.get())
+        addresses.insert(reinterpret_cast<std::uintptr_t>(object));
+
+    REQUIRE(addresses.size() == 64);
+    std::uintptr_t last = 0;
+    for (const auto address : addresses) {
+        CHECK(address % cache_line_bytes == 0);
+        CHECK((last == 0 || address - last >= 65 + object_header_bytes));
+        last = address;
+    }
+}
+
+TEST_CASE("a pool with options that cannot be is refused with both numbers", "[pool]")
+{
+    scratch_domain domain;
+    const auto make = [&](const mempool_options& options) {
+        return domain->create_mempool("p", options);
+    };
+
+    CHECK_THROWS_WITH(make({.count = 0, .element_bytes = 8}), Catch::Contains("0 objects"));
+    CHECK_THROWS_WITH(make({.count = 8, .element_bytes = 0}), Catch::Contains("1 byte"));
+    CHECK_THROWS_WITH(make({.count = 2000, .element_bytes = 8, .cache_size = 513}),
+                      Catch::Contains("513"));
+    CHECK_THROWS_WITH(make({.count = 100, .element_bytes = 8, .cache_size = 80}),
+                      Catch::Contains("80"));
+    CHECK_THROWS_AS(make({.count = 8,
+                          .element_bytes = 8,
+                          .cache_size = 0,
+                          .policy = recovery_policy::redeliver}),
+                    error);
+    CHECK_FALSE(domain->find_mempool("p").has_value());
+}
+
+TEST_CASE("threads that get and put at once lose nothing", "[pool][stress]")
+{
+    scratch_domain domain;
+    auto pool = domain->create_mempool("p", {.count = 1024, .element_bytes = 8, .cache_size = 32});
+    std::vector<std::thread> threads;
+    for (unsigned t = 0; t != 4; ++t)
+        threads.emplace_back([&, t] {
+            std::vector<void*> some(1 + t * 13);
+            for (int i = 0; i != 2000; ++i)
+                if (pool.get_bulk(some)) {
+                    for (void* object : some)
+                        *static_cast<unsigned*>(object) = t;
+                    for (void* object : some)
+                        if (*static_cast<unsigned*>(object) != t)
+                            std::abort();  // two owners at once
+                    pool.put_bulk(some);
+                }
+        });
+    for (auto& thread : threads)
+        thread.join();
+
+    CHECK(domain.audit_of("p").in_pool == 1024);
+    CHECK(domain.audit().clean());
+}
