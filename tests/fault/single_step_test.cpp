@@ -1,0 +1,209 @@
+// Death at every instruction: a member is stepped k instructions into a call and killed there, for
+// every k (or a seeded sample of them in reduced runs). Each time: survivors proceed on the same
+// ring at once, the reaper gives everything back, the audit is clean, the sums are exact, the order
+// is kept.
+
+#include "support/child_process.hpp"
+#include "support/eventually.hpp"
+#include "support/scale.hpp"
+#include "support/scratch_domain.hpp"
+#include "support/seed.hpp"
+#include "support/skip.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <set>
+
+#include <catch2/catch.hpp>
+
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+
+using namespace cohort;
+using test::child_process;
+using test::eventually;
+using test::scratch_domain;
+
+namespace {
+
+constexpr auto patience = 30s;
+
+/// A stepper, stopped at its first breakpoint.
+class stepped_process {
+public:
+    explicit stepped_process(const std::string& call)
+        : child_{child_process::spawn("stepper", {"scratch", call})}
+    {
+        child_.await("ready", patience);
+        REQUIRE(::ptrace(PTRACE_SEIZE, child_.pid(), nullptr, PTRACE_O_EXITKILL) == 0);
+        child_.tell("go");
+        REQUIRE(wait_for_stop());
+    }
+
+    /// Executes up to `count` instructions; fewer when the second breakpoint comes first.
+    std::uint64_t step(std::uint64_t count)
+    {
+        for (std::uint64_t done = 0; done != count; ++done) {
+            REQUIRE(::ptrace(PTRACE_SINGLESTEP, child_.pid(), nullptr, nullptr) == 0);
+            REQUIRE(wait_for_stop());
+            siginfo_t why{};
+            ::ptrace(PTRACE_GETSIGINFO, child_.pid(), nullptr, &why);
+            if (why.si_code == SI_KERNEL)  // the breakpoint, not the step
+                return done;
+        }
+        return count;
+    }
+
+    void kill()
+    {
+        child_.kill();
+        static_cast<void>(child_.wait(patience));
+    }
+
+private:
+    bool wait_for_stop()
+    {
+        int status = 0;
+        return ::waitpid(child_.pid(), &status, __WALL) == child_.pid() && WIFSTOPPED(status) &&
+               WSTOPSIG(status) == SIGTRAP;
+    }
+
+    child_process child_;
+};
+
+/// What a call leaves to be checked.
+class stage {
+public:
+    static constexpr std::uint32_t packets = 256;
+
+    explicit stage(std::uint32_t filled, std::uint32_t position)
+        : filled_{filled}
+        , pool_{domain_->create_pktmbuf_pool("p", {.count = packets, .cache_size = 16})}
+        , multi_{domain_->create_ring<mbuf*>("multi", 8)}
+        , single_{domain_->create_ring<mbuf*>(
+              "single", 8, {.producers = ring_mode::single, .consumers = ring_mode::single})}
+    {
+        for (auto* ring : {&multi_, &single_})
+            for (auto* side : {&ring->layout().producer, &ring->layout().consumer}) {
+                side->word = ring_word{position, 0, 0}.pack();
+                side->peer_seen = position;
+            }
+    }
+
+    void fill()
+    {
+        for (auto* ring : {&multi_, &single_}) {
+            for (std::uint32_t i = 0; i != filled_; ++i) {
+                auto* packet = pool_.alloc();
+                packet->hash.tag = i;
+                REQUIRE(ring->enqueue(packet));
+            }
+        }
+        domain_->leave_lane();  // roles and caches are free for the victim
+    }
+
+    /// Kills after `count` instructions of `call` and checks everything. Returns the steps done.
+    std::uint64_t kill_after(const std::string& call, std::uint64_t count)
+    {
+        fill();
+        stepped_process victim{call};
+        const auto steps = victim.step(count);
+        const auto deaths = domain_->region().recovery.deaths.load();
+        victim.kill();
+
+        survivors_proceed();
+        INFO("call " << call << ", killed after instruction " << steps);
+        REQUIRE(eventually([&] {
+            return domain_->region().recovery.deaths.load() != deaths &&
+                   !domain_->actions().find_member("victim") && is_reaped();
+        }));
+        const auto report = domain_.audit();
+        CAPTURE(report.faults);
+        REQUIRE(report.clean());
+        drain_in_order(multi_);
+        drain_in_order(single_);
+        domain_->release_memzone("stepped");
+        pool_.objects().flush();
+        REQUIRE(domain_.audit_of("p").in_pool == packets);
+        REQUIRE(eventually([&] { return domain_.audit_of("cohort.messages").in_pool == 1024; }));
+        return steps;
+    }
+
+private:
+    bool is_reaped()
+    {
+        bool none = true;
+        domain_->members().members().for_each_member(
+            [&](member_id id, member_layout&, member_word) {
+                none = none && id == domain_->self().id;
+            });
+        return none;
+    }
+
+    /// Both ends of the ring the victim died in, before anybody has reaped it.
+    void survivors_proceed()
+    {
+        mbuf* packet = nullptr;
+        if (multi_.dequeue(packet))
+            free(packet);
+        packet = pool_.alloc();
+        REQUIRE(packet);
+        packet->hash.tag = 5000;
+        REQUIRE(eventually([&] { return multi_.enqueue(packet) || make_room(); }));
+    }
+    bool make_room()
+    {
+        mbuf* packet = nullptr;
+        if (multi_.dequeue(packet))
+            free(packet);
+        return false;
+    }
+
+    static void drain_in_order(ring<mbuf*>& from)
+    {
+        std::uint32_t last = 0;
+        bool first = true;
+        for (mbuf* packet = nullptr; from.dequeue(packet); free(packet)) {
+            REQUIRE((first || packet->hash.tag > last));  // FIFO: tags were sent in rising order
+            last = packet->hash.tag;
+            first = false;
+        }
+    }
+
+    scratch_domain domain_;
+    std::uint32_t filled_;
+    pktmbuf_pool pool_;
+    ring<mbuf*> multi_;
+    ring<mbuf*> single_;
+};
+
+}  // namespace
+
+TEST_CASE("a member killed after any instruction of a call loses, doubles and blocks nothing",
+          "[single-step]")
+{
+    const std::string call =
+        GENERATE(as<std::string>{}, "enqueue multi", "dequeue multi", "enqueue single",
+                 "dequeue single", "get refill", "get cached", "put cached", "put flush",
+                 "alloc chain", "free chain", "flush", "leave lane", "request", "reserve");
+    const bool is_ring = call.find("queue") != std::string::npos;
+    // Nearly empty, half full, nearly full; and positions just below the wrap.
+    const auto filled = is_ring ? GENERATE(0u, 2u, 5u, 7u) : 4u;
+    stage scene{filled, filled % 2 == 1 ? 0xffff'fffeu : 6u};
+    const auto total = scene.kill_after(call, std::uint64_t{1} << 40);
+    REQUIRE(total > 10);
+
+    const auto points = std::min<std::uint64_t>(total, test::scaled(is_ring ? 10 : 20, 2000));
+    auto random = test::random_engine(call);
+    std::set<std::uint64_t> chosen;
+    if (points == total)
+        for (std::uint64_t k = 1; k <= total; ++k)
+            chosen.insert(k);
+    while (chosen.size() < points)
+        chosen.insert(1 + random() % total);
+    for (const auto k : chosen)
+        scene.kill_after(call, k);
+
+    std::printf("single-step: %-15s %u in the ring: %zu of %zu instructions tried\n", call.c_str(),
+                filled, chosen.size(), static_cast<std::size_t>(total));
+}
