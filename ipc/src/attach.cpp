@@ -37,12 +37,17 @@ wire::attach_reply receive_reply(int connection, std::vector<file_descriptor>& f
                                 "time; is it stopped?",
                                 peer_of(connection).pid)};
     auto received = receive_message(connection, buffer);
+    if (received.status == received_message::status::closed)
+        throw error{errc::primary_lost,
+                    fmt::format("pid {} closed the connection without an answer; it died or "
+                                "serves another user; try again",
+                                peer_of(connection).pid)};
     const auto* reply = wire::as<wire::attach_reply>(std::span{buffer}.first(received.bytes),
                                                      wire::kind::attach_reply);
     if (received.status != received_message::status::message || !reply)
         throw error{errc::bad_input,
-                    "the answer to the attach is cut or not one of cohort; does another "
-                    "program listen there?"};
+                    "the answer to the attach is cut or not one of cohort; does another program "
+                    "listen there, or is the limit of descriptors too low (ulimit -n)?"};
     if (reply->refusal != 0)
         throw error{static_cast<errc>(reply->refusal), std::string{reply->sentence.view()}};
     if (reply->layout_hash != layout_hash())
@@ -80,7 +85,7 @@ region_files sort_files(const wire::attach_reply& reply, std::vector<file_descri
 }
 
 /// Reads the header through a mapping of its own before the window is touched.
-void check_before_mapping(int control)
+void check_before_mapping(int control, const region_place& announced)
 {
     struct stat status {};
     if (::fstat(control, &status) != 0)
@@ -97,7 +102,18 @@ void check_before_mapping(int control)
         void* at;
         ~unmapper() { ::munmap(at, sizeof(region_header)); }
     } const scope{at};
-    check_header(*static_cast<const region_header*>(at), bytes);
+    const auto& header = *static_cast<const region_header*>(at);
+    check_header(header, bytes);
+    if (header.window_base != announced.window_base ||
+        header.window_bytes != announced.window_bytes ||
+        header.region_bytes != announced.region_bytes)
+        throw error{
+            errc::region_garbage,
+            fmt::format("the region of {} bytes says it lies at {:#x} with {} but was announced "
+                        "with {} bytes at {:#x} with {}; stop its members and start anew",
+                        header.region_bytes, header.window_base, bytes_text(header.window_bytes),
+                        announced.region_bytes, announced.window_base,
+                        bytes_text(announced.window_bytes))};
 }
 
 }  // namespace
@@ -113,17 +129,11 @@ region_mapping receive_region(int connection, wire::attach_as as, std::string_vi
     std::vector<file_descriptor> received;
     const auto reply = receive_reply(connection, received, until);
     auto files = sort_files(reply, std::move(received), access);
-    check_before_mapping(files.control.get());
+    const region_place where{reply.window_base, reply.window_bytes, reply.region_bytes};
+    check_before_mapping(files.control.get(), where);
     refuse_locked_future();
     COHORT_FAULT_POINT("attach.before_map");
-    const region_place where{reply.window_base, reply.window_bytes, reply.region_bytes};
-    region_mapping mapping{std::move(files), where, access};
-    const auto& header = mapping.layout().header;
-    if (header.window_base != where.window_base || header.window_bytes != where.window_bytes)
-        throw error{errc::region_garbage,
-                    fmt::format("the region says it lies at {:#x} but was announced at {:#x}",
-                                header.window_base, where.window_base)};
-    return mapping;
+    return region_mapping{std::move(files), where, access};
 }
 
 }  // namespace cohort::ipc

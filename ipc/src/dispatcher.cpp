@@ -33,7 +33,8 @@ dispatcher::dispatcher(domain& shared, actions& channel, peers& others,
     , peers_{others}
     , lock_{lock}
     , own_wake_{own_wake}
-    , reaper_{shared.segments(), shared.region().recovery, shared.members()}
+    , reaper_{shared.segments(), shared.region().recovery, shared.members(),
+              [this](member_ref dead) { actions_.post().drain(dead.id); }}
     , epoll_{::epoll_create1(EPOLL_CLOEXEC)}
     , stop_{new_eventfd()}
 {
@@ -173,10 +174,15 @@ void dispatcher::read_from(int connection)
     auto received = receive_message(connection, buffer);
     if (received.status == received_message::status::nothing_yet)
         return;
-    const bool keep =
-        received.status == received_message::status::message &&
-        service_->on_message(*this, connection, std::span{buffer}.first(received.bytes),
-                             std::move(received.fds));
+    bool keep = false;
+    try {
+        keep = received.status == received_message::status::message &&
+               service_->on_message(*this, connection, std::span{buffer}.first(received.bytes),
+                                    std::move(received.fds));
+    } catch (const std::exception& failure) {  // descriptors that are not what they should be
+        log(log_level::warning, "dispatcher hangs up on pid {}: {}", peer_of(connection).pid,
+            failure.what());
+    }
     if (!keep)
         close(connection);
 }

@@ -48,6 +48,7 @@ joined_domain::~joined_domain()
     // A member without a lane and without its lock byte would pass for dead.
     static_cast<void>(members().lane());
     dispatcher_.stop();
+    actions_.post().drain(self().id);
     ::unlink(place_.member_socket(self().id).c_str());
 }
 

@@ -100,6 +100,8 @@ bool member_service::on_message(dispatcher& loop, int connection, std::span<cons
     const auto* news = wire::as<wire::member_message>(bytes, kind::peer);
     const auto* adopter = wire::as<wire::member_message>(bytes, kind::adopt);
     const auto* about = news ? news : adopter;
+    if (news && !brings_news(loop, connection))
+        return false;
     if (!about || about->member == 0 || about->member >= max_members || fds.size() != 2)
         return wire::as<wire::member_message>(bytes, kind::welcome) != nullptr;
     if (about->ref() != domain_.self())
@@ -110,6 +112,11 @@ bool member_service::on_message(dispatcher& loop, int connection, std::span<cons
         return send_self(connection);
     }
     return true;
+}
+
+bool member_service::brings_news(const dispatcher& loop, int connection) const
+{
+    return connection == loop.primary_link();
 }
 
 void member_service::on_closed(dispatcher& loop, int connection)

@@ -118,6 +118,13 @@ message_layout* post_office::take()
     return nullptr;
 }
 
+void post_office::drain(member_id gone)
+{
+    auto inbox = domain_.find_ring<message_layout*>(inbox_name(gone));
+    for (message_layout* message = nullptr; inbox && inbox->dequeue(message);)
+        free(message);
+}
+
 void post_office::free(message_layout* message) noexcept
 {
     if (auto* pool = pool_of(message))

@@ -39,6 +39,12 @@ bool admission::on_message(ipc::dispatcher& loop, int connection, std::span<cons
         applicants_[connection] = {std::move(fds[0]), std::move(fds[1])};
         return send_region(connection, map_access::read_write);
     }
+    // What an adopting primary hears of one member it passes on to the others.
+    if (const auto* news = wire::as<wire::member_message>(bytes, wire::kind::peer);
+        news && fds.size() == 2 && brings_news(loop, connection))
+        introduce(news->ref(), fds[0].get(), fds[1].get(), connection);
+    if (wire::as<wire::member_message>(bytes, wire::kind::adopt))
+        return false;  // this primary lives
     const auto* joined = wire::as<wire::member_message>(bytes, wire::kind::joined);
     if (!joined)
         return member_service::on_message(loop, connection, bytes, std::move(fds));
@@ -47,6 +53,14 @@ bool admission::on_message(ipc::dispatcher& loop, int connection, std::span<cons
         !shared().members().members().is_live(newcomer))
         return false;
     return welcome(loop, connection, newcomer);
+}
+
+void admission::introduce(member_ref member, int pidfd, int wake, int except)
+{
+    for (const auto& [connection, other] : members_)
+        if (connection != except && !ipc::send_peer(connection, member, pidfd, wake))
+            log(log_level::warning, "member {} does not read news of member {}", other.id,
+                member.id);
 }
 
 bool admission::welcome(ipc::dispatcher& loop, int connection, member_ref newcomer)
@@ -60,10 +74,7 @@ bool admission::welcome(ipc::dispatcher& loop, int connection, member_ref newcom
         sent =
             sent && ipc::send_peer(connection, known.member, known.pidfd.get(), known.wake.get());
     });
-    for (const auto& [other, member] : members_)
-        if (!ipc::send_peer(other, newcomer, sent_by.pidfd.get(), sent_by.wake.get()))
-            log(log_level::warning, "member {} does not read news of member {}", member.id,
-                newcomer.id);
+    introduce(newcomer, sent_by.pidfd.get(), sent_by.wake.get(), connection);
     members_[connection] = newcomer;
     loop.learn(newcomer, std::move(sent_by.pidfd), std::move(sent_by.wake));
 

@@ -7,6 +7,8 @@
 
 #include <csignal>
 #include <cstdio>
+#include <stdexcept>
+#include <string>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -40,6 +42,19 @@ void declare(CLI::App& program, arguments& given)
     program.add_flag("--fresh", given.fresh, "refuse when such members live")->excludes(adopt);
 }
 
+std::uintptr_t address_from(const std::string& text)
+{
+    std::size_t read = 0;
+    try {
+        if (const auto address = std::stoull(text, &read, 16); read == text.size())
+            return address;
+    } catch (const std::logic_error&) {
+        // Not a number, or too large: said below.
+    }
+    throw cohort::error{cohort::errc::invalid_argument,
+                        fmt::format("--window-base {} is not an address in hexadecimal", text)};
+}
+
 cohort::primary::start_options options_from(const arguments& given)
 {
     using namespace cohort;
@@ -51,7 +66,7 @@ cohort::primary::start_options options_from(const arguments& given)
                     fmt::format("--huge {} is not one of auto, 2M, 1G, none", given.huge)};
     options.huge = *huge;
     if (!given.window_base.empty())
-        options.window_base = std::stoull(given.window_base, nullptr, 16);
+        options.window_base = address_from(given.window_base);
     if (auto level = log_level::info; !given.log_level.empty()) {
         if (!parse_log_level(given.log_level, level))
             throw error{errc::invalid_argument,
@@ -105,7 +120,11 @@ int main(int argc, char** argv)
     given.memory = 64u << 20;
     CLI::App program{"Holds a cohort domain: memory, admission of members, recovery of the dead."};
     declare(program, given);
-    CLI11_PARSE(program, argc, argv);
+    try {
+        program.parse(argc, argv);
+    } catch (const CLI::ParseError& wrong) {
+        return program.exit(wrong) == 0 ? 0 : static_cast<int>(cohort::errc::invalid_argument);
+    }
     try {
         return run(given);
     } catch (const cohort::error& refused) {

@@ -8,6 +8,7 @@
 #include "cohort/primary/admission.hpp"
 #include "cohort/primary/region_maker.hpp"
 
+#include <algorithm>
 #include <filesystem>
 
 #include <fmt/format.h>
@@ -18,6 +19,8 @@
 
 namespace cohort::primary {
 namespace {
+
+constexpr auto each_member_patience = 250ms;
 
 /// One primary at a time chooses a window under a root.
 file_descriptor lock_root(const rendezvous& place, deadline until)
@@ -39,8 +42,12 @@ file_descriptor lock_root(const rendezvous& place, deadline until)
 lock_description take_primary_lock(const rendezvous& place)
 {
     lock_description lock{place.lock_file(), lock_description::open_mode::create};
-    if (lock.try_lock(lock_description::primary_byte))
-        return lock;
+    if (lock.try_lock(lock_description::primary_byte)) {
+        // A primary that ends removes the file: what was opened before that guards nothing.
+        if (lock.is_at(place.lock_file()))
+            return lock;
+        return take_primary_lock(place);
+    }
     const auto record = lock.read_place();
     throw error{
         errc::domain_alive,
@@ -57,13 +64,16 @@ region_mapping adopt_region(const start_options& options, const rendezvous& plac
         if (!file.path().filename().string().starts_with("member-"))
             continue;
         try {
-            const auto connection = ipc::connect_to(file.path().string(), until);
+            // A member that is stopped costs a moment, then the next one is asked.
+            const auto soon = std::min(until, deadline_in(each_member_patience));
+            const auto connection = ipc::connect_to(file.path().string(), soon);
             return ipc::receive_region(connection.get(), ipc::wire::attach_as::adopter,
-                                       options.member_name, {}, map_access::read_write, until);
+                                       options.member_name, {}, map_access::read_write, soon);
         } catch (const error& refused) {
             if (refused.reason() == errc::layout_mismatch)
                 throw;
-            refusals = refused.what();
+            if (refusals.empty() || refused.reason() != errc::no_such_domain)
+                refusals = refused.what();
         }
     }
     throw error{
@@ -127,7 +137,7 @@ owner::~owner()
 {
     bool others = false;
     members().members().for_each_member([&](member_id id, member_layout&, member_word word) {
-        others = others || (id != self().id && word.state == member_state::live);
+        others = others || (id != self().id && word.state != member_state::empty);
     });
     ::unlink(place().primary_socket().c_str());
     if (others)

@@ -32,6 +32,7 @@ std::string transient_name(const rendezvous& place)
 
 file_descriptor make_control_file(const rendezvous& place, std::size_t bytes)
 {
+    check_file_limit(bytes);
     const auto name = transient_name(place);
     try {
         bip::shared_memory_object file{bip::create_only, name.c_str(), bip::read_write,
@@ -92,13 +93,18 @@ std::uintptr_t choose_window(const start_options& options, const rendezvous& pla
         return base;
     }
     const auto used = windows_in_use(place);
+    std::optional<std::uintptr_t> refused;
     for (std::size_t slot = 0; slot != window_slots; ++slot) {
         const auto base = window_slot_base(slot);
-        const bool taken = std::any_of(
-            used.begin(), used.end(), [&](const auto& other) { return other.window_base == base; });
-        if (!taken && range_is_free(base, window_slot_bytes))
+        if (std::any_of(used.begin(), used.end(),
+                        [&](const auto& other) { return other.window_base == base; }))
+            continue;
+        if (range_is_free(base, window_slot_bytes))
             return base;
+        refused = refused.value_or(base);
     }
+    if (refused)
+        return *refused;  // mapping it will say what is in the way: a mapping, or a limit
     throw error{
         errc::window_taken,
         fmt::format("all {} window slots are used by live domains under {}; stop one of them",

@@ -1,5 +1,4 @@
 #include "cohort/port/drivers.hpp"
-
 #include "pcap/pcap_driver.hpp"
 
 namespace cohort {
@@ -13,4 +12,4 @@ void register_builtin_drivers()
     static_cast<void>(once);
 }
 
-} // namespace cohort
+}  // namespace cohort

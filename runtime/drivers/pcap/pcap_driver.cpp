@@ -5,7 +5,6 @@
 #include "cohort/port/burst_journal.hpp"
 #include "cohort/port/drivers.hpp"
 #include "cohort/port/port.hpp"
-
 #include "pcap_reader.hpp"
 #include "pcap_writer.hpp"
 
@@ -55,7 +54,7 @@ private:
     std::uint64_t end_;
     std::optional<pktmbuf_pool> pool_;
     capture_reader reader_;
-    detail::captured_packet next_; // read but not delivered, when `have_next_`
+    detail::captured_packet next_;  // read but not delivered, when `have_next_`
     bool have_next_ = false;
 };
 
@@ -63,7 +62,8 @@ bool pcap_rx::open() noexcept
 {
     have_next_ = false;
     const auto per_loop = port_.driver_words[rx_packets];
-    auto to_skip = per_loop == 0 ? 0 : queue_.position.load(std::memory_order_relaxed) % per_loop; // ours now
+    auto to_skip =
+        per_loop == 0 ? 0 : queue_.position.load(std::memory_order_relaxed) % per_loop;  // ours now
     if (!pool_ || !reader_.open(path_)) {
         count_up(queue_.errors, 1);
         return false;
@@ -100,7 +100,7 @@ mbuf* pcap_rx::make_packet() noexcept
     mbuf* packet = pool_->alloc_chain(next_.bytes.size());
     if (!packet)
         return nullptr;
-    static_cast<void>(write(*packet, 0, next_.bytes)); // it is as long as that
+    static_cast<void>(write(*packet, 0, next_.bytes));  // it is as long as that
     packet->port = port_.index;
     packet->timestamp = next_.timestamp_ns;
     packet->wire_len = next_.wire_length > packet->pkt_len ? next_.wire_length : 0;
@@ -120,12 +120,12 @@ void pcap_rx::pass_on(std::uint64_t& position) noexcept
 void pcap_rx::finish(std::uint64_t position) noexcept
 {
     if (position == end_)
-        queue_.ended.store(1, std::memory_order_release); // after the last packets are counted
+        queue_.ended.store(1, std::memory_order_release);  // after the last packets are counted
 }
 
 std::size_t pcap_rx::burst(std::span<mbuf*> packets) noexcept
 {
-    const auto from = queue_.position.load(std::memory_order_relaxed); // ours alone
+    const auto from = queue_.position.load(std::memory_order_relaxed);  // ours alone
     const auto most = std::min(packets.size(), max_port_burst);
     burst_result result{.position = from};
     std::size_t count = 0;
@@ -151,7 +151,7 @@ std::size_t pcap_rx::burst(std::span<mbuf*> packets) noexcept
         commit_rx(queue_, port_.index, packets.first(count), result);
     else if (result.position != from)
         skip_rx(queue_, result.position);
-    finish(broken ? end_ : result.position); // a file that has shrunk since its creation ends here
+    finish(broken ? end_ : result.position);  // a file that has shrunk since its creation ends here
     return count;
 }
 
@@ -165,12 +165,13 @@ public:
 
     bool open() noexcept
     {
-        return succeeded(writer_.open(path_, queue_.position.load(std::memory_order_relaxed))); // ours now
+        return succeeded(
+            writer_.open(path_, queue_.position.load(std::memory_order_relaxed)));  // ours now
     }
 
     std::size_t burst(std::span<mbuf* const> packets) noexcept
     {
-        const auto from = queue_.position.load(std::memory_order_relaxed); // ours alone
+        const auto from = queue_.position.load(std::memory_order_relaxed);  // ours alone
         const auto staged = writer_.stage(packets.first(std::min(packets.size(), max_port_burst)));
         const auto accepted = packets.first(staged.packets);
         if (accepted.empty())
@@ -190,7 +191,7 @@ private:
     {
         if (reason != 0) {
             count_up(queue_.errors, 1);
-            queue_.last_errno.store(reason, std::memory_order_relaxed); // for display
+            queue_.last_errno.store(reason, std::memory_order_relaxed);  // for display
         }
         return reason == 0;
     }
@@ -229,15 +230,18 @@ std::uint64_t number_option(std::string_view options, std::string_view key, std:
     std::uint64_t value = 0;
     const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (fault != std::errc{} || end != text.data() + text.size() || value > most)
-        throw error{errc::invalid_argument,
-                    fmt::format("{}={} of a pcap port must be a number from 0 to {}", key, text, most)};
+        throw error{
+            errc::invalid_argument,
+            fmt::format("{}={} of a pcap port must be a number from 0 to {}", key, text, most)};
     return value;
 }
 
-/// Members run in other directories, so they need the whole path. Throws for a file that is not there.
+/// Members run in other directories, so they need the whole path. Throws for a file that is not
+/// there.
 std::string resolved(const std::string& path)
 {
-    std::unique_ptr<char, decltype(&std::free)> whole{::realpath(path.c_str(), nullptr), &std::free};
+    std::unique_ptr<char, decltype(&std::free)> whole{::realpath(path.c_str(), nullptr),
+                                                      &std::free};
     if (!whole)
         throw error{errc::bad_input,
                     fmt::format("cannot read \"{}\" as a capture: {}; name a pcap or pcapng file",
@@ -263,7 +267,8 @@ std::string pcap_driver::set_up_rx(port_layout& port, const std::string& path)
     auto whole = resolved(path);
     const auto facts = detail::examine_capture(whole);
     if (facts.truncated)
-        log(log_level::warning, "\"{}\" ends inside a record, after {} whole packets", path, facts.packets);
+        log(log_level::warning, "\"{}\" ends inside a record, after {} whole packets", path,
+            facts.packets);
     port.rx_queues = 1;
     port.driver_words[rx_link_type] = facts.link_type;
     port.driver_words[rx_snap_length] = facts.snap_length;
@@ -286,7 +291,8 @@ void pcap_driver::create(port_layout& port, std::string_view options) const
     std::string input;
     if (!rx.empty()) {
         input = set_up_rx(port, rx);
-        complete += fmt::format("rx={},loops={}", escape_option(input), port.driver_words[rx_loops]);
+        complete +=
+            fmt::format("rx={},loops={}", escape_option(input), port.driver_words[rx_loops]);
     }
     if (!tx.empty()) {
         const auto otherwise = rx.empty() ? 1 : port.driver_words[rx_link_type];
@@ -294,21 +300,23 @@ void pcap_driver::create(port_layout& port, std::string_view options) const
         const auto file = detail::create_capture(
             tx, static_cast<std::uint32_t>(port.driver_words[tx_link_type]), input);
         port.tx_queues = 1;
-        port.tx[0].position.store(file.first_offset, std::memory_order_relaxed); // not published yet
+        port.tx[0].position.store(file.first_offset,
+                                  std::memory_order_relaxed);  // not published yet
         complete += fmt::format("{}tx={}", complete.empty() ? "" : ",", escape_option(file.path));
     }
     if (!decltype(port.options)::fits(complete))
-        throw error{errc::name_too_long,
-                    fmt::format("the paths of a pcap port take {} bytes but {} fit; use shorter ones",
-                                complete.size(), decltype(port.options)::max_length)};
+        throw error{
+            errc::name_too_long,
+            fmt::format("the paths of a pcap port take {} bytes but {} fit; use shorter ones",
+                        complete.size(), decltype(port.options)::max_length)};
     port.options = decltype(port.options){complete};
 }
 
-} // namespace
+}  // namespace
 
 void register_pcap_driver()
 {
     register_port_driver("pcap", std::make_unique<pcap_driver>());
 }
 
-} // namespace cohort
+}  // namespace cohort

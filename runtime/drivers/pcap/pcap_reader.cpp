@@ -12,7 +12,8 @@
 namespace cohort::detail {
 namespace {
 
-/// libpcap answers in DLT_ numbers; files and parse() speak LINKTYPE_. These are the ones that differ.
+/// libpcap answers in DLT_ numbers; files and parse() speak LINKTYPE_. These are the ones that
+/// differ.
 std::uint32_t link_type_of_dlt(int dlt) noexcept
 {
     switch (dlt) {
@@ -40,7 +41,7 @@ std::FILE* open_regular_file(const std::string& path, std::string& failure)
     return nullptr;
 }
 
-} // namespace
+}  // namespace
 
 bool capture_reader::open(const std::string& path) noexcept
 try {
@@ -71,7 +72,7 @@ capture_reader::outcome capture_reader::next(captured_packet& packet) noexcept
     const int result = ::pcap_next_ex(capture_.get(), &header, &bytes);
     if (result == 1) {
         const auto seconds = static_cast<std::uint64_t>(header->ts.tv_sec);
-        const auto nanoseconds = static_cast<std::uint64_t>(header->ts.tv_usec); // as asked for
+        const auto nanoseconds = static_cast<std::uint64_t>(header->ts.tv_usec);  // as asked for
         packet = {.bytes = {reinterpret_cast<const std::byte*>(bytes), header->caplen},
                   .wire_length = header->len,
                   .timestamp_ns = seconds * 1'000'000'000u + nanoseconds};
@@ -121,4 +122,4 @@ capture_facts examine_capture(const std::string& path)
     }
 }
 
-} // namespace cohort::detail
+}  // namespace cohort::detail

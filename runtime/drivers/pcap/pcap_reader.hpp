@@ -20,7 +20,7 @@
 namespace cohort::detail {
 
 struct captured_packet {
-    std::span<const std::byte> bytes; ///< valid until the next packet is read
+    std::span<const std::byte> bytes;  ///< valid until the next packet is read
     std::uint32_t wire_length = 0;
     std::uint64_t timestamp_ns = 0;
 };
@@ -34,8 +34,8 @@ public:
     enum class outcome {
         packet,
         end,
-        truncated, ///< the file ends inside a record
-        broken,    ///< `failure()` says why
+        truncated,  ///< the file ends inside a record
+        broken,     ///< `failure()` says why
     };
     [[nodiscard]] outcome next(captured_packet& packet) noexcept;
 
@@ -51,9 +51,9 @@ private:
 
     static constexpr std::size_t buffer_bytes = std::size_t{256} * 1024;
 
-    std::unique_ptr<char[]> buffer_; // of the stream that `capture_` owns, so it must outlive it
+    std::unique_ptr<char[]> buffer_;  // of the stream that `capture_` owns, so it must outlive it
     std::unique_ptr<pcap_t, closer> capture_;
-    std::string failure_; // of open
+    std::string failure_;  // of open
 };
 
 /// What is known of a capture after reading through it once.
@@ -67,4 +67,4 @@ struct capture_facts {
 /// Throws `errc::bad_input` for what is no capture, cannot be read, or mixes link types.
 [[nodiscard]] capture_facts examine_capture(const std::string& path);
 
-} // namespace cohort::detail
+}  // namespace cohort::detail

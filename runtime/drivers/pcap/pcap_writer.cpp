@@ -19,7 +19,7 @@ namespace cohort::detail {
 namespace {
 
 struct file_header {
-    std::uint32_t magic = 0xa1b23c4d; // nanoseconds, in the byte order of this machine
+    std::uint32_t magic = 0xa1b23c4d;  // nanoseconds, in the byte order of this machine
     std::uint16_t version_major = 2;
     std::uint16_t version_minor = 4;
     std::uint32_t time_zone = 0;
@@ -52,8 +52,8 @@ record_header header_of(const mbuf& packet) noexcept
 bool is_same_file(const struct stat& status, const std::string& path) noexcept
 {
     struct stat other {};
-    return ::stat(path.c_str(), &other) == 0 && other.st_dev == status.st_dev
-           && other.st_ino == status.st_ino;
+    return ::stat(path.c_str(), &other) == 0 && other.st_dev == status.st_dev &&
+           other.st_ino == status.st_ino;
 }
 
 std::string absolute_path(const std::string& path)
@@ -65,7 +65,7 @@ std::string absolute_path(const std::string& path)
     return resolved.get();
 }
 
-} // namespace
+}  // namespace
 
 capture_file create_capture(const std::string& path, std::uint32_t link_type,
                             const std::string& not_this)
@@ -76,14 +76,15 @@ capture_file create_capture(const std::string& path, std::uint32_t link_type,
     if (!file || ::fstat(file.get(), &status) != 0)
         throw_errno(errno, fmt::format("cannot create the capture \"{}\"", path));
     if (!S_ISREG(status.st_mode))
-        throw error{errc::invalid_argument,
-                    fmt::format("cannot write a capture to \"{}\": it is not a regular file", path)};
+        throw error{
+            errc::invalid_argument,
+            fmt::format("cannot write a capture to \"{}\": it is not a regular file", path)};
     if (!not_this.empty() && is_same_file(status, not_this))
         throw error{errc::invalid_argument,
                     fmt::format("\"{}\" is both rx and tx of a port; name another output", path)};
     const file_header header{.link_type = link_type};
-    if (::ftruncate(file.get(), 0) != 0
-        || ::pwrite(file.get(), &header, sizeof header, 0) != ssize_t{sizeof header})
+    if (::ftruncate(file.get(), 0) != 0 ||
+        ::pwrite(file.get(), &header, sizeof header, 0) != ssize_t{sizeof header})
         throw_errno(errno, fmt::format("cannot write the capture \"{}\"", path));
     return {.path = absolute_path(path), .first_offset = sizeof header};
 }
@@ -100,7 +101,7 @@ int capture_writer::open(const std::string& path, std::uint64_t end) noexcept
         return errno;
     const auto size = static_cast<std::uint64_t>(status.st_size);
     if (size < end)
-        return EIO; // somebody has cut off what was written
+        return EIO;  // somebody has cut off what was written
     return size == end || ::ftruncate(file_.get(), static_cast<off_t>(end)) == 0 ? 0 : errno;
 }
 
@@ -114,7 +115,7 @@ capture_writer::staged capture_writer::stage(std::span<mbuf* const> packets) noe
         std::byte* at = buffer_.get() + burst.file_bytes;
         std::memcpy(at, &header, sizeof header);
         if (!read(*packet, 0, {at + sizeof header, header.captured}))
-            break; // a chain shorter than it claims: no packet of ours
+            break;  // a chain shorter than it claims: no packet of ours
         burst.file_bytes += sizeof header + header.captured;
         burst.packet_bytes += packet->pkt_len;
         ++burst.packets;
@@ -128,10 +129,11 @@ int capture_writer::write(const staged& burst, std::uint64_t offset) noexcept
     const auto written = ::pwrite(file_.get(), buffer_.get(), burst.file_bytes, at);
     if (written == static_cast<ssize_t>(burst.file_bytes))
         return 0;
-    const int reason = written < 0 ? errno : ENOSPC; // a file takes less only when there is no room
+    const int reason =
+        written < 0 ? errno : ENOSPC;  // a file takes less only when there is no room
     // Best effort: what lies beyond `offset` does not count, and is overwritten or cut off later.
     static_cast<void>(::ftruncate(file_.get(), at) == 0);
     return reason;
 }
 
-} // namespace cohort::detail
+}  // namespace cohort::detail

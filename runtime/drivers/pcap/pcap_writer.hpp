@@ -23,12 +23,12 @@ namespace cohort::detail {
 inline constexpr std::uint32_t capture_snap_length = 262'144;
 
 struct capture_file {
-    std::string path;              ///< absolute
-    std::uint64_t first_offset = 0; ///< of the first record
+    std::string path;                ///< absolute
+    std::uint64_t first_offset = 0;  ///< of the first record
 };
 
-/// Makes the file anew, with its header. Throws `errc::invalid_argument` when it is the same file as
-/// `not_this`, else what the system says.
+/// Makes the file anew, with its header. Throws `errc::invalid_argument` when it is the same file
+/// as `not_this`, else what the system says.
 [[nodiscard]] capture_file create_capture(const std::string& path, std::uint32_t link_type,
                                           const std::string& not_this);
 
@@ -52,4 +52,4 @@ private:
     std::unique_ptr<std::byte[]> buffer_;
 };
 
-} // namespace cohort::detail
+}  // namespace cohort::detail

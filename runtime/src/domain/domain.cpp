@@ -12,6 +12,7 @@ namespace cohort {
 namespace {
 
 constexpr auto leave_patience = 2s;
+constexpr auto destroy_patience = 5s;
 
 /// An entry in INIT that is released again unless the object inside is completed.
 class new_entry {
@@ -90,12 +91,28 @@ domain::~domain()
         region_.abandon();
         return;
     }
-    reaper last_act{memory_, region_.layout().recovery, membership_};
-    const auto until = deadline_in(leave_patience);
-    while (last_act.leave() == reaper::outcome::busy && steady_clock::now() < until)
-        cpu_relax();
+    const bool settled = settle();
     membership_.leave_lane();
-    table.finish_death(self());
+    if (settled)
+        table.finish_death(self());
+    // Otherwise the slot stays DYING: without lanes and lock byte it is reaped like a dead
+    // member's.
+}
+
+/// Gives back what this member holds. False when a stopped reaper is in the way, or memory is out.
+bool domain::settle() noexcept
+{
+    try {
+        reaper last_act{memory_, region_.layout().recovery, membership_};
+        const auto until = deadline_in(leave_patience);
+        while (last_act.leave() == reaper::outcome::busy)
+            if (steady_clock::now() >= until)
+                return false;
+        return true;
+    } catch (const std::exception& failure) {
+        log(log_level::error, "domain \"{}\" cannot settle: {}", name(), failure.what());
+        return false;
+    }
 }
 
 /// What a lane owes before it is free for others.
@@ -105,12 +122,11 @@ void domain::leave_everything(lane_id lane) noexcept
     for_each_live(layout, zone_kind::mempool, [&](auto& zone) {
         auto& pool = *static_cast<mempool_layout*>(zone.data());
         mempool{pool}.flush();
-        scrub(pool.backing(), lane);
+        // After a stalled flush the rest stays in this member's custody, for the lane's next user
+        // may be of another member.
+        pool.cache(lane).length.store(0, std::memory_order_release);
     });
-    for_each_live(layout, zone_kind::ring,
-                  [&](auto& zone) { scrub(*static_cast<ring_layout*>(zone.data()), lane); });
-    for_each_live(layout, zone_kind::port,
-                  [&](auto& zone) { scrub(*static_cast<port_layout*>(zone.data()), lane); });
+    scrub_everywhere(layout, lane);
 }
 
 std::string_view domain::name() const noexcept
@@ -130,10 +146,21 @@ actor domain::who()
 bool domain::destroy(zone_kind kind, std::string_view name)
 {
     auto* zone = memory_.find(kind, name);
-    if (!zone || !memory_.begin_release(*zone, who()))
+    if (!zone)
         return false;
-    memory_.release(*zone);
-    return true;
+    const auto acting = who();
+    auto& lock = region_.layout().recovery.lock;  // no reaper walks an object that goes away
+    const auto ask = [&](lane_id lane) { return membership_.liveness().is_dead(lane); };
+    if (lock.lock(acting.lane, deadline_in(destroy_patience), ask) == lock_result::stalled)
+        throw error{
+            errc::stalled,
+            fmt::format("\"{}\" is not destroyed: lane {} has been reaping for more than {} s",
+                        name, lock.holder(), destroy_patience.count())};
+    const bool ours = memory_.begin_release(*zone, acting);
+    if (ours)
+        memory_.release(*zone);
+    lock.unlock();
+    return ours;
 }
 
 ring_layout& domain::create_ring_layout(std::string_view name, std::uint32_t capacity,

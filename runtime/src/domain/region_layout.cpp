@@ -1,6 +1,8 @@
 #include "cohort/domain/region_layout.hpp"
 
 #include "cohort/base/error.hpp"
+#include "cohort/memory/page_size.hpp"
+#include "cohort/memory/window.hpp"
 #include "cohort/packet/mbuf.hpp"
 #include "cohort/port/port_layout.hpp"
 
@@ -38,6 +40,9 @@ std::uint64_t layout_hash() noexcept
         offsetof(port_layout, tx),
         offsetof(mbuf, redo),
         offsetof(mempool_layout, redeliver_to),
+        window_area_begin,
+        window_slot_bytes,
+        control_reserve_bytes,
         max_members,
         max_lanes,
         max_zones,
@@ -75,6 +80,14 @@ void check_header(const region_header& header, std::uint64_t file_bytes)
             fmt::format("the region has {} bytes but its header says {}; stop its members and "
                         "start the primary anew",
                         file_bytes, header.region_bytes)};
+    const auto from_first_slot = header.window_base - window_area_begin;
+    if (from_first_slot % window_slot_bytes != 0 ||
+        from_first_slot / window_slot_bytes >= window_slots ||
+        header.window_bytes != window_slot_bytes)
+        throw error{errc::region_garbage,
+                    fmt::format("the region says it lies at {:#x} with {}, which is no slot of the "
+                                "window area; stop its members and start the primary anew",
+                                header.window_base, bytes_text(header.window_bytes))};
     const auto state = header.state.load(std::memory_order_acquire);  // READY
     if (state != static_cast<std::uint32_t>(region_state::ready))
         throw error{errc::region_garbage,

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 namespace cohort {
 namespace {
@@ -93,6 +94,13 @@ void region_mapping::map_segments(map_access access)
             throw error{errc::region_garbage,
                         fmt::format("memseg list {} at {:#x} with {} bytes lies outside the window",
                                     i, list.base, list.max_bytes)};
+        struct stat status {};
+        if (::fstat(files_->segments[i].get(), &status) != 0 ||
+            static_cast<std::uint64_t>(status.st_size) < list.max_bytes)
+            throw error{errc::region_truncated,
+                        fmt::format("the file of memseg list {} has {} bytes but the list needs "
+                                    "{}; stop its members and start the primary anew",
+                                    i, status.st_size, list.max_bytes)};
         window_.map(list.base, files_->segments[i].get(), list.max_bytes, access, "a memseg list");
     }
 }

@@ -59,6 +59,22 @@ void check_directory(const std::string& path)
                                 path, status.st_mode & 07777, path)};
 }
 
+/// Who may write to the root may put another directory in the place of ours.
+void check_root(const std::string& path)
+{
+    struct stat status {};
+    if (::stat(path.c_str(), &status) != 0)
+        throw_errno(errno, fmt::format("cannot look at {}", path));
+    const bool trusted = status.st_uid == ::geteuid() || status.st_uid == 0;
+    const bool open_to_others = (status.st_mode & 0022) != 0 && (status.st_mode & S_ISVTX) == 0;
+    if (!trusted || open_to_others)
+        throw error{errc::wrong_owner,
+                    fmt::format("the runtime directory {} has uid {} and mode {:04o}, so others "
+                                "could replace what is in it; set COHORT_RUNTIME_DIR to a "
+                                "directory of your own",
+                                path, status.st_uid, status.st_mode & 07777)};
+}
+
 struct flock byte_lock(short type, int byte) noexcept
 {
     struct flock lock {};
@@ -108,11 +124,13 @@ void rendezvous::create() const
 bool rendezvous::exists() const noexcept
 {
     struct stat status {};
-    return ::lstat(directory_.c_str(), &status) == 0;
+    // Whoever may not look does not know: `check` then says so.
+    return ::lstat(directory_.c_str(), &status) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
 void rendezvous::check() const
 {
+    check_root(root_);
     check_directory(directory_);
 }
 
@@ -144,6 +162,14 @@ bool lock_description::is_locked(int byte) const noexcept
 {
     auto lock = byte_lock(F_WRLCK, byte);
     return ::fcntl(file_.get(), F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+bool lock_description::is_at(const std::string& path) const noexcept
+{
+    struct stat ours {};
+    struct stat there {};
+    return ::fstat(file_.get(), &ours) == 0 && ::stat(path.c_str(), &there) == 0 &&
+           ours.st_ino == there.st_ino && ours.st_dev == there.st_dev;
 }
 
 void lock_description::write_place(const region_place& place, int pid) const

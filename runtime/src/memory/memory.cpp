@@ -38,7 +38,7 @@ public:
             throw error{
                 errc::stalled,
                 fmt::format("the memory lock is held by live lane {} for more than {} s; see "
-                            "\"cohort ps\"",
+                            "\"cohort lanes\"",
                             lock_.holder(), lock_patience.count())};
     }
     ~memory_guard() { lock_.unlock(); }

@@ -30,18 +30,6 @@ unsigned huge_flags(page_size size) noexcept
     return 0;
 }
 
-/// A file beyond RLIMIT_FSIZE is answered with SIGXFSZ, not with an error.
-void check_file_limit(std::uint64_t length)
-{
-    rlimit limit{};
-    ::getrlimit(RLIMIT_FSIZE, &limit);
-    if (limit.rlim_cur != RLIM_INFINITY && length > limit.rlim_cur)
-        throw error{errc::no_memory,
-                    fmt::format("a segment file of {} exceeds RLIMIT_FSIZE of {}; raise it "
-                                "(ulimit -f unlimited)",
-                                bytes_text(length), bytes_text(limit.rlim_cur))};
-}
-
 /// Running dry half-way is answered by the OOM killer (small pages) or leaves pages behind (huge).
 void check_available(page_size size, std::uint64_t length)
 {
@@ -57,6 +45,17 @@ void check_available(page_size size, std::uint64_t length)
 }
 
 }  // namespace
+
+void check_file_limit(std::uint64_t length)
+{
+    rlimit limit{};
+    ::getrlimit(RLIMIT_FSIZE, &limit);
+    if (limit.rlim_cur != RLIM_INFINITY && length > limit.rlim_cur)
+        throw error{errc::no_memory,
+                    fmt::format("a file of {} for the region exceeds RLIMIT_FSIZE of {}; raise it "
+                                "(ulimit -f unlimited)",
+                                bytes_text(length), bytes_text(limit.rlim_cur))};
+}
 
 file_descriptor create_segment_file(page_size size, std::uint64_t length)
 {

@@ -14,9 +14,10 @@ namespace {
 
 void tag(mbuf& segment, std::uint64_t word) noexcept
 {
+    // The reaper sees the stores of a dead process in program order: keep the compiler to it.
+    std::atomic_signal_fence(std::memory_order_seq_cst);
     custody::word_at(&segment, mbuf_custody_offset)
         .store(word, std::memory_order_relaxed);  // read after death
-    // The reaper sees the stores of a dead process in program order: keep the compiler to it.
     std::atomic_signal_fence(std::memory_order_seq_cst);
 }
 

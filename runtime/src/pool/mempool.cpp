@@ -134,13 +134,17 @@ bool mempool::get_slowly(std::span<void*> objects, lane_cache_layout& cache) noe
     return false;
 }
 
-void mempool::put_slowly(std::span<void* const> objects) noexcept
+void mempool::put_slowly(std::span<void* const> objects, lane_id lane) noexcept
 {
-    // The ring holds all objects, so only a stall behind a stopped member can refuse: try again,
-    // for a put has no way to fail. The reaper or the member itself ends the stall.
+    // The ring holds all objects, so only a claimant that is stopped can refuse, each time after
+    // the ring's stall limit. Then the objects stay in this member's custody until it ends.
+    constexpr int patience = 20;
     ring<void*> backing{layout_->backing()};
-    while (backing.enqueue_bulk(objects) != objects.size())
-        cpu_relax();
+    for (int i = 0; i != patience && lane != 0; ++i)
+        if (backing.enqueue_bulk(objects) == objects.size())
+            return;
+    layout_->cache(lane).stranded.fetch_add(static_cast<std::uint32_t>(objects.size()),
+                                            std::memory_order_relaxed);  // a count
 }
 
 void mempool::flush(lane_cache_layout& cache, std::uint32_t keep) noexcept

@@ -171,7 +171,7 @@ void scan::follow_chains()
             if (custody::is_follower(custody_of(*view.pool, i)))
                 continue;
             const auto* segment = static_cast<const mbuf*>(view.pool->handle(i));
-            for (std::uint32_t left = segment->nb_segs; left > 1 && segment->next; --left) {
+            while (segment->next) {  // nb_segs may not count yet what is linked already
                 segment = segment->next;
                 auto* state = state_of(reinterpret_cast<std::uint64_t>(segment));
                 if (!state || state->reachable)

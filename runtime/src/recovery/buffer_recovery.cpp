@@ -9,8 +9,9 @@
 namespace cohort {
 namespace {
 
-/// Puts handles into a ring that has room for all of them, in batches. A pool's ring always has.
-void return_to(mempool_layout& pool, std::span<void* const> handles,
+/// Puts handles into their pool's ring, in batches. The ring has room for all objects, so only a
+/// claimant that is stopped can refuse: then false, and the rest keeps its word to be found again.
+bool return_to(mempool_layout& pool, std::span<void* const> handles,
                std::atomic<std::uint64_t>& counted)
 {
     constexpr std::size_t batch = 256;
@@ -20,7 +21,19 @@ void return_to(mempool_layout& pool, std::span<void* const> handles,
         counted.fetch_add(done, std::memory_order_relaxed);  // a count, orders nothing
         handles = handles.subspan(done);
         COHORT_FAULT_POINT("reaper.batch");
+        if (done == 0)
+            return false;
     }
+    return true;
+}
+
+/// Puts one packet into a redelivery ring. The role of a single producer is only borrowed.
+bool enqueue_for(ring_layout& target, void* packet)
+{
+    const bool done = ring<void*>{target}.enqueue(packet);
+    if (target.producer_mode == ring_mode::single)
+        scrub(target.producer, membership_of(&target).lane());
+    return done;
 }
 
 /// One holder's buffers, sorted by what becomes of them.
@@ -37,8 +50,8 @@ public:
     bool find_lost();
     /// Packets into their redelivery rings. Those that find no room are tagged `waiting`.
     std::size_t redeliver(obituary_layout& obituary);
-    /// The rest into their pools.
-    void release(obituary_layout& obituary);
+    /// The rest into their pools. False when not all could be put back.
+    bool release(obituary_layout& obituary);
 
     [[nodiscard]] std::size_t received() const noexcept { return received_; }
 
@@ -49,7 +62,8 @@ private:
         std::uint64_t word;
     };
     [[nodiscard]] ring_layout* redelivery_ring(const lost_packet& packet) const;
-    void take_apart(const lost_packet& packet);
+    void take_apart(mbuf* from);
+    void mend_chain(const lost_packet& packet);
 
     memory& memory_;
     object_views views_;
@@ -92,6 +106,7 @@ bool collector::find_lost()
             to_deliver_.push_back(packet);
         else
             to_release_.push_back(packet);
+        packet.view->marked[index] = true;  // from here on: listed
     }
     return true;
 }
@@ -114,7 +129,9 @@ std::size_t collector::redeliver(obituary_layout& obituary)
     std::size_t waiting = 0;
     for (const auto& packet : to_deliver_) {
         auto* target = redelivery_ring(packet);
-        if (target && ring<void*>{*target}.enqueue(packet.handle)) {
+        if (packet.view->pool->kind == pool_kind::pktmbuf)
+            mend_chain(packet);
+        if (target && enqueue_for(*target, packet.handle)) {
             obituary.redelivered.fetch_add(1, std::memory_order_relaxed);  // a count
             COHORT_FAULT_POINT("reaper.redelivered");
             continue;
@@ -129,32 +146,45 @@ std::size_t collector::redeliver(obituary_layout& obituary)
     return waiting;
 }
 
-/// Gives every segment of a chain the holder's own word, so that each is found by itself from now
+/// Gives each segment from here on the holder's own word, so that it is found by itself from now
 /// on.
-void collector::take_apart(const lost_packet& packet)
+void collector::take_apart(mbuf* segment)
 {
-    auto* segment = static_cast<mbuf*>(packet.handle);
-    while ((segment = segment->next) != nullptr) {
+    for (; segment; segment = segment->next) {
         const auto place = views_.find(reinterpret_cast<std::uint64_t>(segment));
-        if (!place.view || place.view->marked[place.index])
+        if (!place.view)
             return;
-        place.view->marked[place.index] = true;
         custody::word_at(segment, mbuf_custody_offset).store(holder_, std::memory_order_release);
+        if (place.view->marked[place.index])
+            continue;  // listed already
+        place.view->marked[place.index] = true;
         to_release_.push_back({place.view, segment, holder_});
     }
 }
 
-void collector::release(obituary_layout& obituary)
+/// A packet that is redelivered may have been caught while something was linked to it: what its
+/// segment count does not include is cut off and released, and its length is added up anew.
+void collector::mend_chain(const lost_packet& packet)
+{
+    auto& head = *static_cast<mbuf*>(packet.handle);
+    auto* segment = &head;
+    std::uint32_t length = segment->data_len;
+    for (std::uint32_t left = head.nb_segs; left > 1 && segment->next; --left) {
+        segment = segment->next;
+        length += segment->data_len;
+    }
+    take_apart(segment->next);
+    segment->next = nullptr;
+    head.pkt_len = length;
+}
+
+bool collector::release(obituary_layout& obituary)
 {
     const auto heads = to_release_.size();
-    for (const auto& packet : to_release_)
-        packet.view
-            ->marked[packet.view->pool->index_of(reinterpret_cast<std::uint64_t>(packet.handle))] =
-            true;
     for (std::size_t i = 0; i != heads; ++i) {
         const auto packet = to_release_[i];  // a copy: the list grows
         if (packet.view->pool->kind == pool_kind::pktmbuf)
-            take_apart(packet);
+            take_apart(static_cast<mbuf*>(packet.handle)->next);
     }
     COHORT_FAULT_POINT("reaper.taken_apart");
     for (const auto& packet : to_release_) {
@@ -165,26 +195,27 @@ void collector::release(obituary_layout& obituary)
         segment.nb_segs = 1;
         segment.refcnt = 1;
     }
+    bool complete = true;
     for (auto& view : views_.pools()) {
         std::vector<void*> handles;
         for (const auto& packet : to_release_)
             if (packet.view == &view)
                 handles.push_back(packet.handle);
-        return_to(*view.pool, handles, obituary.released);
+        complete = return_to(*view.pool, handles, obituary.released) && complete;
     }
+    return complete;
 }
 
 }  // namespace
 
-std::size_t recover_buffers(memory& segments, std::uint64_t holder, obituary_layout& obituary)
+recovered recover_buffers(memory& segments, std::uint64_t holder, obituary_layout& obituary)
 {
     collector lost{segments, holder};
     if (!lost.find_lost())
-        return 0;
+        return {};
     obituary.received.fetch_add(lost.received(), std::memory_order_relaxed);  // a count
     const auto waiting = lost.redeliver(obituary);
-    lost.release(obituary);
-    return waiting;
+    return {.waiting = waiting, .complete = lost.release(obituary)};
 }
 
 }  // namespace cohort

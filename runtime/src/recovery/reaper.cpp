@@ -36,9 +36,8 @@ private:
 
 }  // namespace
 
-void reaper::scrub_lane(lane_id lane) noexcept
+void scrub_everywhere(memory_layout& layout, lane_id lane) noexcept
 {
-    auto& layout = memory_.layout();
     for_each_live(layout, zone_kind::ring,
                   [&](auto& zone) { scrub(*static_cast<ring_layout*>(zone.data()), lane); });
     for_each_live(layout, zone_kind::mempool, [&](auto& zone) {
@@ -76,7 +75,7 @@ obituary_layout& reaper::obituary_of(member_ref dead, bool orderly) noexcept
     return fresh;
 }
 
-void reaper::reap_locked(member_ref dead, bool orderly) noexcept
+bool reaper::reap_locked(member_ref dead, bool orderly)
 {
     auto& table = self_.members();
     const auto own_lane = self_.lane();
@@ -89,7 +88,7 @@ void reaper::reap_locked(member_ref dead, bool orderly) noexcept
             return;
         ++lanes;
         if (lane != own_lane)
-            scrub_lane(lane);
+            scrub_everywhere(memory_.layout(), lane);
         // What a cache lists carries the dead member's word: from here on it is found by that.
         for_each_live(memory_.layout(), zone_kind::mempool, [&](auto& zone) {
             auto& cache = static_cast<mempool_layout*>(zone.data())->cache(lane);
@@ -100,11 +99,15 @@ void reaper::reap_locked(member_ref dead, bool orderly) noexcept
     obituary.lanes = std::max(obituary.lanes, lanes);
     obituary.cached.fetch_add(cached, std::memory_order_relaxed);  // a count
 
-    const auto waiting =
+    const auto [waiting, complete] =
         recover_buffers(memory_, custody::holder(dead.id, dead.generation), obituary);
     obituary.waiting.fetch_add(waiting, std::memory_order_relaxed);  // a count
     if (waiting != 0)
         recovery_.some_wait.store(1, std::memory_order_release);
+    if (!complete)
+        return false;
+    if (before_burial_)
+        before_burial_(dead);
     obituary.entries_undone += memory_.undo_of(dead.id);
     COHORT_FAULT_POINT("reaper.recovered");
 
@@ -113,9 +116,10 @@ void reaper::reap_locked(member_ref dead, bool orderly) noexcept
             table.bury(lane, true);
     });
     obituary.reaped_ns = monotonic_ns();
+    return true;
 }
 
-reaper::outcome reaper::reap(member_ref dead) noexcept
+reaper::outcome reaper::reap(member_ref dead)
 {
     auto& table = self_.members();
     if (!table.begin_death(dead))
@@ -126,7 +130,8 @@ reaper::outcome reaper::reap(member_ref dead) noexcept
     if (!table.begin_death(dead))  // reaped by another while this one waited for the lock
         return outcome::done;
     COHORT_FAULT_POINT("reaper.begun");
-    reap_locked(dead, false);
+    if (!reap_locked(dead, false))
+        return outcome::busy;
     table.finish_death(dead);
     const auto& obituary = obituary_of(dead, false);
     log(log_level::info,
@@ -137,18 +142,17 @@ reaper::outcome reaper::reap(member_ref dead) noexcept
     return outcome::done;
 }
 
-reaper::outcome reaper::leave() noexcept
+reaper::outcome reaper::leave()
 {
     if (!self_.members().begin_death(self_.self()))
         return outcome::done;
     const recovery_guard guard{recovery_.lock, self_};
     if (!guard.held())
         return outcome::busy;
-    reap_locked(self_.self(), true);
-    return outcome::done;
+    return reap_locked(self_.self(), true) ? outcome::done : outcome::busy;
 }
 
-reaper::outcome reaper::reap_lanes() noexcept
+reaper::outcome reaper::reap_lanes()
 {
     auto& table = self_.members();
     bool any = false;
@@ -166,14 +170,14 @@ reaper::outcome reaper::reap_lanes() noexcept
         if (word.state == lane_state::free || member.state != member_state::live ||
             !table.mark_dead(lane, false))
             continue;
-        scrub_lane(lane);
+        scrub_everywhere(memory_.layout(), lane);
         table.bury(lane, false);
         recovery_.lanes_reaped.fetch_add(1, std::memory_order_relaxed);  // a count
     }
     return outcome::done;
 }
 
-reaper::outcome reaper::deliver_waiting() noexcept
+reaper::outcome reaper::deliver_waiting()
 {
     if (recovery_.some_wait.load(std::memory_order_acquire) == 0)
         return outcome::done;
@@ -182,7 +186,7 @@ reaper::outcome reaper::deliver_waiting() noexcept
         return outcome::busy;
     obituary_layout nobody;  // these packets have been counted with their dead holder
     recovery_.some_wait.store(0, std::memory_order_release);
-    if (recover_buffers(memory_, custody::holder(custody::waiting, 0), nobody) != 0)
+    if (recover_buffers(memory_, custody::holder(custody::waiting, 0), nobody).waiting != 0)
         recovery_.some_wait.store(1, std::memory_order_release);
     return outcome::done;
 }

@@ -49,15 +49,19 @@ const char* find_fault(const ring_layout& ring) noexcept
     return nullptr;
 }
 
+void scrub(ring_side& side, lane_id lane) noexcept
+{
+    const auto seen = side.load();
+    auto expected = seen.pack();
+    if (seen.lane == lane)
+        side.word.compare_exchange_strong(expected, seen.next(seen.position, 0).pack(),
+                                          std::memory_order_acq_rel);
+}
+
 void scrub(ring_layout& ring, lane_id lane) noexcept
 {
-    for (auto* side : {&ring.producer, &ring.consumer}) {
-        const auto seen = side->load();
-        auto expected = seen.pack();
-        if (seen.lane == lane)
-            side->word.compare_exchange_strong(expected, seen.next(seen.position, 0).pack(),
-                                               std::memory_order_acq_rel);
-    }
+    scrub(ring.producer, lane);
+    scrub(ring.consumer, lane);
 }
 
 [[gnu::no_sanitize("thread")]] std::uint64_t peek_word(const ring_layout& ring,

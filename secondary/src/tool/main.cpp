@@ -100,7 +100,11 @@ int main(int argc, char** argv)
     arguments given;
     CLI::App program{"Looks at a cohort domain; never changes it."};
     declare(program, given);
-    CLI11_PARSE(program, argc, argv);
+    try {
+        program.parse(argc, argv);
+    } catch (const CLI::ParseError& wrong) {
+        return program.exit(wrong) == 0 ? 0 : static_cast<int>(cohort::errc::invalid_argument);
+    }
     try {
         return run(program, given);
     } catch (const cohort::error& refused) {

@@ -29,6 +29,8 @@ public:
     virtual void on_closed(dispatcher& loop, int connection);
 
 protected:
+    /// Whom to believe about other members: the primary.
+    [[nodiscard]] virtual bool brings_news(const dispatcher& loop, int connection) const;
     /// Sends the region's descriptors, for reading only unless `access` says otherwise.
     bool send_region(int connection, map_access access);
     bool refuse(int connection, errc code, std::string_view sentence);

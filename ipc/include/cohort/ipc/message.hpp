@@ -69,6 +69,8 @@ public:
     /// counted.
     [[nodiscard]] message_layout* take();
     void free(message_layout* message) noexcept;
+    /// Frees what lies in the inbox of a member that reads no more.
+    void drain(member_id gone);
 
     [[nodiscard]] bool is_empty() const noexcept { return inbox_.empty(); }
     [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_; }

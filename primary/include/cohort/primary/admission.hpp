@@ -23,11 +23,20 @@ public:
     /// A connection to a member that was there before this primary.
     void add_member(int connection, member_ref member) { members_[connection] = member; }
 
+protected:
+    /// Members that were there before answer their adopter with news of themselves.
+    [[nodiscard]] bool brings_news(const ipc::dispatcher&, int connection) const override
+    {
+        return members_.contains(connection);
+    }
+
 private:
     struct applicant {
         file_descriptor pidfd;
         file_descriptor wake;
     };
+    /// Sends a member's descriptors to all others; `except` is the connection they came over.
+    void introduce(member_ref member, int pidfd, int wake, int except);
     bool welcome(ipc::dispatcher& loop, int connection, member_ref newcomer);
 
     std::map<int, applicant> applicants_;  ///< by connection, until they have joined

@@ -64,7 +64,8 @@ public:
         auto* layout = find_ring_layout(name, sizeof(T));
         return layout ? std::optional<ring<T>>{ring<T>{*layout}} : std::nullopt;
     }
-    /// The ring must be empty of buffers and unused. False when there is none of that name.
+    /// The ring must be empty of buffers and unused. False when there is none of that name. Throws
+    /// `errc::stalled` behind a reaper that is stopped; so do the other destroying calls.
     bool destroy_ring(std::string_view name);
 
     mempool create_mempool(std::string_view name, const mempool_options& options);
@@ -106,6 +107,7 @@ private:
     [[nodiscard]] actor who();
     bool destroy(zone_kind kind, std::string_view name);
     void leave_everything(lane_id lane) noexcept;
+    [[nodiscard]] bool settle() noexcept;
 
     region_mapping region_;
     memory memory_;

@@ -15,7 +15,7 @@
 
 namespace cohort {
 
-enum class region_state : std::uint32_t { building = 0, ready = 1, closing = 2 };
+enum class region_state : std::uint32_t { building = 0, ready = 1 };
 
 struct region_header {
     static constexpr std::uint64_t magic_value = 0x0031'5452'4f48'4f43;  // "COHORT1"

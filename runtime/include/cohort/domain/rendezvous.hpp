@@ -5,9 +5,9 @@
 ///   $XDG_RUNTIME_DIR/cohort/<name>, else /tmp/cohort-<uid>/<name>
 ///
 ///   <name>/lock           byte 0       held by the primary
-///                         byte 1       held by a descriptor that all members share: the domain's
-///                         life byte 16 + n  held by member n text         the window, for other
-///                         primaries that look for a free one
+///                         byte 1       the domain's life: held by a descriptor all members share
+///                         byte 16 + n  held by member n
+///                         text         the window, for primaries that look for a free one
 ///   <name>/primary.sock   where newcomers go
 ///   <name>/member-<n>.sock
 ///
@@ -40,7 +40,7 @@ public:
     /// Makes root and directory where they are missing, mode 0700, and checks them.
     void create() const;
     [[nodiscard]] bool exists() const noexcept;
-    /// Throws `errc::wrong_owner` unless the directory is this user's and closed to others.
+    /// Throws `errc::wrong_owner` unless the directory is this user's and nobody else may write it.
     void check() const;
 
 private:
@@ -66,6 +66,9 @@ public:
     void unlock(int byte) const noexcept;
     /// True when another description holds that byte.
     [[nodiscard]] bool is_locked(int byte) const noexcept;
+
+    /// True when this is still the file at `path`.
+    [[nodiscard]] bool is_at(const std::string& path) const noexcept;
 
     void write_place(const region_place& place, int pid) const;
     struct record {

@@ -11,9 +11,10 @@
 /// lane word = { generation:32 | member:16 | 0:8 | state:8 }
 ///   FREE | ORPHAN(m) -> ENTERING(m)   a thread of m; the generation rises
 ///   ENTERING(m) -> LIVE(m)            the thread, holding the sentinel
-///   LIVE(m) -> LEAVING(m) -> FREE     the thread, having flushed its caches and released its
-///   claims LIVE | ENTERING | LEAVING -> DEAD a survivor: the sentinel has died, or the member is
-///   dead DEAD -> FREE                      the reaper of the dead member, the lane being scrubbed
+///   LIVE(m) -> LEAVING(m) -> FREE     the thread; it flushes and releases while LEAVING
+///   LIVE, ENTERING, LEAVING -> DEAD   the reaper: the sentinel has died, or the member has
+///   ORPHAN(m) -> DEAD                 the reaper of the dead member
+///   DEAD -> FREE                      the same, when the lane is scrubbed from everything
 ///   DEAD -> ORPHAN(m)                 the reaper of the lane, its member still living: the lane's
 ///                                     caches hold buffers of m, so only m may use the lane again
 ///
@@ -62,8 +63,8 @@ struct alignas(cache_line_bytes) member_layout {
     std::uint32_t epoch = 0;          ///< the primary's epoch at the time of joining
     std::int32_t control_fd = -1;     ///< descriptor number of the region in the member's process
     fixed_name<64> name;
-    fixed_name<64> offers[max_offers];  ///< action names; each visible once its count includes it
-    std::atomic<std::uint32_t> offer_generation{0};  ///< odd while the list is being changed
+    fixed_name<64> offers[max_offers];               ///< action names; an empty one is free
+    std::atomic<std::uint32_t> offer_generation{0};  ///< raised after each change of the list
     doorbell_layout mailbox_bell;
 
     [[nodiscard]] member_word word() const noexcept

@@ -12,6 +12,10 @@
 
 namespace cohort {
 
+/// Throws `errc::no_memory` when RLIMIT_FSIZE forbids a file of that length: the kernel answers a
+/// file beyond it with SIGXFSZ, not with an error.
+void check_file_limit(std::uint64_t length);
+
 /// Creates the file with its final length and no pages. Mode 0600.
 [[nodiscard]] file_descriptor create_segment_file(page_size size, std::uint64_t length);
 

@@ -46,7 +46,9 @@ public:
         return get_bulk({&object, 1}) ? object : nullptr;
     }
 
-    /// Gives objects back. They must be of this pool and held by this member.
+    /// Gives objects back. They must be of this pool and held by this member. When a process that
+    /// is stopped keeps the pool's ring, or this thread has no lane, objects that no cache takes
+    /// stay in the member's custody (counted as stranded) and come back when it ends.
     void put_bulk(std::span<void* const> objects) noexcept
     {
         auto& pool = *layout_;
@@ -56,14 +58,14 @@ public:
             custody::word_at(object, pool.custody_offset)
                 .store(self.holder(), std::memory_order_relaxed);  // I3; read after death
         if (lane == 0) [[unlikely]] {
-            put_slowly(objects);
+            put_slowly(objects, lane);
             return;
         }
         auto& cache = pool.cache(lane);
         const auto length = cache.length.load(std::memory_order_relaxed);  // ours alone
         const auto count = static_cast<std::uint32_t>(objects.size());
         if (count > pool.flush_threshold || length > pool.flush_threshold) [[unlikely]] {
-            put_slowly(objects);  // larger than a cache, or behind a stalled flush
+            put_slowly(objects, lane);  // larger than a cache, or behind a stalled flush
         } else {
             std::memcpy(cache.objects() + length, objects.data(), count * sizeof(void*));
             cache.length.store(length + count, std::memory_order_release);  // after the objects
@@ -100,7 +102,7 @@ private:
     }
 
     bool get_slowly(std::span<void*> objects, lane_cache_layout& cache) noexcept;
-    void put_slowly(std::span<void* const> objects) noexcept;
+    void put_slowly(std::span<void* const> objects, lane_id lane) noexcept;
     void flush(lane_cache_layout& cache, std::uint32_t keep) noexcept;
 
     mempool_layout* layout_;

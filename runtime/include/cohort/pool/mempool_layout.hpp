@@ -40,9 +40,9 @@ enum class recovery_policy : std::uint32_t {
 enum class pool_kind : std::uint32_t { objects = 1, pktmbuf = 2 };
 
 struct alignas(cache_line_bytes) lane_cache_layout {
-    std::atomic<std::uint32_t> length{0};  ///< written by the lane's thread only
-    std::uint32_t reserved_ = 0;
-    std::atomic<std::uint64_t> gets{0};  ///< objects, written by the lane's thread only
+    std::atomic<std::uint32_t> length{0};    ///< written by the lane's thread only
+    std::atomic<std::uint32_t> stranded{0};  ///< puts that a stopped process kept out of the ring
+    std::atomic<std::uint64_t> gets{0};      ///< objects, written by the lane's thread only
     std::atomic<std::uint64_t> puts{0};
     std::atomic<std::uint64_t> failed{0};  ///< gets refused for want of objects
 

@@ -7,9 +7,13 @@
 
 namespace cohort {
 
+struct recovered {
+    std::size_t waiting = 0;  ///< packets that found no room in their redelivery ring
+    bool complete = true;     ///< false: a stopped process stands in the way; call again later
+};
+
 /// Returns every buffer whose custody word names `holder` and that is in no ring; counts into
 /// `obituary`. Runs under the recovery lock. `holder` is dead, or is custody::waiting.
-/// Returns how many packets still wait for room in their redelivery ring.
-std::size_t recover_buffers(memory& segments, std::uint64_t holder, obituary_layout& obituary);
+recovered recover_buffers(memory& segments, std::uint64_t holder, obituary_layout& obituary);
 
 }  // namespace cohort

@@ -15,7 +15,10 @@
 /// ring or lost. If it is in a ring and leaves it during the scan, whoever took it wrote its own
 /// word first (I2), and the word is read again after the scan.
 ///
-/// *Thread safety*: any thread with a lane; not from inside a burst call.
+/// Objects are destroyed under the same lock, so none vanishes while a reaper walks them.
+///
+/// *Thread safety*: any thread with a lane; not from inside a burst call. May throw bad_alloc; what
+/// was done until then stays done, and the next call starts over.
 /// *When a process dies here*: the lock names its lane; the next reaper starts over.
 
 #include "cohort/member/membership.hpp"
@@ -23,43 +26,56 @@
 #include "cohort/pool/mempool_layout.hpp"
 #include "cohort/recovery/recovery_layout.hpp"
 
+#include <functional>
+#include <utility>
+
 namespace cohort {
+
+/// Frees every claim, role and lock of a lane except the recovery lock. For the reaper of a dead
+/// lane, or the lane's own thread when it leaves. Idempotent.
+void scrub_everywhere(memory_layout& memory, lane_id lane) noexcept;
 
 class reaper {
 public:
-    reaper(memory& segments, recovery_layout& recovery, membership& self) noexcept
+    /// Called with a dead member when its buffers are back and its slot is not yet free: for what
+    /// layers above keep about members in rings.
+    using burial_hook = std::function<void(member_ref)>;
+
+    reaper(memory& segments, recovery_layout& recovery, membership& self,
+           burial_hook before_burial = {})
         : memory_{segments}
         , recovery_{recovery}
         , self_{self}
+        , before_burial_{std::move(before_burial)}
     {
     }
 
     enum class outcome {
         done,  ///< reaped, by this call or before it
-        busy,  ///< another live reaper is at work: try again later
+        busy,  ///< another reaper is at work, or a stopped process is in the way: try again later
     };
 
     /// The caller knows that the member is dead: the kernel said so (pidfd, or lock byte free and
     /// all sentinels dead).
-    outcome reap(member_ref dead) noexcept;
+    outcome reap(member_ref dead);
 
     /// What `reap` does, by a member for itself when it leaves; all but its own lane and slot.
-    outcome leave() noexcept;
+    outcome leave();
 
     /// Rolls back and frees lanes whose thread died while their member lives.
-    outcome reap_lanes() noexcept;
+    outcome reap_lanes();
 
     /// Tries again to redeliver buffers that found their ring full.
-    outcome deliver_waiting() noexcept;
+    outcome deliver_waiting();
 
 private:
-    void reap_locked(member_ref dead, bool orderly) noexcept;
-    void scrub_lane(lane_id lane) noexcept;
+    bool reap_locked(member_ref dead, bool orderly);
     obituary_layout& obituary_of(member_ref dead, bool orderly) noexcept;
 
     memory& memory_;
     recovery_layout& recovery_;
     membership& self_;
+    burial_hook before_burial_;
 };
 
 }  // namespace cohort

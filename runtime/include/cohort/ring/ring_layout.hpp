@@ -131,6 +131,7 @@ ring_layout& construct_ring(void* at, std::uint32_t capacity, std::uint32_t elem
 /// nullptr when the invariants hold, else the one that does not, in words.
 [[nodiscard]] const char* find_fault(const ring_layout& ring) noexcept;
 
+void scrub(ring_side& side, lane_id lane) noexcept;
 /// Frees what the lane claims of the ring. For the reaper of a dead lane, or the lane itself when
 /// it leaves. Idempotent.
 void scrub(ring_layout& ring, lane_id lane) noexcept;
