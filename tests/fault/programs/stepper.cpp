@@ -80,6 +80,13 @@ std::map<std::string, call> all_calls()
                             [](material& with) { with.chained = with.pool.alloc_chain(6000); }};
     calls["free chain"] = {[](material& with) { with.chained = with.pool.alloc_chain(6000); },
                            [](material& with) { free(with.chained); }};
+    // To a received packet: killed half-way, it is redelivered whole, with or without the rest.
+    calls["chain"] = {
+        [](material& with) {
+            static_cast<void>(find(with, "multi").dequeue(with.packets[0]));
+            with.chained = with.pool.alloc_chain(3000);
+        },
+        [](material& with) { static_cast<void>(chain(*with.packets[0], *with.chained)); }};
     calls["flush"] = {[](material& with) {
                           with.take(8);
                           free_bulk(std::span{with.packets}.first(8));
