@@ -1,0 +1,223 @@
+#!/usr/bin/env python3
+"""Runs the quickstart and the pipeline on many captures, kills their processes, compares the packets.
+
+Needs COHORT_BUILD_DIR. Prints one line a check; exits 1 if any failed.
+"""
+
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+SUPPORT = ROOT / "tests/support"
+sys.path[:0] = [str(SUPPORT), str(HERE)]
+
+import sample_captures
+
+BUILD = pathlib.Path(os.environ["COHORT_BUILD_DIR"]).resolve()
+PIPELINE = BUILD / "examples/pipeline"
+VETH = ROOT / "examples/captures/veth.pcap"
+SEED = int(os.environ.get("COHORT_TEST_SEED", "1"))
+PATIENCE = 120
+
+failures = []
+
+
+def check(holds, what, detail=""):
+    print(("ok     " if holds else "FAILED ") + what, flush=True)
+    if not holds:
+        failures.append(what)
+        print(detail, flush=True)
+
+
+def run(*command, **options):
+    return subprocess.run(
+        [str(word) for word in command],
+        capture_output=True, text=True, timeout=PATIENCE, check=False, **options,
+    )
+
+
+def compare(source, output, loops, *flags):
+    return run(sys.executable, SUPPORT / "compare_captures.py", source, output, "--loops", loops, *flags)
+
+
+def check_quickstart(source, output, loops, *flags, ordered=False):
+    shown = run(ROOT / "examples/quickstart.sh", "--pcap", source, "--out", output, "--loops", loops, *flags)
+    compared = compare(source, output, loops, *(["--ordered"] if ordered else []))
+    what = f"{source.name} x {loops} {' '.join(flags)}"
+    check(shown.returncode == 0 and compared.returncode == 0, what,
+          shown.stdout + shown.stderr + compared.stdout + compared.stderr)
+    return shown.stdout
+
+
+def check_captures(folder):
+    for name, blob in sample_captures.sound(SEED):
+        source = folder / name
+        source.write_bytes(blob)
+        check_quickstart(source, folder / "out.pcap", 2, "--no-kill", ordered=True)
+    check_quickstart(VETH, folder / "out.pcap", 4, "--no-kill", "--workers", "3", ordered=True)
+
+
+def check_refusals(folder):
+    for name, blob in sample_captures.unsound():
+        source = folder / name
+        source.write_bytes(blob)
+        shown = run(ROOT / "examples/quickstart.sh", "--pcap", source, "--no-kill")
+        said = shown.stderr.splitlines()
+        check(shown.returncode == 2 and len(said) == 1, f"{name} is refused in one line", shown)
+
+
+def check_kill_of_a_worker(folder):
+    for workers in ["1", "2", "4"]:
+        shown = check_quickstart(VETH, folder / "out.pcap", 60, "--workers", workers)
+        check(f"killed worker.{int(workers) - 1}" in shown, f"one of {workers} workers was killed", shown)
+
+
+def check_as_nobody(folder):
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        print("skipped: an unprivileged run needs root to begin with, and setpriv")
+        return
+    with tempfile.TemporaryDirectory() as place:
+        # The checkout may be closed to others.
+        there = pathlib.Path(place)
+        there.chmod(0o755)
+        for program in ["primary/cohortd", "examples/pipeline"]:
+            (there / program).parent.mkdir(exist_ok=True)
+            shutil.copy(BUILD / program, there / program)
+        shutil.copy(ROOT / "examples/quickstart.sh", there)
+        shutil.copy(VETH, there)
+        shown = run(
+            "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", there / "quickstart.sh",
+            "--pcap", there / "veth.pcap", "--loops", "20", "--no-kill",
+            cwd="/", env={"PATH": os.environ["PATH"], "COHORT_BUILD_DIR": place},
+        )
+        check(shown.returncode == 0, "it runs without any right", shown.stdout + shown.stderr)
+
+
+class Domain:
+    """A domain with the parts of the pipeline as children of this process."""
+
+    def __init__(self, folder, source, output, loops):
+        self.environment = {**os.environ, "COHORT_RUNTIME_DIR": str(folder / "run")}
+        self.parts = {}
+        self.start_primary()
+        self.call("setup", "--pcap", source, "--out", output, "--loops", loops).check_returncode()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for part in [*self.parts.values(), self.primary]:
+            part.kill()
+            part.wait()
+
+    def start_primary(self):
+        """Returns the line that says that it is ready."""
+        self.primary = subprocess.Popen(
+            [BUILD / "primary/cohortd", "--domain", "test", "--memory", "64M", "--huge", "none"],
+            env=self.environment, stdout=subprocess.PIPE, text=True,
+        )
+        return self.primary.stdout.readline()
+
+    def call(self, *words):
+        return run(PIPELINE, words[0], "--domain", "test", *words[1:], env=self.environment)
+
+    def start(self, name, fault=""):
+        words = [name.split(".")[0], "--domain", "test", "--name", name]
+        if "." in name:
+            words += ["--index", name.split(".")[1]]
+        environment = {**self.environment, **({"COHORT_FAULT": fault} if fault else {})}
+        self.parts[name] = subprocess.Popen([PIPELINE, *words], env=environment, stderr=subprocess.PIPE)
+
+    def start_others(self, than):
+        for name in ["writer", "worker.0", "worker.1", "reader"]:
+            if name != than:
+                self.start(name)
+
+    def finish(self):
+        """Ends when the writer does; returns the report."""
+        self.parts["writer"].wait(PATIENCE)
+        return json.loads(self.call("report", "--json").stdout)
+
+
+def check_run(domain, what, output, loops):
+    report = domain.finish()
+    compared = compare(VETH, output, loops)
+    sound = report["audit"]["clean"] and report["packets_in"] == report["packets_out"]
+    check(sound and compared.returncode == 0, what, json.dumps(report, indent=1) + compared.stdout)
+
+
+def check_death_at_the_seams(folder):
+    """Killed at each step of a burst's way through a port, at the first burst and in the middle."""
+    seams = [("reader", "port.rx_listed"), ("reader", "port.rx_marked"), ("reader", "port.committed"),
+             ("writer", "port.tx_listed"), ("writer", "port.tx_given"), ("writer", "port.committed")]
+    for name, point in seams:
+        for passes in [1, 30]:
+            output = folder / "out.pcap"
+            with Domain(folder, VETH, output, 2) as domain:
+                domain.start(name, fault=f"{point}:{passes}")
+                domain.start_others(name)
+                died = domain.parts[name].wait(PATIENCE) == -signal.SIGKILL
+                if not died:
+                    print(f"skipped: {name} at {point} needs a build with -Dfault_points=true")
+                    return
+                domain.start(name)
+                check_run(domain, f"{name} killed at {point}, pass {passes}", output, 2)
+
+
+def check_storm(folder):
+    """Any of them killed, again and again, while the region shows it holding packets."""
+    source = random.Random(SEED)
+    output = folder / "out.pcap"
+    loops = 60
+    with Domain(folder, VETH, output, loops) as domain:
+        domain.start_others("nobody")
+        kills = 0
+        for _ in range(30):
+            name = source.choice(["reader", "writer", "worker.0", "worker.1"])
+            kills += domain.call("await", "--member", name, "--kill").returncode == 0
+            if domain.parts["writer"].poll() == 0:
+                break
+            domain.parts[name].kill()
+            domain.parts[name].wait()
+            domain.start(name)
+        check_run(domain, f"{kills} kills of anybody, packets in hand", output, loops)
+
+
+def check_death_of_the_primary(folder):
+    """Nobody waits for it; the next one takes over while packets flow, and a worker dies as well."""
+    output = folder / "out.pcap"
+    loops = 60
+    with Domain(folder, VETH, output, loops) as domain:
+        domain.start_others("nobody")
+        domain.call("await", "--member", "writer", "--after-percent", "10").check_returncode()
+        domain.primary.kill()
+        domain.primary.wait()
+        domain.call("await", "--member", "worker.1", "--after-percent", "20", "--kill")
+        domain.parts["worker.1"].wait()
+        ready = domain.start_primary()
+        domain.start("worker.1")
+        check("adopted" in ready, "a new primary adopts the pipeline", ready)
+        check_run(domain, "the primary killed, then a worker", output, loops)
+
+
+def main():
+    print(f"COHORT_TEST_SEED={SEED}")
+    with tempfile.TemporaryDirectory(prefix="cohort-test.") as place:
+        folder = pathlib.Path(place)
+        for part in [check_refusals, check_captures, check_kill_of_a_worker, check_as_nobody,
+                     check_death_at_the_seams, check_death_of_the_primary, check_storm]:
+            part(folder)
+    print(f"{len(failures)} checks failed")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
