@@ -111,6 +111,8 @@ def ip_header(link, data):
     offset, kind = link_header(link, data)
     if kind == "version":
         kind = {4: 0x0800, 6: 0x86DD}.get(data[offset] >> 4) if len(data) > offset else None
+        if (link, kind) in ((IPV4, 0x86DD), (IPV6, 0x0800)):
+            return None
     if kind == 0x0800 and len(data) >= offset + 20:
         return (4, offset) if data[offset] >> 4 == 4 and data[offset] & 15 >= 5 else None
     if kind == 0x86DD and len(data) >= offset + 40:

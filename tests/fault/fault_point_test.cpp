@@ -1,0 +1,246 @@
+// A process is killed at each fault point of the sources, at each of its first passes: survivors
+// carry on, the audit is clean, every buffer is back, and the name starts again without help.
+
+#include "fault/faulty_domain.hpp"
+#include "support/capture_bytes.hpp"
+#include "support/scale.hpp"
+#include "support/skip.hpp"
+
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <optional>
+#include <regex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+namespace cohort::test {
+namespace {
+
+#ifdef COHORT_FAULT_POINTS
+constexpr bool built_with_fault_points = true;
+#else
+constexpr bool built_with_fault_points = false;
+#endif
+
+// The points that each scenario of fault_member passes.
+const std::map<std::string, std::vector<std::string>> points_of{
+    {"start",
+     {"region.named", "region.files", "region.laid_out", "member.joining", "member.before_live",
+      "member.live", "lane.entering", "lane.held", "primary.live", "memory.placed",
+      "memory.described", "memory.init", "memory.published", "lane.leaving", "lane.let_go"}},
+    {"adopt",
+     {"attach.before_map", "member.joining", "member.before_live", "member.live", "lane.entering",
+      "lane.held", "primary.live", "reaper.scrubbed", "reaper.recovered", "lane.leaving",
+      "lane.let_go"}},
+    {"attach",
+     {"attach.before_map", "attach.mapped", "attach.joined", "member.joining", "member.before_live",
+      "member.live", "lane.entering", "lane.held", "reaper.scrubbed", "reaper.recovered",
+      "lane.leaving", "lane.let_go"}},
+    {"objects",
+     {"memory.grown", "memory.placed", "memory.described", "memory.init", "memory.published",
+      "memory.dying", "pool.constructed"}},
+    {"buffers", {"pool.refilled", "pool.flushing"}},
+    {"message", {"ipc.written", "ipc.posted"}},
+    {"reap",
+     {"reaper.begun", "reaper.scrubbed", "reaper.redelivered", "reaper.taken_apart", "reaper.batch",
+      "reaper.recovered", "lane.recovered"}},
+    {"lose", {"lane.recovered"}},
+    {"port",
+     {"port.rx_listed", "port.rx_marked", "port.committed", "port.tx_listed", "port.tx_given"}},
+};
+
+std::set<std::string> points_in_sources()
+{
+    static const std::regex call{R"re(^\s*COHORT_FAULT_POINT\("([^"]+)"\))re"};
+    std::set<std::string> found;
+    for (const auto* room : {"runtime", "ipc", "primary", "secondary"})
+        for (const auto& file : std::filesystem::recursive_directory_iterator{
+                 std::filesystem::path{COHORT_SOURCE_ROOT} / room}) {
+            if (file.path().extension() != ".cpp" && file.path().extension() != ".hpp")
+                continue;
+            std::ifstream source{file.path()};
+            std::smatch parts;
+            for (std::string line; std::getline(source, line);)
+                if (std::regex_search(line, parts, call))
+                    found.insert(parts[1]);
+        }
+    return found;
+}
+
+/// Runs `once(point)` for each point of a scenario, killed at its first, second ... pass, until it
+/// is passed less often. `once` says how the process ended.
+template <typename Once>
+void sweep(const std::string& scenario, Once once)
+{
+    for (const auto& point : points_of.at(scenario))
+        DYNAMIC_SECTION(scenario << " killed at " << point)
+        {
+            const auto most = scaled(6, 1000);
+            for (std::uint64_t pass = 1; pass <= most; ++pass) {
+                INFO("at pass " << pass << " of " << point);
+                const auto fault = point + ":" + std::to_string(pass);
+                const std::optional<exit_status> ended = once(fault);
+                REQUIRE(ended);
+                INFO("it ended with " << to_string(*ended));
+                if (pass > 1 && *ended == exit_status{})
+                    break;  // it does not come here that often
+                REQUIRE(*ended == exit_status{.code = 0, .signal = SIGKILL});
+            }
+        }
+}
+
+/// A scenario that runs beside a primary and a bystander.
+std::optional<exit_status> kill_beside_others(const std::string& scenario, const std::string& fault)
+{
+    faulty_domain domain;
+    domain.bring_to_life();
+    auto process = domain.spawn({scenario}, fault);
+    const auto ended = process.wait(patience);
+    domain.check_survivors();
+    domain.check_next_start();
+    return ended;
+}
+
+/// A scenario in which nobody else may do the reaping.
+std::optional<exit_status> kill_the_reaper(const std::string& scenario, const std::string& fault)
+{
+    faulty_domain domain;
+    domain.bring_to_life();
+    std::optional<child_process> victim;
+    if (scenario == "reap") {
+        victim.emplace(domain.spawn({"victim"}));
+        victim->await("holding", patience);
+    }
+    auto process = domain.spawn({scenario}, fault);
+    process.await("ready", patience);
+    domain.signal_all(SIGSTOP);
+    victim.reset();  // killed
+    process.tell("go");
+    const auto ended = process.wait(patience);
+    domain.signal_all(SIGCONT);
+    domain.check_survivors();
+    domain.check_next_start();
+    return ended;
+}
+
+std::string numbered(int number)
+{
+    auto text = "packet " + std::to_string(1000 + number);
+    text.resize(number % 10 == 3 ? 5000 : 80, '.');  // some are chains
+    return text;
+}
+
+constexpr int packets = 30;
+
+/// How often each packet stands in a capture, by its number.
+std::map<int, int> packets_of(const std::filesystem::path& capture)
+{
+    std::ifstream file{capture, std::ios::binary};
+    const std::string all{std::istreambuf_iterator<char>{file}, {}};
+    std::map<int, int> found;
+    for (std::size_t at = 24; at + 16 <= all.size();) {
+        std::uint32_t length = 0;
+        std::memcpy(&length, all.data() + at + 8, sizeof length);
+        const auto payload = all.substr(at + 16, length);
+        const auto number = payload.starts_with("packet ") ? std::stoi(payload.substr(7)) : -1;
+        ++found[payload == numbered(number - 1000) ? number - 1000 : -1];
+        at += 16 + length;
+    }
+    return found;
+}
+
+std::optional<exit_status> kill_at_the_port(const std::string& fault)
+{
+    const scratch_directory files;
+    const auto input = files.path() / "in.pcap";
+    const auto output = files.path() / "out.pcap";
+    auto capture = capture_bytes::pcap();
+    std::map<int, int> each_once;
+    for (int number = 0; number != packets; ++number) {
+        capture.record(1'000'000'000u + static_cast<std::uint64_t>(number), numbered(number));
+        each_once[number] = 1;
+    }
+    std::ofstream{input, std::ios::binary} << capture.text();
+
+    faulty_domain domain;
+    domain.bring_to_life();
+    auto process = domain.spawn({"port", input, output}, fault);
+    const auto ended = process.wait(patience);
+    {
+        const auto seen = secondary::observe(domain.name, patience);
+        REQUIRE(eventually([&] { return live_members(seen.region()) == 2; }));
+    }
+    auto successor = domain.spawn({"port", input, output});
+    CHECK(successor.wait(patience) == exit_status{});
+    CHECK(packets_of(output) == each_once);
+    domain.check_survivors();
+    domain.check_next_start();
+    return ended;
+}
+
+}  // namespace
+
+TEST_CASE("each fault point of the sources has a case, and each case a fault point", "[fault]")
+{
+    std::set<std::string> tested;
+    for (const auto& [scenario, points] : points_of)
+        tested.insert(points.begin(), points.end());
+
+    CHECK(tested == points_in_sources());
+}
+
+TEST_CASE("a primary killed while it starts leaves nothing that the next start stumbles over",
+          "[fault]")
+{
+    COHORT_SKIP_UNLESS(built_with_fault_points, "a build with -Dfault_points=true");
+    sweep("start", [](const std::string& fault) {
+        faulty_domain domain;
+        const auto ended = domain.spawn({"start"}, fault).wait(patience);
+        domain.check_next_start();
+        return ended;
+    });
+}
+
+TEST_CASE("a primary killed while it adopts is followed by one that adopts", "[fault]")
+{
+    COHORT_SKIP_UNLESS(built_with_fault_points, "a build with -Dfault_points=true");
+    sweep("adopt", [](const std::string& fault) {
+        faulty_domain domain;
+        domain.bring_to_life();
+        domain.primary().kill();
+        REQUIRE(domain.primary().wait(patience));
+        const auto ended = domain.spawn({"adopt"}, fault).wait(patience);
+        domain.start_next_primary();
+        domain.check_survivors();
+        domain.check_next_start();
+        return ended;
+    });
+}
+
+TEST_CASE("a member killed at work costs the others nothing", "[fault]")
+{
+    COHORT_SKIP_UNLESS(built_with_fault_points, "a build with -Dfault_points=true");
+    const auto scenario = GENERATE(as<std::string>{}, "attach", "objects", "buffers", "message");
+    sweep(scenario, [&](const std::string& fault) { return kill_beside_others(scenario, fault); });
+}
+
+TEST_CASE("a reaper killed at work is followed by the next", "[fault]")
+{
+    COHORT_SKIP_UNLESS(built_with_fault_points, "a build with -Dfault_points=true");
+    const auto scenario = GENERATE(as<std::string>{}, "reap", "lose");
+    sweep(scenario, [&](const std::string& fault) { return kill_the_reaper(scenario, fault); });
+}
+
+TEST_CASE("a member killed at a port loses no packet and doubles none", "[fault]")
+{
+    COHORT_SKIP_UNLESS(built_with_fault_points, "a build with -Dfault_points=true");
+    sweep("port", kill_at_the_port);
+}
+
+}  // namespace cohort::test

@@ -1,0 +1,165 @@
+#pragma once
+
+// A domain in which one process is killed at a fault point, and what the others must find after.
+
+#include "cohort/recovery/audit.hpp"
+#include "process/living_domain.hpp"
+#include "support/child_process.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+namespace cohort::test {
+
+/// Nothing of the dead is left: every slot, lane and entry belongs to somebody alive, every buffer
+/// is in its pool.
+[[nodiscard]] inline bool is_whole(const region_layout& region, std::size_t members)
+{
+    const auto& slots = region.members.members;
+    const auto& zones = region.memory.zones;
+    const bool all_alive = std::all_of(std::begin(slots), std::end(slots), [](const auto& slot) {
+        const auto state = slot.word().state;
+        return state == member_state::empty || state == member_state::live;
+    });
+    const bool all_finished = std::all_of(std::begin(zones), std::end(zones), [](const auto& zone) {
+        const auto state = zone.word().state;
+        return state == zone_state::empty || state == zone_state::live;
+    });
+    const auto& lanes = region.members.lanes;
+    const bool all_manned = std::all_of(std::begin(lanes), std::end(lanes), [&](const auto& lane) {
+        const auto word = lane.word();
+        return word.state == lane_state::free ||
+               (word.state == lane_state::live && word.member < max_members &&
+                slots[word.member].word().state == member_state::live);
+    });
+    if (!all_alive || !all_finished || !all_manned || live_members(region) != members)
+        return false;
+    const auto report = audit(audited(region));
+    return report.clean() &&
+           std::all_of(report.pools.begin(), report.pools.end(),
+                       [](const auto& pool) { return pool.in_pool + pool.cached == pool.count; });
+}
+
+[[nodiscard]] inline bool is_stopped(pid_t pid)
+{
+    std::ifstream file{"/proc/" + std::to_string(pid) + "/stat"};
+    const std::string text{std::istreambuf_iterator<char>{file}, {}};
+    const auto name_end = text.rfind(')');
+    return name_end != std::string::npos && text.substr(name_end).starts_with(") T");
+}
+
+/// What the audit of each pool and each fault says, for a failed check.
+[[nodiscard]] inline std::string describe(const region_layout& region)
+{
+    std::string text = "members " + std::to_string(live_members(region));
+    const auto report = audit(audited(region));
+    for (const auto& pool : report.pools)
+        text += "\n  pool " + pool.name + ": " + std::to_string(pool.count) + " = in pool " +
+                std::to_string(pool.in_pool) + " + cached " + std::to_string(pool.cached) +
+                " + in rings " + std::to_string(pool.in_rings) + " + held " +
+                std::to_string(pool.held) + " + followers " + std::to_string(pool.followers) +
+                " + waiting " + std::to_string(pool.waiting);
+    for (const auto& fault : report.faults)
+        text += "\n  " + fault;
+    for (std::size_t i = 1; i != max_members; ++i)
+        if (const auto word = region.members.members[i].word(); word.state != member_state::empty)
+            text += "\n  member " + std::to_string(i) + " in state " +
+                    std::to_string(static_cast<int>(word.state));
+    for (std::size_t i = 1; i != max_lanes; ++i)
+        if (const auto word = region.members.lanes[i].word(); word.state != lane_state::free)
+            text += "\n  lane " + std::to_string(i) + " of member " + std::to_string(word.member) +
+                    " in state " + std::to_string(static_cast<int>(word.state));
+    return text;
+}
+
+/// A cohortd and a bystander, in a directory of their own.
+class faulty_domain {
+public:
+    static constexpr const char* name = "faulty";
+
+    [[nodiscard]] static child_process spawn(std::vector<std::string> scenario,
+                                             const std::string& fault = {})
+    {
+        scenario.insert(scenario.begin(), name);
+        return child_process::spawn("fault_member", scenario, {"COHORT_FAULT=" + fault});
+    }
+
+    [[nodiscard]] std::filesystem::path root() const { return directory_.path(); }
+    void bring_to_life()
+    {
+        primary_.emplace(start_cohortd(name));
+        bystander_.emplace(spawn({"bystander"}));
+        bystander_->await("ready", patience);
+    }
+    [[nodiscard]] child_process& primary() { return primary_.value(); }
+    void start_next_primary()
+    {
+        primary_.reset();
+        primary_.emplace(start_cohortd(name));
+    }
+
+    void tell_bystander(const std::string& command)
+    {
+        bystander_->tell(command);
+        bystander_->await("done", patience);
+    }
+    /// SIGSTOP or SIGCONT to both, and they have got it.
+    void signal_all(int signal)
+    {
+        for (auto* process : {&primary_.value(), &bystander_.value()}) {
+            process->kill(signal);
+            REQUIRE(eventually([&] { return is_stopped(process->pid()) == (signal == SIGSTOP); }));
+        }
+    }
+
+    /// The survivors carry on, newcomers are admitted, and every buffer comes back.
+    void check_survivors()
+    {
+        const auto seen = secondary::observe(name, patience);
+        tell_bystander("work");
+        auto newcomer = spawn({"attach"});
+        REQUIRE(newcomer.wait(patience) == exit_status{});
+        CHECK(eventually([&] { return live_members(seen.region()) == 2; }));
+        const bool whole = eventually([&] {
+            tell_bystander("drain");  // makes room for packets that wait for redelivery
+            return is_whole(seen.region(), 2);
+        });
+        INFO(describe(seen.region()));
+        CHECK(whole);
+        auto tool = child_process::spawn("cohort", {"--domain", name, "audit"});
+        CHECK(tool.wait(patience) == exit_status{});
+    }
+
+    /// The name starts again without help, and in the end nothing is left.
+    void check_next_start()
+    {
+        bystander_.reset();  // killed, as at scope exit
+        primary_.reset();
+        auto next = start_cohortd(name);
+        {
+            const auto seen = secondary::observe(name, patience);
+            CHECK(eventually([&] { return is_whole(seen.region(), 1); }));
+        }
+        auto tool = child_process::spawn("cohort", {"--domain", name, "audit"});
+        CHECK(tool.wait(patience) == exit_status{});
+        next.kill(SIGTERM);
+        CHECK(next.wait(patience) == exit_status{});
+        CHECK(std::filesystem::is_empty(root()));
+        CHECK(await_no_new_object(objects_before_));
+    }
+
+private:
+    scratch_runtime_directory directory_;
+    std::set<std::string> objects_before_ = shared_memory_objects();
+    std::optional<child_process> primary_;
+    std::optional<child_process> bystander_;
+};
+
+}  // namespace cohort::test

@@ -1,0 +1,263 @@
+// fault_member DOMAIN SCENARIO [argument]...: does one kind of work from beginning to end. A test
+// names a fault point in COHORT_FAULT, so the program is killed there; if it passes that point less
+// often than asked, it ends with exit code 0.
+//
+//   start           makes the domain and leaves it
+//   adopt           takes over the members of a dead primary, and leaves
+//   attach          attaches and leaves
+//   objects         makes objects of every kind, one larger than the free memory, and destroys them
+//   buffers         takes and returns buffers past refill and flush of its cache
+//   message         sends to every member and asks it
+//   reap            says "ready"; ends when the next death is reaped
+//   lose            says "ready"; told to, loses a thread and ends when its lane is recovered
+//   port IN OUT     copies a capture, and what was redelivered of it
+//   victim          takes packets, says "holding" and waits to be killed
+//   bystander       makes what the others use; obeys "work", "drain", "leave"
+
+#include "cohort/base/error.hpp"
+#include "cohort/primary/primary.hpp"
+#include "cohort/secondary/secondary.hpp"
+#include "support/conversation.hpp"
+#include "support/eventually.hpp"
+#include "support/lost_thread.hpp"
+
+#include <array>
+#include <functional>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+namespace {
+
+using namespace cohort;
+using test::eventually;
+
+using arguments = std::vector<std::string>;
+
+constexpr auto patience = 30s;
+
+void require(bool condition, const char* what)
+{
+    if (!condition)
+        throw std::runtime_error{what};
+}
+
+std::unique_ptr<secondary::attachment> join(const arguments& given)
+{
+    return secondary::attach(given[0], patience, given[1]);
+}
+
+void start(const arguments& given)
+{
+    static_cast<void>(
+        primary::start({.name = given[0], .memory = 8_MiB, .huge = huge_policy::none}));
+}
+
+void adopt(const arguments& given)
+{
+    static_cast<void>(primary::start({.name = given[0],
+                                      .huge = huge_policy::none,
+                                      .existing = primary::takeover::adopt,
+                                      .patience = patience}));
+}
+
+void make_and_destroy(const arguments& given)
+{
+    const auto domain = join(given);
+    domain->create_pktmbuf_pool("short lived", {.count = 128, .cache_size = 8});
+    domain->create_ring<mbuf*>("short lived", 32);
+    require(!domain->reserve_memzone("short lived", 64_KiB).empty(), "no memzone");
+    require(!domain->reserve_memzone("large", 16_MiB).empty(), "memory does not grow");
+    require(domain->release_memzone("large"), "a memzone is gone");
+    require(domain->destroy_ring("short lived"), "a ring is gone");
+    require(domain->destroy_mempool("short lived"), "a pool is gone");
+}
+
+void use_buffers(const arguments& given)
+{
+    const auto domain = join(given);
+    auto pool = domain->find_pktmbuf_pool("plain").value();
+    std::array<mbuf*, 100> packets{};
+    for (int round = 0; round != 2; ++round) {
+        for (auto& packet : packets)
+            require((packet = pool.alloc()) != nullptr, "the pool is empty");
+        for (auto* packet : packets)
+            free(packet);
+    }
+}
+
+void talk(const arguments& given)
+{
+    const auto domain = join(given);
+    auto& actions = domain->actions();
+    const auto primary = actions.find_primary();
+    require(primary.has_value(), "no primary");
+    require(actions.send(*primary, "unheard", "of"), "a message is not delivered");
+    require(actions.request_all("unheard", "of", patience).size() == 2, "not all were asked");
+}
+
+void await_reaping(const arguments& given)
+{
+    const auto domain = join(given);
+    const auto& recovery = domain->region().recovery;
+    const auto before = recovery.deaths.load();
+    test::say("ready");
+    require(eventually([&] {
+                const auto& newest = recovery.obituaries[before % max_obituaries];
+                return recovery.deaths.load() > before && newest.reaped_ns != 0;
+            }),
+            "nobody is reaped");
+}
+
+void lose_a_thread(const arguments& given)
+{
+    const auto domain = join(given);
+    const auto before = domain->region().recovery.lanes_reaped.load();
+    test::say("ready");
+    static_cast<void>(test::hear());
+    auto pool = domain->find_pktmbuf_pool("plain").value();
+    test::run_and_lose([&] { require(pool.alloc() != nullptr, "the pool is empty"); });
+    require(eventually([&] { return domain->region().recovery.lanes_reaped.load() > before; }),
+            "the lane is not recovered");
+}
+
+void send_all(port& out, std::span<mbuf*> packets)
+{
+    while (!packets.empty())
+        packets = packets.subspan(out.tx_burst(0, packets));
+}
+
+/// What a member killed here had received comes back through the ring "redo".
+void copy_capture(const arguments& given)
+{
+    const auto domain = join(given);
+    auto found_redo = domain->find_ring<mbuf*>("redo");
+    auto redo = found_redo ? *found_redo : domain->create_ring<mbuf*>("redo", 64);
+    if (!domain->find_pktmbuf_pool("captured"))
+        domain->create_pktmbuf_pool("captured", {.count = 128,
+                                                 .cache_size = 16,
+                                                 .policy = recovery_policy::redeliver,
+                                                 .redeliver_to = "redo"});
+    auto found_port = domain->find_port("copy");
+    auto copy = found_port ? std::move(*found_port)
+                           : domain->create_port("copy", "pcap:rx=" + given[2] + ",tx=" + given[3],
+                                                 {.rx_pool = "captured"});
+    std::array<mbuf*, 8> packets{};
+    for (;;) {
+        const std::span again{packets.data(), redo.dequeue_burst(packets)};
+        send_all(copy, again);
+        const std::span fresh{packets.data(), copy.rx_burst(0, packets)};
+        send_all(copy, fresh);
+        if (again.empty() && fresh.empty() && copy.rx_ended(0))
+            return;
+    }
+}
+
+void hold_packets(const arguments& given)
+{
+    const auto domain = join(given);
+    auto work = domain->find_ring<mbuf*>("work").value();
+    auto pool = domain->find_pktmbuf_pool("plain").value();
+    std::array<mbuf*, 30> received{};
+    std::array<mbuf*, 5> fresh{};
+    require(work.dequeue_bulk(received) == received.size(), "no work");
+    require(pool.alloc_bulk(fresh), "the pool is empty");
+    require(pool.alloc_chain(5000) != nullptr, "the pool is empty");
+    test::say("holding");
+    static_cast<void>(test::hear());
+}
+
+/// A member that lives through everything.
+class bystander {
+public:
+    explicit bystander(const arguments& given) : domain_{join(given)}
+    {
+        // Smaller than what a victim leaves: some packets have to wait for room.
+        domain_->create_ring<mbuf*>("again", 6);
+        auto work = domain_->create_ring<mbuf*>("work", 64);
+        auto plain = domain_->create_pktmbuf_pool("plain", {.count = 512, .cache_size = 32});
+        auto kept = domain_->create_pktmbuf_pool("kept", {.count = 256,
+                                                          .cache_size = 16,
+                                                          .policy = recovery_policy::redeliver,
+                                                          .redeliver_to = "again"});
+        for (auto* pool : {&plain, &kept})
+            for (int i = 0; i != 20; ++i)
+                require(work.enqueue(pool->alloc()), "the ring is full");
+    }
+
+    void obey(const std::string& command)
+    {
+        if (command == "work")
+            use_all();
+        if (command == "drain")
+            drain();
+        test::say("done");
+    }
+
+private:
+    void use_all()
+    {
+        for (const auto* name : {"plain", "kept"}) {
+            auto pool = domain_->find_pktmbuf_pool(name).value();
+            std::array<mbuf*, 60> packets{};
+            require(pool.alloc_bulk(packets), "the pool is empty");
+            free_bulk(packets);
+            free(pool.alloc_chain(9000));
+        }
+        auto ring = domain_->create_ring<int>("mine", 4);
+        require(ring.enqueue(42), "the ring is full");
+        require(domain_->destroy_ring("mine"), "the ring is gone");
+    }
+
+    void drain()
+    {
+        for (const auto* name : {"work", "again", "redo"}) {
+            auto ring = domain_->find_ring<mbuf*>(name);
+            for (mbuf* packet = nullptr; ring && ring->dequeue(packet);)
+                free(packet);
+        }
+    }
+
+    std::unique_ptr<secondary::attachment> domain_;
+};
+
+void stand_by(const arguments& given)
+{
+    bystander self{given};
+    test::say("ready");
+    for (auto line = test::hear(); !line.empty() && line != "leave"; line = test::hear())
+        self.obey(line);
+}
+
+const std::map<std::string, std::function<void(const arguments&)>> scenarios{
+    {"start", start},
+    {"adopt", adopt},
+    {"attach", [](const arguments& given) { static_cast<void>(join(given)); }},
+    {"objects", make_and_destroy},
+    {"buffers", use_buffers},
+    {"message", talk},
+    {"reap", await_reaping},
+    {"lose", lose_a_thread},
+    {"port", copy_capture},
+    {"victim", hold_packets},
+    {"bystander", stand_by},
+};
+
+}  // namespace
+
+int main(int argc, char** argv)
+{
+    const arguments given{argv + 1, argv + argc};
+    if (given.size() < 2 || !scenarios.contains(given[1]))
+        return 2;
+    try {
+        scenarios.at(given[1])(given);
+        return 0;
+    } catch (const std::exception& failure) {
+        fmt::print(stderr, "fault_member {}: {}\n", given[1], failure.what());
+        return 1;
+    }
+}
