@@ -213,7 +213,7 @@ TEST_CASE("a member killed after any instruction of a call loses, doubles and bl
     // Nearly empty, half full, nearly full; and positions just below the wrap.
     const auto filled = is_ring ? GENERATE(0u, 2u, 5u, 7u) : 4u;
     stage scene{filled, filled % 2 == 1 ? 0xffff'fffeu : 6u, recovery_policy::release};
-    try_instructions(scene, call, is_ring ? 10 : 20);
+    try_instructions(scene, call, is_ring ? 4 : 8);
 }
 
 TEST_CASE("a received packet is redelivered whole wherever a chain operation was cut short",
@@ -221,5 +221,5 @@ TEST_CASE("a received packet is redelivered whole wherever a chain operation was
 {
     const std::string call = GENERATE(as<std::string>{}, "chain", "dequeue multi");
     stage scene{4, 6, recovery_policy::give_back};
-    try_instructions(scene, call, 20);
+    try_instructions(scene, call, 10);
 }

@@ -1,6 +1,7 @@
 #include "cohort/domain/region_layout.hpp"
 #include "cohort/memory/window.hpp"
 #include "cohort/secondary/secondary.hpp"
+#include "process/attempt.hpp"
 #include "process/living_domain.hpp"
 #include "support/child_process.hpp"
 #include "support/eventually.hpp"
@@ -218,6 +219,21 @@ TEST_CASE("an observer gets the region from a member when the primary has been k
     auto tool = child_process::spawn("cohort", {"--domain", domain.name(), "ps"});
     CHECK(tool.wait(patience) == exit_status{});
     CHECK_FALSE(secondary::primary_alive(domain.name()));
+    check_refused(run("attach_probe_pie", {domain.name(), "1"}), errc::no_such_domain,
+                  {"nobody listens at", "primary.sock"});
+}
+
+TEST_CASE("an observer gets the region from a member when the primary is stopped", "[attach]")
+{
+    living_domain domain;
+    auto member = child_process::spawn("attach_probe_pie", {domain.name(), "1", "--hold"});
+    member.await("attached", patience);
+
+    domain.primary().kill(SIGSTOP);
+
+    CHECK(live_members(secondary::observe(domain.name(), 1s).region()) == 2);
+    domain.primary().kill(SIGCONT);
+    CHECK(secondary::primary_alive(domain.name()));
 }
 
 }  // namespace cohort::test

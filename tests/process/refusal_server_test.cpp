@@ -227,6 +227,19 @@ TEST_CASE("a spoiled region is refused with what is wrong, and nothing is writte
         }
 }
 
+TEST_CASE("descriptors cut off by a limit of the newcomer are refused as such", "[attach][refusal]")
+{
+    fake_server server;
+    fake_region region;
+    region.descriptors.resize(ipc::max_message_fds, region.control.get());
+    attempt visitor{"attach_probe_pie", {"fake", "1", "--observe", "--descriptors", "64"}};
+    server.accept();
+
+    server.send(ipc::wire::bytes_of(region.answer), region.descriptors);
+
+    check_refused(visitor.wait(), errc::bad_input, {"cut", "ulimit -n"});
+}
+
 TEST_CASE("an answer that is none is refused with what is wrong", "[attach][refusal]")
 {
     for (const auto& row : answers)

@@ -79,12 +79,6 @@ const std::vector<refusal> table{
          return run(probe, {domain.name(), "1", "--name", std::string(64, 'm')});
      },
      {"has 64 characters", "at most 63 fit"}},
-    {"there are too few descriptors for those of the region",
-     errc::bad_input,
-     [](living_domain& domain) {
-         return run(probe, {domain.name(), "1", "--observe", "--descriptors", "5"});
-     },
-     {"cut", "ulimit -n"}},
     {"the primary is stopped",
      errc::timed_out,
      [](living_domain& domain) {

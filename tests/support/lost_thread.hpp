@@ -18,6 +18,7 @@ inline void run_and_lose(const std::function<void()>& work)
     struct job {
         const std::function<void()>& work;
         std::atomic<int> tid{0};
+        std::atomic<bool> done{false};
     } shared{work};
     pthread_t thread{};
     pthread_create(
@@ -26,13 +27,14 @@ inline void run_and_lose(const std::function<void()>& work)
             auto& mine = *static_cast<job*>(argument);
             mine.tid = ::gettid();
             mine.work();
+            mine.done = true;        // what the work did is seen by the caller
             ::syscall(SYS_exit, 0);  // past glibc: no thread-local destructor
             return nullptr;
         },
         &shared);
     pthread_detach(thread);
     // Not pthread_join: the thread sanitizer would wait for an end that it never sees.
-    while (shared.tid == 0 || ::syscall(SYS_tgkill, ::getpid(), shared.tid.load(), 0) == 0)
+    while (!shared.done || ::syscall(SYS_tgkill, ::getpid(), shared.tid.load(), 0) == 0)
         std::this_thread::yield();
 }
 
