@@ -81,12 +81,13 @@ TEST_CASE("an rx burst that was not committed leaves free buffers, for it is rea
     SECTION("the next owner comes first")
     {
         settle(scratch.queue(), port_direction::rx);
+        CHECK(scratch.marked() == 0);
     }
     SECTION("the reaper comes first")
     {
         unmark_for_dead(scratch.queue(), port_direction::rx, scratch.lane());
+        CHECK(scratch.marked() == 0);
     }
-    CHECK(scratch.marked() == 0);
 }
 
 TEST_CASE("a port takes nothing back: with give_back its packets are not marked", "[port][journal]")
@@ -107,10 +108,12 @@ TEST_CASE("a tx burst that was not committed leaves the packets with their holde
 
     SECTION("killed")
     {
+        CHECK(scratch.marked() == 3);
     }
     SECTION("refused by the device")
     {
         cancel_tx(scratch.queue());
+        CHECK(scratch.marked() == 3);
     }
     unmark_for_dead(scratch.queue(), port_direction::tx, scratch.lane());
     settle(scratch.queue(), port_direction::tx);

@@ -157,7 +157,7 @@ void scan::list_rings_and_caches()
                                          2 * view.pool->flush_threshold);
             const auto where = fmt::format("the cache of lane {}", lane);
             for (std::uint32_t i = 0; i != length; ++i)
-                list(reinterpret_cast<std::uint64_t>(cache.objects()[i]), where);
+                list(peek_cached(cache, i), where);
         }
     }
 }
@@ -171,8 +171,8 @@ void scan::follow_chains()
             if (custody::is_follower(custody_of(*view.pool, i)))
                 continue;
             const auto* segment = static_cast<const mbuf*>(view.pool->handle(i));
-            while (segment->next) {  // nb_segs may not count yet what is linked already
-                segment = segment->next;
+            // Not up to nb_segs, which may not count yet what is linked already.
+            while ((segment = peek_next(*segment)) != nullptr) {
                 auto* state = state_of(reinterpret_cast<std::uint64_t>(segment));
                 if (!state || state->reachable)
                     break;
@@ -264,7 +264,7 @@ std::vector<holding> holders(const audited_region& region, const memzone_layout&
                 continue;
             entry(owner, region.members.members[owner].word().generation).cached += length;
             for (std::uint32_t i = 0; i != length; ++i) {
-                const auto handle = reinterpret_cast<std::uint64_t>(cache.objects()[i]);
+                const auto handle = peek_cached(cache, i);
                 if (const auto place = views.find(handle); place.view)
                     place.view->marked[place.index] = true;
             }

@@ -39,8 +39,9 @@ bool enqueue_for(ring_layout& target, void* packet)
 /// One holder's buffers, sorted by what becomes of them.
 class collector {
 public:
-    collector(memory& segments, std::uint64_t holder)
+    collector(memory& segments, recovery_layout& recovery, std::uint64_t holder)
         : memory_{segments}
+        , recovery_{recovery}
         , views_{segments.layout()}
         , holder_{holder}
     {
@@ -66,6 +67,7 @@ private:
     void mend_chain(const lost_packet& packet);
 
     memory& memory_;
+    recovery_layout& recovery_;
     object_views views_;
     std::uint64_t holder_;
     std::vector<lost_packet> to_deliver_;
@@ -136,7 +138,9 @@ std::size_t collector::redeliver(obituary_layout& obituary)
             COHORT_FAULT_POINT("reaper.redelivered");
             continue;
         }
-        // Owned by the pool until there is room; the slot of the dead member becomes free.
+        // Owned by the pool until there is room; the slot of the dead member becomes free. The
+        // flag first: killed in between, the next look finds nothing waiting and clears it.
+        recovery_.some_wait.store(1, std::memory_order_release);
         const auto word = custody::received_from(custody::holder(custody::waiting, 0),
                                                  custody::ring_of(packet.word));
         custody::word_at(packet.handle, packet.view->pool->custody_offset)
@@ -208,9 +212,10 @@ bool collector::release(obituary_layout& obituary)
 
 }  // namespace
 
-recovered recover_buffers(memory& segments, std::uint64_t holder, obituary_layout& obituary)
+recovered recover_buffers(memory& segments, recovery_layout& recovery, std::uint64_t holder,
+                          obituary_layout& obituary)
 {
-    collector lost{segments, holder};
+    collector lost{segments, recovery, holder};
     if (!lost.find_lost())
         return {};
     obituary.received.fetch_add(lost.received(), std::memory_order_relaxed);  // a count

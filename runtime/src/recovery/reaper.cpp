@@ -66,7 +66,7 @@ obituary_layout& reaper::obituary_of(member_ref dead, bool orderly) noexcept
     fresh.lanes = 0;
     fresh.name = member.name;
     fresh.found_ns = monotonic_ns();
-    fresh.reaped_ns = 0;
+    fresh.reaped_ns.store(0, std::memory_order_relaxed);  // published with the number
     fresh.entries_undone = 0;
     for (auto* counter :
          {&fresh.cached, &fresh.received, &fresh.released, &fresh.redelivered, &fresh.waiting})
@@ -100,10 +100,8 @@ bool reaper::reap_locked(member_ref dead, bool orderly)
     obituary.cached.fetch_add(cached, std::memory_order_relaxed);  // a count
 
     const auto [waiting, complete] =
-        recover_buffers(memory_, custody::holder(dead.id, dead.generation), obituary);
+        recover_buffers(memory_, recovery_, custody::holder(dead.id, dead.generation), obituary);
     obituary.waiting.fetch_add(waiting, std::memory_order_relaxed);  // a count
-    if (waiting != 0)
-        recovery_.some_wait.store(1, std::memory_order_release);
     if (!complete)
         return false;
     if (before_burial_)
@@ -115,7 +113,7 @@ bool reaper::reap_locked(member_ref dead, bool orderly)
         if (lane != own_lane)
             table.bury(lane, true);
     });
-    obituary.reaped_ns = monotonic_ns();
+    obituary.reaped_ns.store(monotonic_ns(), std::memory_order_release);
     return true;
 }
 
@@ -185,9 +183,10 @@ reaper::outcome reaper::deliver_waiting()
     if (!guard.held())
         return outcome::busy;
     obituary_layout nobody;  // these packets have been counted with their dead holder
-    recovery_.some_wait.store(0, std::memory_order_release);
-    if (recover_buffers(memory_, custody::holder(custody::waiting, 0), nobody).waiting != 0)
-        recovery_.some_wait.store(1, std::memory_order_release);
+    // Cleared last, under the lock: a reaper killed here leaves it set.
+    const auto holder = custody::holder(custody::waiting, 0);
+    if (recover_buffers(memory_, recovery_, holder, nobody).waiting == 0)
+        recovery_.some_wait.store(0, std::memory_order_release);
     return outcome::done;
 }
 

@@ -14,6 +14,7 @@ struct recovered {
 
 /// Returns every buffer whose custody word names `holder` and that is in no ring; counts into
 /// `obituary`. Runs under the recovery lock. `holder` is dead, or is custody::waiting.
-recovered recover_buffers(memory& segments, std::uint64_t holder, obituary_layout& obituary);
+recovered recover_buffers(memory& segments, recovery_layout& recovery, std::uint64_t holder,
+                          obituary_layout& obituary);
 
 }  // namespace cohort

@@ -58,6 +58,10 @@ void for_each_handle(const ring_layout& ring, Visit&& visit)
         visit(peek_word(ring, from + i));
 }
 
+/// Words that a live owner may be writing at this moment, for a look that is repeated or confirmed.
+[[nodiscard]] const mbuf* peek_next(const mbuf& segment) noexcept;
+[[nodiscard]] std::uint64_t peek_cached(const lane_cache_layout& cache, std::uint32_t i) noexcept;
+
 [[nodiscard]] inline std::uint64_t custody_of(const mempool_layout& pool,
                                               std::uint32_t object) noexcept
 {

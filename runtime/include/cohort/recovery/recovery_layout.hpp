@@ -16,11 +16,11 @@ struct alignas(cache_line_bytes) obituary_layout {
     std::uint32_t generation = 0;
     std::int32_t pid = 0;
     std::uint32_t lanes = 0;
-    std::uint64_t found_ns = 0;              ///< monotonic clock: when the reaper began
-    std::uint64_t reaped_ns = 0;             ///< ... and ended
-    std::atomic<std::uint64_t> cached{0};    ///< free buffers in its caches
-    std::atomic<std::uint64_t> received{0};  ///< packets it had taken from rings and not passed on
-    std::atomic<std::uint64_t> released{0};  ///< buffers that went back to their pools
+    std::uint64_t found_ns = 0;               ///< monotonic clock: when the reaper began
+    std::atomic<std::uint64_t> reaped_ns{0};  ///< ... and ended
+    std::atomic<std::uint64_t> cached{0};     ///< free buffers in its caches
+    std::atomic<std::uint64_t> received{0};   ///< packets it had taken from rings and not passed on
+    std::atomic<std::uint64_t> released{0};   ///< buffers that went back to their pools
     std::atomic<std::uint64_t> redelivered{0};  ///< packets put into a redelivery ring
     std::atomic<std::uint64_t> waiting{0};      ///< packets for which that ring had no room at once
     std::uint64_t entries_undone = 0;           ///< half-created or half-destroyed objects
