@@ -61,7 +61,7 @@ build() {
     {
         [[ -f $build_dir/build.ninja ]] ||
             meson setup "$build_dir" "$root" -Dbuildtype=release -Dtests=false
-        ninja -C "$build_dir"
+        ninja -C "$build_dir" primary/cohortd examples/pipeline
     } >"$log" 2>&1 || { tail -n 50 "$log" >&2 && exit 1; }
 }
 

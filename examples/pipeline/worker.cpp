@@ -63,12 +63,11 @@ public:
 
     void run()
     {
-        std::array<cohort::mbuf*, burst> packets;
         while (!stop_requested()) {
-            if (const auto count = own_.dequeue_burst(packets); count != 0)
-                forward(std::span{packets}.first(count), false);
-            else if (const auto others = redelivered_.dequeue_burst(packets); others != 0)
-                forward(std::span{packets}.first(others), true);
+            // Both each time: under load the own ring is never empty.
+            const bool moved = take(own_, false) | take(redelivered_, true);
+            if (moved)
+                waiting_.progress();
             else if (progress_.done.load(std::memory_order_acquire) != 0)
                 return;
             else
@@ -102,10 +101,18 @@ private:
         return shared;
     }
 
+    bool take(packet_ring& from, bool from_the_dead)
+    {
+        std::array<cohort::mbuf*, burst> packets;
+        const auto count = from.dequeue_burst(packets);
+        if (count != 0)
+            forward(std::span{packets}.first(count), from_the_dead);
+        return count != 0;
+    }
+
     void forward(std::span<cohort::mbuf* const> packets, bool from_the_dead)
     {
         burst_counts counts;
-        waiting_.progress();
         for (auto* packet : packets)
             process(*packet, counts);
         counts.redelivered = from_the_dead ? counts.packets : 0;
