@@ -14,13 +14,13 @@ object_views::object_views(const memory_layout& memory)
     });
 }
 
-[[gnu::no_sanitize("thread")]] const mbuf* peek_next(const mbuf& segment) noexcept
+__attribute__((no_sanitize("thread"))) const mbuf* peek_next(const mbuf& segment) noexcept
 {
     return __atomic_load_n(&segment.next, __ATOMIC_ACQUIRE);
 }
 
-[[gnu::no_sanitize("thread")]] std::uint64_t peek_cached(const lane_cache_layout& cache,
-                                                         std::uint32_t i) noexcept
+__attribute__((no_sanitize("thread"))) std::uint64_t peek_cached(const lane_cache_layout& cache,
+                                                                 std::uint32_t i) noexcept
 {
     return reinterpret_cast<std::uint64_t>(__atomic_load_n(&cache.objects()[i], __ATOMIC_ACQUIRE));
 }

@@ -64,8 +64,8 @@ void scrub(ring_layout& ring, lane_id lane) noexcept
     scrub(ring.consumer, lane);
 }
 
-[[gnu::no_sanitize("thread")]] std::uint64_t peek_word(const ring_layout& ring,
-                                                       std::uint32_t position) noexcept
+__attribute__((no_sanitize("thread"))) std::uint64_t peek_word(const ring_layout& ring,
+                                                               std::uint32_t position) noexcept
 {
     // A slot read here may be rewritten by a producer at the same time. Then the consumer side has
     // moved past it, the element's custody word has changed, and the caller, who compares that word
