@@ -2,7 +2,7 @@
 
 #include "cohort/base/fault_point.hpp"
 
-#include <cstring>
+#include <algorithm>
 
 #include <fmt/format.h>
 
@@ -76,7 +76,7 @@ post_office::delivery post_office::post(member_ref to, message_kind kind, std::u
             pool.layout().element_bytes - static_cast<std::uint32_t>(sizeof(message_layout)),
         .action = fixed_name<64>{action},
     };
-    std::memcpy(message->payload(), payload.data(), payload.size());
+    std::ranges::copy(payload, message->payload());
     COHORT_FAULT_POINT("ipc.written");
     if (!inbox->enqueue(message)) {
         pool.put(object);

@@ -125,9 +125,10 @@ std::optional<memory::span> memory::fit(std::size_t list, const zone_request& re
     };
     const auto& segments = layout_.lists[list];
     std::vector<taken> used;
-    for (const auto& zone : layout_.zones)
+    for_each_used(layout_, [&](const auto& zone) {
         if (zone.word().state != zone_state::empty && zone.list == list)
             used.push_back({zone.address, zone.address + zone.length});
+    });
     std::sort(used.begin(), used.end(), [](auto a, auto b) { return a.from < b.from; });
     used.push_back({segments.base + limit, 0});
 
@@ -243,6 +244,9 @@ memzone_layout& memory::reserve(const zone_request& request, actor who)
         zone->created_ns = monotonic_ns();
         zone->name = fixed_name<32>{request.name};
         COHORT_FAULT_POINT("memory.described");
+        const auto place = index_of(*zone);
+        layout_.ever_used[place / 64].fetch_or(std::uint64_t{1} << place % 64,
+                                               std::memory_order_release);  // USED
         const auto generation = zone->word().generation + 1;
         zone->state.store(zone_word{generation, who.member, zone_state::init}.pack(),
                           std::memory_order_release);
@@ -279,7 +283,7 @@ void memory::release(memzone_layout& zone) noexcept
 std::size_t memory::undo_of(member_id dead) noexcept
 {
     std::size_t undone = 0;
-    for (auto& zone : layout_.zones) {
+    for_each_used(layout_, [&](auto& zone) {
         auto seen = zone.state.load(std::memory_order_acquire);
         const auto word = zone_word::unpack(seen);
         const bool unfinished = word.state == zone_state::init || word.state == zone_state::dying;
@@ -287,16 +291,17 @@ std::size_t memory::undo_of(member_id dead) noexcept
         if (unfinished && word.member == dead &&
             zone.state.compare_exchange_strong(seen, empty.pack(), std::memory_order_acq_rel))
             ++undone;
-    }
+    });
     return undone;
 }
 
 memory::usage memory::usage_of(std::size_t list) const noexcept
 {
     usage total{layout_.lists[list].committed.load(std::memory_order_relaxed), 0};  // for display
-    for (const auto& zone : layout_.zones)
+    for_each_used(layout_, [&](const auto& zone) {
         if (zone.word().state != zone_state::empty && zone.list == list)
             total.used += zone.length;
+    });
     return total;
 }
 

@@ -101,7 +101,7 @@ void scan::check_structures()
         check_claim("pool", view.zone->name.view(), view.pool->backing().producer.load().lane);
         check_claim("pool", view.zone->name.view(), view.pool->backing().consumer.load().lane);
     }
-    for (const auto& zone : region_.memory.zones) {
+    for_each_used(region_.memory, [&](const auto& zone) {
         const auto word = zone.word();
         const bool unfinished = word.state == zone_state::init || word.state == zone_state::dying;
         if (unfinished &&
@@ -111,7 +111,7 @@ void scan::check_structures()
                 {fmt::format("entry \"{}\" is unfinished and its owner, member {}, is gone",
                              zone.name.view(), word.member),
                  word.generation});
-    }
+    });
     check_claim("the memory lock", "", region_.memory.lock.holder());
     check_claim("the recovery lock", "", region_.recovery.lock.holder());
 }

@@ -146,14 +146,14 @@ table list_lanes(const region_layout& region)
 table list_zones(const region_layout& region)
 {
     table shown{{"kind", "name", "address", "bytes", "page", "node", "creator"}, {}};
-    for (const auto& zone : region.memory.zones) {
+    for_each_used(region.memory, [&](const auto& zone) {
         if (!zone.is_live())
-            continue;
+            return;
         const auto& list = region.memory.lists[zone.list % max_memseg_lists];
         shown.rows.push_back({kind_text(zone.kind), zone.name.view(),
                               fmt::format("{:#x}", zone.address), zone.length,
                               to_text(page_size{list.page_bytes}), list.numa_node, zone.creator});
-    }
+    });
     std::sort(shown.rows.begin(), shown.rows.end(),
               [](const auto& a, const auto& b) { return a[2] < b[2]; });
     return shown;
@@ -167,9 +167,10 @@ table list_memory(const region_layout& region)
         if (list.page_bytes == 0)
             continue;
         std::uint64_t used = 0;
-        for (const auto& zone : region.memory.zones)
+        for_each_used(region.memory, [&](const auto& zone) {
             if (zone.word().state != zone_state::empty && zone.list == i)
                 used += zone.length;
+        });
         const auto committed = list.committed.load(std::memory_order_acquire);
         shown.rows.push_back({i, to_text(page_size{list.page_bytes}), list.numa_node,
                               fmt::format("{:#x}", list.base), committed / list.page_bytes,

@@ -4,7 +4,8 @@
 ///   memory_layout            bytes
 ///   0      lock              guards reservation and growth; nothing to repair (see below)
 ///   64     lists[16]         64 each
-///   1088   zones[4096]       128 each: memzones, rings, mempools, ports: all that has a name
+///   1088   ever_used[64]     a bit for each zone that has ever been reserved: who walks, walks
+///   these 1600   zones[4096]       128 each: memzones, rings, mempools, ports: all that has a name
 ///
 /// There is no free list. What is free is what no entry covers: a reservation is one store of a
 /// state word, so a process killed at any instruction leaves either no entry or one whose state
@@ -26,8 +27,10 @@
 #include "cohort/sync/owner_lock.hpp"
 
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 
 namespace cohort {
 
@@ -100,18 +103,33 @@ static_assert(shared_layout<memzone_layout> && sizeof(memzone_layout) == 128);
 struct memory_layout {
     alignas(cache_line_bytes) owner_lock lock;
     memseg_list_layout lists[max_memseg_lists];
+    /// Set, never cleared, under the lock and before a zone's first INIT.
+    std::atomic<std::uint64_t> ever_used[max_zones / 64]{};
     memzone_layout zones[max_zones];
 };
 static_assert(shared_layout<memory_layout>);
-static_assert(offsetof(memory_layout, lists) == 64 && offsetof(memory_layout, zones) == 1088);
+static_assert(offsetof(memory_layout, lists) == 64 && offsetof(memory_layout, ever_used) == 1088);
+static_assert(offsetof(memory_layout, zones) == 1600);
+
+/// Calls `visit(zone)` for each entry that is or was in use. Reads only; fit for observers.
+template <typename Memory, typename Visit>
+void for_each_used(Memory& memory, Visit&& visit)
+{
+    for (std::size_t i = 0; i != std::size(memory.ever_used); ++i) {
+        auto bits = memory.ever_used[i].load(std::memory_order_acquire);  // USED
+        for (; bits != 0; bits &= bits - 1)
+            visit(memory.zones[i * 64 + static_cast<std::size_t>(std::countr_zero(bits))]);
+    }
+}
 
 /// Calls `visit(zone)` for each live entry of one kind. Reads only; fit for observers.
 template <typename Memory, typename Visit>
 void for_each_live(Memory& memory, zone_kind kind, Visit&& visit)
 {
-    for (auto& zone : memory.zones)
+    for_each_used(memory, [&](auto& zone) {
         if (zone.is_live() && zone.kind == kind)
             visit(zone);
+    });
 }
 
 }  // namespace cohort
