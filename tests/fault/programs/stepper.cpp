@@ -1,5 +1,6 @@
 // A member that does one call between two breakpoints, for the single-step killer.
 // Usage: stepper DOMAIN CALL. The test has made pool "p" and rings "multi" and "single".
+// It is on its lane and has looked up pool and rings before: only the call itself is stepped.
 
 #include "cohort/base/error.hpp"
 #include "cohort/secondary/secondary.hpp"
@@ -18,6 +19,8 @@ constexpr std::size_t batch = 3;
 struct material {
     secondary::attachment& domain;
     pktmbuf_pool pool{domain.find_pktmbuf_pool("p").value()};
+    ring<mbuf*> multi{domain.find_ring<mbuf*>("multi").value()};
+    ring<mbuf*> single{domain.find_ring<mbuf*>("single").value()};
     std::array<mbuf*, 40> packets{};
     mbuf* chained = nullptr;
 
@@ -35,33 +38,27 @@ struct call {
     std::function<void(material&)> run;
 };
 
-ring<mbuf*> find(material& with, const char* name)
-{
-    return with.domain.find_ring<mbuf*>(name).value();
-}
+using one_ring = ring<mbuf*> material::*;
 
-/// Enqueue and dequeue of one ring. A single side is taken before, so that only the call is
-/// stepped.
-void add_ring_calls(std::map<std::string, call>& calls, const char* name)
+void add_ring_calls(std::map<std::string, call>& calls, const std::string& name, one_ring which)
 {
-    const std::string suffix = std::string{" "} + name;
-    calls["enqueue" + suffix] = {
+    calls["enqueue " + name] = {
         [](material& with) { with.take(batch); },
         [=](material& with) {
-            static_cast<void>(find(with, name).enqueue_burst(std::span{with.packets}.first(batch)));
+            static_cast<void>((with.*which).enqueue_burst(std::span{with.packets}.first(batch)));
         }};
-    calls["dequeue" + suffix] = {
+    calls["dequeue " + name] = {
         [](material&) {},
         [=](material& with) {
-            static_cast<void>(find(with, name).dequeue_burst(std::span{with.packets}.first(batch)));
+            static_cast<void>((with.*which).dequeue_burst(std::span{with.packets}.first(batch)));
         }};
 }
 
 std::map<std::string, call> all_calls()
 {
     std::map<std::string, call> calls;
-    add_ring_calls(calls, "multi");
-    add_ring_calls(calls, "single");
+    add_ring_calls(calls, "multi", &material::multi);
+    add_ring_calls(calls, "single", &material::single);
     const auto nothing = [](material&) {};
     calls["get refill"] = {nothing, [](material& with) { with.take(4); }};
     calls["get cached"] = {[](material& with) {
@@ -83,7 +80,7 @@ std::map<std::string, call> all_calls()
     // To a received packet: killed half-way, it is redelivered whole, with or without the rest.
     calls["chain"] = {
         [](material& with) {
-            static_cast<void>(find(with, "multi").dequeue(with.packets[0]));
+            static_cast<void>(with.multi.dequeue(with.packets[0]));
             with.chained = with.pool.alloc_chain(3000);
         },
         [](material& with) { static_cast<void>(chain(*with.packets[0], *with.chained)); }};
@@ -96,6 +93,8 @@ std::map<std::string, call> all_calls()
                             auto& actions = with.domain.actions();
                             actions.send(*actions.find_primary(), "anything", "payload");
                         }};
+    calls["enter lane"] = {[](material& with) { with.domain.leave_lane(); },
+                           [](material& with) { with.domain.enter_lane("again"); }};
     calls["leave lane"] = {[](material& with) {
                                with.take(8);
                                free_bulk(std::span{with.packets}.first(8));
@@ -120,6 +119,7 @@ int main(int argc, char** argv)
     const auto calls = all_calls();
     const auto& chosen = calls.at(argv[2]);
     const auto domain = secondary::attach(argv[1], 10s, "victim");
+    static_cast<void>(domain->members().lane());
     material with{*domain};
     chosen.prepare(with);
     test::say("ready");
