@@ -46,6 +46,10 @@ const std::map<std::string, std::vector<std::string>> points_of{
       "memory.dying", "pool.constructed"}},
     {"buffers", {"pool.refilled", "pool.flushing"}},
     {"message", {"ipc.written", "ipc.posted"}},
+    {"heap",
+     {"heap.unlinked", "heap.split", "heap.used", "heap.gathered", "heap.freed", "heap.resized",
+      "heap.grown", "heap.arena_listed", "heap.shrinking", "heap.burying"}},
+    {"repair", {"heap.rebuilding", "heap.rebuilt"}},
     {"reap",
      {"reaper.begun", "reaper.scrubbed", "reaper.redelivered", "reaper.taken_apart", "reaper.batch",
       "reaper.recovered", "lane.recovered"}},
@@ -234,14 +238,15 @@ TEST_CASE("a primary killed while it adopts is followed by one that adopts", "[f
 TEST_CASE("a member killed at work costs the others nothing", "[fault]")
 {
     COHORT_SKIP_UNLESS(built_with_fault_points, "a build with -Dfault_points=true");
-    const auto scenario = GENERATE(as<std::string>{}, "attach", "objects", "buffers", "message");
+    const auto scenario =
+        GENERATE(as<std::string>{}, "attach", "objects", "buffers", "message", "heap");
     sweep(scenario, [&](const std::string& fault) { return kill_beside_others(scenario, fault); });
 }
 
 TEST_CASE("a reaper killed at work is followed by the next", "[fault]")
 {
     COHORT_SKIP_UNLESS(built_with_fault_points, "a build with -Dfault_points=true");
-    const auto scenario = GENERATE(as<std::string>{}, "reap", "lose");
+    const auto scenario = GENERATE(as<std::string>{}, "reap", "lose", "repair");
     sweep(scenario, [&](const std::string& fault) { return kill_the_reaper(scenario, fault); });
 }
 

@@ -2,6 +2,7 @@
 
 // A domain in which one process is killed at a fault point, and what the others must find after.
 
+#include "cohort/memory/heap_layout.hpp"
 #include "cohort/recovery/audit.hpp"
 #include "process/living_domain.hpp"
 #include "support/child_process.hpp"
@@ -41,8 +42,13 @@ namespace cohort::test {
     });
     if (!all_alive || !all_finished || !all_manned || live_members(region) != members)
         return false;
+    bool no_block = true;
+    for_each_live(region.memory, zone_kind::heap_arena, [&](const auto& zone) {
+        for_each_block(*static_cast<const heap_arena_layout*>(zone.data()),
+                       [&](const auto&, block_word word) { no_block &= word.is_free(); });
+    });
     const auto report = audit(audited(region));
-    return report.clean() &&
+    return no_block && report.clean() &&
            std::all_of(report.pools.begin(), report.pools.end(),
                        [](const auto& pool) { return pool.in_pool + pool.cached == pool.count; });
 }

@@ -138,6 +138,10 @@ public:
         REQUIRE(report.clean());
         collect();
         REQUIRE(domain_.audit_of("p").in_pool == packets);
+        const auto heap_fault = heap_.find_fault();
+        CAPTURE(heap_fault.value_or(""));
+        REQUIRE(!heap_fault);
+        REQUIRE(heap_.layout().counters.used_blocks == 0);  // they went with the victim
         REQUIRE(eventually([&] { return domain_.audit_of("cohort.messages").in_pool == 1024; }));
         return steps;
     }
@@ -188,6 +192,7 @@ private:
     /// Both ends of the ring the victim died in, before anybody has reaped it.
     void survivors_proceed()
     {
+        REQUIRE(heap_.free(heap_.malloc(100)));
         mbuf* packet = nullptr;
         if (multi_.dequeue(packet))
             free(packet);
@@ -220,6 +225,7 @@ private:
 
     scratch_domain domain_;
     std::uint32_t filled_;
+    heap heap_{domain_->heap()};
     pktmbuf_pool pool_;
     ring<mbuf*> multi_;
     ring<mbuf*> single_;
@@ -258,7 +264,8 @@ TEST_CASE("a member killed after any instruction of a call loses, doubles and bl
     const std::string call = GENERATE(
         as<std::string>{}, "enqueue multi", "dequeue multi", "enqueue single", "dequeue single",
         "get refill", "get cached", "put cached", "put flush", "alloc chain", "free chain", "flush",
-        "enter lane", "leave lane", "request", "reserve");
+        "enter lane", "leave lane", "request", "reserve", "heap malloc", "heap aligned",
+        "heap free", "heap realloc", "heap grow", "heap shrink");
     const bool is_ring = call.find("queue") != std::string::npos;
     // Nearly empty, half full, nearly full; and positions just below the wrap.
     const auto filled = is_ring ? GENERATE(0u, 2u, 5u, 7u) : 4u;

@@ -283,6 +283,31 @@ bool domain::release_memzone(std::string_view name)
     return destroy(zone_kind::memzone, name);
 }
 
+cohort::heap domain::heap(int numa_node)
+{
+    const int node = std::max(numa_node, 0);
+    const auto name = fmt::format("heap.{}", node);
+    const auto until = deadline_in(destroy_patience);
+    for (;;) {
+        if (auto* zone = memory_.find(zone_kind::heap, name))
+            return {*static_cast<heap_layout*>(zone->data()), memory_, membership_};
+        try {
+            new_entry entry{memory_,
+                            {.name = name,
+                             .kind = zone_kind::heap,
+                             .bytes = sizeof(heap_layout),
+                             .numa_node = numa_node},
+                            who()};
+            heap_blocks::construct(entry.data(), entry.index(), node);
+            entry.publish();
+        } catch (const error& refused) {
+            // Another member is about to publish it, or dies on the way and is undone.
+            if (refused.reason() != errc::exists || steady_clock::now() >= until)
+                throw;
+        }
+    }
+}
+
 port domain::create_port(std::string_view name, std::string_view spec, const port_options& options)
 {
     const auto [driver, driver_options] = parse_port_spec(spec);

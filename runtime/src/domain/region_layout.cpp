@@ -1,6 +1,7 @@
 #include "cohort/domain/region_layout.hpp"
 
 #include "cohort/base/error.hpp"
+#include "cohort/memory/heap_layout.hpp"
 #include "cohort/memory/page_size.hpp"
 #include "cohort/memory/window.hpp"
 #include "cohort/packet/mbuf.hpp"
@@ -31,6 +32,9 @@ std::uint64_t layout_hash() noexcept
         sizeof(mbuf),
         sizeof(port_layout),
         sizeof(port_queue_layout),
+        sizeof(heap_layout),
+        sizeof(heap_arena_layout),
+        sizeof(heap_block),
         sizeof(pthread_mutex_t),
         offsetof(region_layout, memory),
         offsetof(region_layout, members),
@@ -40,6 +44,9 @@ std::uint64_t layout_hash() noexcept
         offsetof(port_layout, tx),
         offsetof(mbuf, redo),
         offsetof(mempool_layout, redeliver_to),
+        offsetof(heap_layout, lock),
+        offsetof(heap_layout, bins),
+        offsetof(memory_layout, zones),
         window_area_begin,
         window_slot_bytes,
         control_reserve_bytes,

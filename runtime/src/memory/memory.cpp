@@ -252,7 +252,7 @@ memzone_layout& memory::reserve(const zone_request& request, actor who)
                           std::memory_order_release);
         COHORT_FAULT_POINT("memory.init");
     }
-    if (dirty)
+    if (dirty && request.zeroed)
         std::memset(zone->data(), 0, zone->length);
     return *zone;
 }

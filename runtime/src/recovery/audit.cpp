@@ -1,5 +1,6 @@
 #include "cohort/recovery/audit.hpp"
 
+#include "cohort/memory/heap_layout.hpp"
 #include "cohort/recovery/object_view.hpp"
 
 #include <algorithm>
@@ -111,6 +112,16 @@ void scan::check_structures()
                 {fmt::format("entry \"{}\" is unfinished and its owner, member {}, is gone",
                              zone.name.view(), word.member),
                  word.generation});
+    });
+    for_each_live(region_.memory, zone_kind::heap, [&](const memzone_layout& zone) {
+        const auto& heap = *static_cast<const heap_layout*>(zone.data());
+        check_claim("the lock of", zone.name.view(), heap.lock.holder());
+        for_each_arena(region_.memory, heap, [&](const heap_arena_layout& arena) {
+            if (!for_each_block(arena, [](const heap_block&, block_word) {}))
+                findings.insert({fmt::format("heap \"{}\": the chain of its arena at {} is broken",
+                                             zone.name.view(), fmt::ptr(&arena)),
+                                 0});
+        });
     });
     check_claim("the memory lock", "", region_.memory.lock.holder());
     check_claim("the recovery lock", "", region_.recovery.lock.holder());

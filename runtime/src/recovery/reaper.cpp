@@ -3,6 +3,7 @@
 #include "cohort/base/clock.hpp"
 #include "cohort/base/fault_point.hpp"
 #include "cohort/base/log.hpp"
+#include "cohort/memory/heap_blocks.hpp"
 #include "cohort/port/port.hpp"
 #include "cohort/recovery/buffer_recovery.hpp"
 #include "cohort/ring/ring.hpp"
@@ -48,6 +49,25 @@ void scrub_everywhere(memory_layout& layout, lane_id lane) noexcept
     layout.lock.release_of(lane);  // nothing to repair: see memory_layout.hpp
 }
 
+/// A heap's lock cannot just be freed: what it guards is repaired first.
+void reaper::repair_heaps(lane_id dead)
+{
+    for_each_live(memory_.layout(), zone_kind::heap, [&](auto& zone) {
+        heap_blocks{*static_cast<heap_layout*>(zone.data()), memory_}.repair_after(dead,
+                                                                                   self_.who());
+    });
+}
+
+bool reaper::release_heap_blocks(member_ref dead)
+{
+    bool all = true;
+    for_each_live(memory_.layout(), zone_kind::heap, [&](auto& zone) {
+        heap_blocks heap{*static_cast<heap_layout*>(zone.data()), memory_};
+        all = heap.release_mortal(dead.id, dead.generation, self_.who()) && all;
+    });
+    return all;
+}
+
 obituary_layout& reaper::obituary_of(member_ref dead, bool orderly) noexcept
 {
     // A reaper that died half-way has begun one already.
@@ -87,8 +107,10 @@ bool reaper::reap_locked(member_ref dead, bool orderly)
         if (lane != own_lane && !table.mark_dead(lane, true))
             return;
         ++lanes;
-        if (lane != own_lane)
+        if (lane != own_lane) {
             scrub_everywhere(memory_.layout(), lane);
+            repair_heaps(lane);
+        }
         // What a cache lists carries the dead member's word: from here on it is found by that.
         for_each_live(memory_.layout(), zone_kind::mempool, [&](auto& zone) {
             auto& cache = static_cast<mempool_layout*>(zone.data())->cache(lane);
@@ -102,7 +124,7 @@ bool reaper::reap_locked(member_ref dead, bool orderly)
     const auto [waiting, complete] =
         recover_buffers(memory_, recovery_, custody::holder(dead.id, dead.generation), obituary);
     obituary.waiting.fetch_add(waiting, std::memory_order_relaxed);  // a count
-    if (!complete)
+    if (!complete || !release_heap_blocks(dead))
         return false;
     if (before_burial_)
         before_burial_(dead);
@@ -169,6 +191,7 @@ reaper::outcome reaper::reap_lanes()
             !table.mark_dead(lane, false))
             continue;
         scrub_everywhere(memory_.layout(), lane);
+        repair_heaps(lane);
         table.bury(lane, false);
         recovery_.lanes_reaped.fetch_add(1, std::memory_order_relaxed);  // a count
     }

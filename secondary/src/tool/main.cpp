@@ -18,6 +18,7 @@ struct arguments {
     std::string domain = "default";
     std::string pool;
     bool json = false;
+    bool dead_only = false;
 };
 
 int print(const arguments& given, const table& shown, const std::string& empty)
@@ -60,6 +61,10 @@ int run(const CLI::App& program, const arguments& given)
         return print(given, tool::list_zones(region), "no named memory");
     if (command == "memory")
         return print(given, tool::list_memory(region), "no memseg lists");
+    if (command == "heaps")
+        return print(given, tool::list_heaps(region), "no heaps");
+    if (command == "blocks")
+        return print(given, tool::list_blocks(region, given.dead_only), "no used blocks");
     if (command == "rings")
         return print(given, tool::list_rings(region), "no rings");
     if (command == "pools")
@@ -83,8 +88,11 @@ void declare(CLI::App& program, arguments& given)
     add("ps", "members: who is attached");
     add("deaths", "members that died or left, what they held and where it went");
     add("lanes", "attached threads");
-    add("zones", "named spans of memory: memzones, rings, pools, ports");
+    add("zones", "named spans of memory: memzones, rings, pools, ports, heaps");
     add("memory", "memseg lists: pages, bytes in use");
+    add("heaps", "heaps: arenas, bytes used and free, the largest free block");
+    add("blocks", "used blocks of the heaps, by member, type and lifetime")
+        ->add_flag("--dead", given.dead_only, "only of members that are gone");
     add("rings", "rings: fill, roles, stalls");
     add("pools", "pools: counts, caches");
     add("holders", "who holds buffers of a pool")

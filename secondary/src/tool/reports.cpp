@@ -47,6 +47,8 @@ std::string_view kind_text(zone_kind kind) noexcept
     case zone_kind::ring: return "ring";
     case zone_kind::mempool: return "mempool";
     case zone_kind::port: return "port";
+    case zone_kind::heap: return "heap";
+    case zone_kind::heap_arena: return "heap arena";
     }
     return "?";
 }

@@ -13,6 +13,9 @@ namespace cohort::tool {
 [[nodiscard]] table list_lanes(const region_layout& region);
 [[nodiscard]] table list_zones(const region_layout& region);
 [[nodiscard]] table list_memory(const region_layout& region);
+[[nodiscard]] table list_heaps(const region_layout& region);
+/// Used heap blocks, added up by owner, type and lifetime. `dead_only`: of members that are gone.
+[[nodiscard]] table list_blocks(const region_layout& region, bool dead_only);
 [[nodiscard]] table list_rings(const region_layout& region);
 [[nodiscard]] table list_pools(const region_layout& region);
 /// Throws `errc::invalid_argument` when there is no such pool.

@@ -8,11 +8,12 @@
 //   objects         makes objects of every kind, one larger than the free memory, and destroys them
 //   buffers         takes and returns buffers past refill and flush of its cache
 //   message         sends to every member and asks it
-//   reap            says "ready"; ends when the next death is reaped
-//   lose            says "ready"; told to, loses a thread and ends when its lane is recovered
-//   port IN OUT     copies a capture, and what was redelivered of it
-//   victim          takes packets, says "holding" and waits to be killed
-//   bystander       makes what the others use; obeys "work", "drain", "leave"
+//   heap            takes, resizes and frees blocks; one arena comes and goes; leaves one to be
+//   freed repair          says "ready"; told to, loses a thread that has the heap's lock, and
+//   repairs it reap            says "ready"; ends when the next death is reaped lose says "ready";
+//   told to, loses a thread and ends when its lane is recovered port IN OUT     copies a capture,
+//   and what was redelivered of it victim          takes packets, says "holding" and waits to be
+//   killed bystander       makes what the others use; obeys "work", "drain", "leave"
 
 #include "cohort/base/error.hpp"
 #include "cohort/primary/primary.hpp"
@@ -39,7 +40,7 @@ using arguments = std::vector<std::string>;
 
 constexpr auto patience = 30s;
 
-void require(bool condition, const char* what)
+void require(bool condition, const std::string& what)
 {
     if (!condition)
         throw std::runtime_error{what};
@@ -97,6 +98,43 @@ void talk(const arguments& given)
     require(primary.has_value(), "no primary");
     require(actions.send(*primary, "unheard", "of"), "a message is not delivered");
     require(actions.request_all("unheard", "of", patience).size() == 2, "not all were asked");
+}
+
+void* mortal(heap& from, std::size_t bytes, std::size_t alignment = 16)
+{
+    auto* block = from.allocate({.bytes = bytes, .alignment = alignment, .kept = lifetime::member});
+    require(block != nullptr, "the heap is empty");
+    return block;
+}
+
+void use_heap(const arguments& given)
+{
+    const auto domain = join(given);
+    auto heap = domain->heap();
+    auto* small = mortal(heap, 100);
+    auto* aligned = mortal(heap, 100, 4096);
+    auto* large = mortal(heap, 5'000'000);
+    require((small = heap.realloc(small, 50)) != nullptr, "a block does not shrink");
+    for (auto* block : {small, large, aligned})
+        require(heap.free(block), "a block is gone");
+    static_cast<void>(mortal(heap, 300));
+}
+
+void repair_heap(const arguments& given)
+{
+    const auto domain = join(given);
+    auto heap = domain->heap();
+    auto* block = mortal(heap, 100);
+    test::say("ready");
+    static_cast<void>(test::hear());
+    test::run_and_lose([&] {
+        auto& lock = domain->region().memory.zones[heap.layout().index];
+        static_cast<void>(static_cast<heap_layout*>(lock.data())
+                              ->lock.lock(domain->members().lane(), deadline_in(1s),
+                                          [](lane_id) { return false; }));
+    });
+    require(heap.free(block), "a block is gone");
+    require(heap.layout().repairs != 0, "nothing was repaired");
 }
 
 void await_reaping(const arguments& given)
@@ -207,6 +245,10 @@ private:
             free_bulk(packets);
             free(pool.alloc_chain(9000));
         }
+        auto heap = domain_->heap();
+        require(heap.free(heap.malloc(5000)), "the heap is empty");
+        const auto fault = heap.find_fault();
+        require(!fault, fault.value_or(""));
         auto ring = domain_->create_ring<int>("mine", 4);
         require(ring.enqueue(42), "the ring is full");
         require(domain_->destroy_ring("mine"), "the ring is gone");
@@ -239,6 +281,8 @@ const std::map<std::string, std::function<void(const arguments&)>> scenarios{
     {"objects", make_and_destroy},
     {"buffers", use_buffers},
     {"message", talk},
+    {"heap", use_heap},
+    {"repair", repair_heap},
     {"reap", await_reaping},
     {"lose", lose_a_thread},
     {"port", copy_capture},

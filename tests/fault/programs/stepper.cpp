@@ -23,7 +23,15 @@ struct material {
     ring<mbuf*> single{domain.find_ring<mbuf*>("single").value()};
     std::array<mbuf*, 40> packets{};
     mbuf* chained = nullptr;
+    heap blocks{domain.heap()};
+    void* block = nullptr;
 
+    void allocate(std::size_t bytes, std::size_t alignment = 16)
+    {
+        block = blocks.allocate({.bytes = bytes, .alignment = alignment, .kept = lifetime::member});
+        if (!block)
+            throw std::runtime_error{"the heap is empty"};
+    }
     void take(std::size_t count)
     {
         if (!pool.alloc_bulk(std::span{packets}.first(count)))
@@ -100,6 +108,19 @@ std::map<std::string, call> all_calls()
                                free_bulk(std::span{with.packets}.first(8));
                            },
                            [](material& with) { with.domain.leave_lane(); }};
+    calls["heap malloc"] = {nothing, [](material& with) { with.allocate(100); }};
+    calls["heap aligned"] = {nothing, [](material& with) { with.allocate(100, 4096); }};
+    calls["heap grow"] = {nothing, [](material& with) { with.allocate(5'000'000); }};
+    calls["heap free"] = {[](material& with) {
+                              with.allocate(100);
+                              with.allocate(100, 4096);
+                          },
+                          [](material& with) { with.blocks.free(with.block); }};
+    calls["heap shrink"] = {[](material& with) { with.allocate(5'000'000); },
+                            [](material& with) { with.blocks.free(with.block); }};
+    calls["heap realloc"] = {
+        [](material& with) { with.allocate(1000); },
+        [](material& with) { with.block = with.blocks.realloc(with.block, 3000); }};
     calls["reserve"] = {nothing,
                         [](material& with) { with.domain.reserve_memzone("stepped", 1000); }};
     return calls;

@@ -8,6 +8,7 @@
 /// *Thread safety*: all calls from any thread. A thread gets a lane on first use.
 /// *When a process dies here*: a half-created object vanishes when its creator is reaped.
 
+#include "cohort/domain/heap.hpp"
 #include "cohort/domain/region_layout.hpp"
 #include "cohort/domain/region_mapping.hpp"
 #include "cohort/packet/mbuf.hpp"
@@ -82,6 +83,10 @@ public:
     /// Empty when no memzone has that name.
     [[nodiscard]] std::span<std::byte> find_memzone(std::string_view name) noexcept;
     bool release_memzone(std::string_view name);
+
+    /// The heap of a node, made on first use by whichever member asks. `any_numa_node` means node 0.
+    /// The handle is cheap to copy. Throws `errc::no_memory`, `no_space`, `stalled`.
+    [[nodiscard]] cohort::heap heap(int numa_node = any_numa_node);
 
     /// "pcap:rx=in.pcap,tx=out.pcap": driver and its options.
     port create_port(std::string_view name, std::string_view spec,

@@ -30,6 +30,7 @@ struct zone_request {
     std::optional<page_size> pages{};  ///< only on these pages ...
     bool pages_hint_only = false;      ///< ... or on others when these have no room
     int numa_node = any_numa_node;
+    bool zeroed = true;  ///< false: what was there before may still be
 };
 
 class memory {
@@ -39,8 +40,9 @@ public:
     /// `segment_files` must outlive this object.
     memory(memory_layout& layout, const files& segment_files, liveness_view lanes) noexcept;
 
-    /// An entry in state INIT whose span is zeroed. Follow with `publish` or `release`. Throws
-    /// `name_too_long`, `exists`, `invalid_argument`, `no_space`, `no_memory`, `stalled`.
+    /// An entry in state INIT whose span is zeroed unless asked otherwise. Follow with `publish` or
+    /// `release`. Throws `name_too_long`, `exists`, `invalid_argument`, `no_space`, `no_memory`,
+    /// `stalled`.
     [[nodiscard]] memzone_layout& reserve(const zone_request& request, actor who);
     void publish(memzone_layout& zone, actor who) noexcept;
 

@@ -58,7 +58,14 @@ struct alignas(cache_line_bytes) memseg_list_layout {
 };
 static_assert(shared_layout<memseg_list_layout> && sizeof(memseg_list_layout) == 64);
 
-enum class zone_kind : std::uint32_t { memzone = 1, ring = 2, mempool = 3, port = 4 };
+enum class zone_kind : std::uint32_t {
+    memzone = 1,
+    ring = 2,
+    mempool = 3,
+    port = 4,
+    heap = 5,
+    heap_arena = 6,
+};
 
 enum class zone_state : std::uint8_t { empty = 0, init = 1, live = 2, dying = 3 };
 

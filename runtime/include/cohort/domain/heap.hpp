@@ -1,0 +1,145 @@
+#pragma once
+/// Blocks of any size, shared by all members: malloc for data that outlives its maker.
+///
+///     auto heap = domain.heap();
+///     auto* table = static_cast<entry*>(heap.zmalloc(n * sizeof(entry), heap.type("flows")));
+///
+/// A pointer means the same in every member; any member may free what another has allocated.
+/// Semantics of rte_malloc: nothing is a result, not an exception; `last_failure` says why.
+///
+/// *When not to use*: for objects of one size on a hot path; that is what mempools are for.
+///
+/// *Thread safety*: all calls from any thread, in any member.
+/// *When a process dies here*: the next caller repairs the heap. What the dead member had allocated
+/// stays, listed under its name, unless it was allocated with `lifetime::member`.
+
+#include "cohort/member/membership.hpp"
+#include "cohort/memory/heap_blocks.hpp"
+
+#include <memory_resource>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace cohort {
+
+using heap_type = std::uint16_t;  ///< a name for blocks of one purpose; 0 = untyped
+
+struct heap_failure {
+    errc reason{};
+    std::string sentence{};
+};
+
+/// What a block's header says of it.
+struct heap_block_info {
+    std::size_t usable_bytes = 0;
+    member_id owner = 0;
+    std::string_view type{};
+    lifetime kept = lifetime::domain;
+};
+
+class heap {
+public:
+    heap(heap_layout& layout, memory& segments, membership& self) noexcept
+        : layout_{&layout}
+        , segments_{&segments}
+        , self_{&self}
+    {
+    }
+
+    /// A block of at least `bytes`, aligned to 16. Of 0 bytes: a block of the least size.
+    [[nodiscard]] void* malloc(std::size_t bytes, heap_type type = 0) noexcept;
+    /// The same, zeroed.
+    [[nodiscard]] void* zmalloc(std::size_t bytes, heap_type type = 0) noexcept;
+    /// `count` zeroed elements; nullptr when count * bytes overflows.
+    [[nodiscard]] void* calloc(std::size_t count, std::size_t bytes, heap_type type = 0) noexcept;
+    /// All the wishes: alignment, boundary, lifetime.
+    [[nodiscard]] void* allocate(const heap_request& wanted) noexcept;
+
+    /// In place when the block or its free neighbour has room, else a copy. nullptr leaves the old
+    /// block as it was. realloc(nullptr, n) allocates, realloc(p, 0) frees and returns nullptr.
+    [[nodiscard]] void* realloc(void* block, std::size_t bytes) noexcept;
+
+    /// False, counted, for a pointer that is no used block; true for nullptr.
+    bool free(void* block) noexcept;
+    /// Overwrites the block first, in a way that no compiler removes.
+    bool free_sensitive(void* block) noexcept;
+
+    /// 0 for what is no used block.
+    [[nodiscard]] std::size_t usable_bytes(const void* block) const noexcept;
+    [[nodiscard]] std::optional<heap_block_info> info(const void* block) const noexcept;
+
+    /// The number of a type name, registered on first use; 0 when 255 others are.
+    [[nodiscard]] heap_type type(std::string_view name) noexcept;
+
+    /// What is wrong with the heap, or nothing. Stops all its users meanwhile.
+    [[nodiscard]] std::optional<std::string> find_fault();
+
+    /// Why the calling thread's last nullptr came about.
+    [[nodiscard]] static const heap_failure& last_failure() noexcept;
+
+    [[nodiscard]] const heap_layout& layout() const noexcept { return *layout_; }
+
+private:
+    [[nodiscard]] heap_blocks blocks() const noexcept { return {*layout_, *segments_}; }
+
+    heap_layout* layout_;
+    memory* segments_;
+    membership* self_;
+};
+
+/// For containers: std::pmr::vector<int> numbers{&resource}. Throws std::bad_alloc when dry.
+class heap_resource final : public std::pmr::memory_resource {
+public:
+    explicit heap_resource(const heap& from, heap_type type = 0) noexcept : heap_{from}, type_{type}
+    {
+    }
+
+private:
+    void* do_allocate(std::size_t bytes, std::size_t alignment) override;
+    void do_deallocate(void* block, std::size_t, std::size_t) override { heap_.free(block); }
+    [[nodiscard]] bool do_is_equal(const memory_resource& other) const noexcept override
+    {
+        const auto* same = dynamic_cast<const heap_resource*>(&other);
+        return same && &same->heap_.layout() == &heap_.layout();
+    }
+
+    heap heap_;
+    heap_type type_;
+};
+
+/// The same for containers without pmr.
+template <typename T>
+class heap_allocator {
+public:
+    using value_type = T;
+
+    explicit heap_allocator(const heap& from) noexcept : heap_{from} {}
+    template <typename Other>
+    explicit heap_allocator(const heap_allocator<Other>& other) noexcept : heap_{other.source()}
+    {
+    }
+
+    [[nodiscard]] T* allocate(std::size_t count)
+    {
+        if (count > max_heap_block / sizeof(T))
+            throw std::bad_array_new_length{};
+        auto* block = heap_.allocate({.bytes = count * sizeof(T), .alignment = alignof(T)});
+        if (!block)
+            throw std::bad_alloc{};
+        return static_cast<T*>(block);
+    }
+    void deallocate(T* block, std::size_t) noexcept { heap_.free(block); }
+    [[nodiscard]] const heap& source() const noexcept { return heap_; }
+
+    template <typename Other>
+    [[nodiscard]] bool operator==(const heap_allocator<Other>& other) const noexcept
+    {
+        return &heap_.layout() == &other.source().layout();
+    }
+
+private:
+    heap heap_;
+};
+
+}  // namespace cohort

@@ -1,0 +1,142 @@
+#include "cohort/domain/heap.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+namespace cohort {
+namespace {
+
+thread_local heap_failure failure;
+
+std::size_t payload_bytes(const heap_block& block) noexcept
+{
+    return block.load().units * heap_unit_bytes - sizeof(heap_block);
+}
+
+}  // namespace
+
+const heap_failure& heap::last_failure() noexcept
+{
+    return failure;
+}
+
+void* heap::allocate(const heap_request& wanted) noexcept
+{
+    try {
+        auto answer = blocks().allocate(wanted, self_->who(), self_->self().generation);
+        if (answer.block)
+            return answer.block->payload();
+        failure = {answer.reason, std::move(answer.sentence)};
+    } catch (const std::bad_alloc&) {
+        failure = {errc::no_memory, {}};  // of this process, for the sentence
+    }
+    return nullptr;
+}
+
+void* heap::malloc(std::size_t bytes, heap_type type) noexcept
+{
+    return allocate({.bytes = bytes, .type = type});
+}
+
+void* heap::zmalloc(std::size_t bytes, heap_type type) noexcept
+{
+    auto* block = malloc(bytes, type);
+    if (block)
+        std::memset(block, 0, bytes);
+    return block;
+}
+
+void* heap::calloc(std::size_t count, std::size_t bytes, heap_type type) noexcept
+{
+    std::size_t total = 0;
+    if (!__builtin_mul_overflow(count, bytes, &total))
+        return zmalloc(total, type);
+    failure = {errc::invalid_argument, "the product of calloc's arguments overflows"};
+    return nullptr;
+}
+
+void* heap::realloc(void* block, std::size_t bytes) noexcept
+{
+    if (!block)
+        return malloc(bytes);
+    if (bytes == 0) {
+        free(block);
+        return nullptr;
+    }
+    auto* old = blocks().find(block);
+    if (!old) {
+        failure = {errc::invalid_argument, "realloc got a pointer that is no used block"};
+        return nullptr;
+    }
+    if (blocks().resize(block, bytes, self_->who()))
+        return block;
+    const auto kept =
+        (old->load().flags & block_word::mortal) != 0 ? lifetime::member : lifetime::domain;
+    const auto type = old->type.load(std::memory_order_relaxed);  // the caller's own block
+    auto* moved = allocate({.bytes = bytes, .type = type, .kept = kept});
+    if (!moved)
+        return nullptr;
+    std::memcpy(moved, block, std::min(bytes, payload_bytes(*old)));
+    free(block);
+    return moved;
+}
+
+bool heap::free(void* block) noexcept
+{
+    if (!block)
+        return true;
+    switch (blocks().release(block, self_->who())) {
+    case heap_blocks::freeing::done: return true;
+    case heap_blocks::freeing::not_a_block: failure = {errc::invalid_argument, {}}; return false;
+    case heap_blocks::freeing::stalled: failure = {errc::stalled, {}}; return false;
+    }
+    return false;
+}
+
+bool heap::free_sensitive(void* block) noexcept
+{
+    if (block)
+        ::explicit_bzero(block, usable_bytes(block));
+    return free(block);
+}
+
+std::size_t heap::usable_bytes(const void* block) const noexcept
+{
+    const auto* found = blocks().find(const_cast<void*>(block));
+    return found ? payload_bytes(*found) : 0;
+}
+
+std::optional<heap_block_info> heap::info(const void* block) const noexcept
+{
+    const auto* found = blocks().find(const_cast<void*>(block));
+    if (!found)
+        return std::nullopt;
+    const auto type = found->type.load(std::memory_order_relaxed);  // the caller's own block
+    return heap_block_info{
+        .usable_bytes = payload_bytes(*found),
+        .owner = found->owner.load(std::memory_order_relaxed),  // the caller's own block
+        .type = type < max_heap_types ? layout_->types[type].view() : std::string_view{},
+        .kept =
+            (found->load().flags & block_word::mortal) != 0 ? lifetime::member : lifetime::domain};
+}
+
+heap_type heap::type(std::string_view name) noexcept
+{
+    return blocks().type(name, self_->who());
+}
+
+std::optional<std::string> heap::find_fault()
+{
+    return blocks().find_fault(self_->who());
+}
+
+void* heap_resource::do_allocate(std::size_t bytes, std::size_t alignment)
+{
+    auto* block = heap_.allocate({.bytes = bytes, .alignment = alignment, .type = type_});
+    if (!block)
+        throw std::bad_alloc{};
+    return block;
+}
+
+}  // namespace cohort

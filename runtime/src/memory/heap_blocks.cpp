@@ -1,0 +1,286 @@
+#include "cohort/memory/heap_blocks.hpp"
+
+#include "cohort/base/error.hpp"
+#include "cohort/base/fault_point.hpp"
+#include "heap_fit.hpp"
+#include "heap_guard.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <new>
+
+#include <fmt/format.h>
+
+namespace cohort {
+namespace {
+
+std::string complaint_about(const heap_request& wanted)
+{
+    if (wanted.bytes > max_heap_block)
+        return fmt::format("a block of {} is wanted; the largest has {}", bytes_text(wanted.bytes),
+                           bytes_text(max_heap_block));
+    if (!std::has_single_bit(wanted.alignment) || wanted.alignment > max_heap_block)
+        return fmt::format("the alignment {} of a block must be a power of two of at most {}",
+                           wanted.alignment, max_heap_block);
+    if (wanted.boundary != 0 &&
+        (!std::has_single_bit(wanted.boundary) || wanted.boundary < wanted.bytes ||
+         wanted.boundary > max_heap_block))
+        return fmt::format("the boundary {} of a block must be a power of two from its length {} "
+                           "to {}",
+                           wanted.boundary, wanted.bytes, max_heap_block);
+    return {};
+}
+
+}  // namespace
+
+std::uint32_t heap_blocks::units_for(std::size_t bytes) noexcept
+{
+    if (bytes > max_heap_block)
+        return 0;
+    const auto whole = align_up(bytes + sizeof(heap_block), heap_unit_bytes) / heap_unit_bytes;
+    return std::max(static_cast<std::uint32_t>(whole), min_block_units);
+}
+
+void heap_blocks::construct(void* place, std::uint32_t zone_index, int numa_node) noexcept
+{
+    auto& heap = *::new (place) heap_layout;
+    heap.numa_node = numa_node;
+    heap.index = zone_index;
+    heap.magic = heap_layout::magic_value;
+}
+
+// --- bins: all under the lock --------------------------------------------------------------------
+
+void heap_blocks::link(heap_block* block, std::uint32_t units) noexcept
+{
+    const auto bin = bin_of(units);
+    auto*& head = heap_.bins[bin];
+    block->in_bin() = {head, nullptr};
+    if (head)
+        head->in_bin().previous = block;
+    head = block;
+    heap_.filled[bin / 64] |= std::uint64_t{1} << bin % 64;
+}
+
+void heap_blocks::unlink(heap_block* block, std::uint32_t units) noexcept
+{
+    const auto [next, previous] = block->in_bin();
+    if (next)
+        next->in_bin().previous = previous;
+    if (previous) {
+        previous->in_bin().next = next;
+        return;
+    }
+    const auto bin = bin_of(units);
+    heap_.bins[bin] = next;
+    if (!next)
+        heap_.filled[bin / 64] &= ~(std::uint64_t{1} << bin % 64);
+}
+
+/// Any block of the first bin that has one and whose blocks are all large enough.
+heap_block* heap_blocks::first_at_least(std::uint32_t units) const noexcept
+{
+    const auto from = bin_for(units);
+    auto bits = heap_.filled[from / 64] >> from % 64 << from % 64;
+    for (auto i = from / 64;; bits = heap_.filled[i]) {
+        if (bits != 0)
+            return heap_.bins[i * 64 + static_cast<std::size_t>(std::countr_zero(bits))];
+        if (++i == std::size(heap_.filled))
+            return nullptr;
+    }
+}
+
+heap_blocks::fit heap_blocks::find_fit(std::uint32_t units,
+                                       const heap_request& wanted) const noexcept
+{
+    const auto enough = with_slack(units, wanted);
+    if (enough > UINT32_MAX)
+        return {};
+    auto* block = first_at_least(static_cast<std::uint32_t>(enough));
+    if (!block)
+        return {};
+    return {block, front_of(reinterpret_cast<std::uintptr_t>(block), wanted.bytes, wanted), units};
+}
+
+// --- the steps -----------------------------------------------------------------------------------
+
+/// Turns (a part of) a free block into a used one. The last store to the chain uncovers all of it.
+heap_block* heap_blocks::use(const fit& where, const heap_request& wanted, member_id owner,
+                             std::uint32_t generation) noexcept
+{
+    auto* const whole = where.block;
+    const auto total = whole->load().units;
+    auto* const block = whole->after(where.front);
+    auto units = where.units;
+    auto rest = total - where.front - units;
+    if (rest < min_block_units) {
+        units += rest;
+        rest = 0;
+    }
+    auto* const end = whole->after(total);
+
+    unlink(whole, total);
+    if (end->load().is_end() && end->free_before.load(std::memory_order_relaxed) ==
+                                    heap_arena_layout::ended_by(end)->units)  // locked
+        add(heap_.counters.free_arenas, ~std::uint64_t{0});
+    COHORT_FAULT_POINT("heap.unlinked");
+    auto* const tail = block->after(units);
+    if (rest != 0) {
+        tail->store(rest, 0);
+        tail->free_before.store(0, std::memory_order_relaxed);  // locked
+    }
+    const std::uint8_t flags =
+        wanted.kept == lifetime::member ? block_word::used | block_word::mortal : block_word::used;
+    block->owner.store(owner, std::memory_order_relaxed);       // CHAINED with the word
+    block->type.store(wanted.type, std::memory_order_relaxed);  // CHAINED with the word
+    block->store(units, flags, generation);
+    if (where.front != 0) {
+        COHORT_FAULT_POINT("heap.split");
+        whole->store(where.front, 0);
+        block->free_before.store(where.front, std::memory_order_relaxed);  // locked
+        link(whole, where.front);
+    }
+    COHORT_FAULT_POINT("heap.used");
+    end->free_before.store(rest, std::memory_order_relaxed);  // locked
+    if (rest != 0)
+        link(tail, rest);
+
+    add(heap_.counters.used_bytes, bytes_of(units));
+    add(heap_.counters.used_blocks, 1);
+    const std::uint64_t made = (where.front != 0) + (rest != 0);
+    add(heap_.counters.free_blocks, made - 1);
+    add(heap_.counters.mortal_blocks, wanted.kept == lifetime::member);
+    return block;
+}
+
+heap_answer heap_blocks::stalled() const
+{
+    return {nullptr, errc::stalled,
+            fmt::format("the heap of node {} is held by live lane {} for more than {} ms; see "
+                        "\"cohort lanes\"",
+                        heap_.numa_node, heap_.lock.holder(), patience.count())};
+}
+
+heap_answer heap_blocks::allocate(const heap_request& wanted, actor who, std::uint32_t generation)
+{
+    if (auto complaint = complaint_about(wanted); !complaint.empty())
+        return {nullptr, errc::invalid_argument, std::move(complaint)};
+    const auto units = units_for(wanted.bytes);
+    {
+        const guard held{*this, who};
+        if (!held.held())
+            return stalled();
+        if (const auto found = find_fit(units, wanted); found.block)
+            return {.block = use(found, wanted, who.member, generation)};
+    }
+    return grow(units, wanted, who, generation);
+}
+
+memzone_layout* heap_blocks::free_locked(heap_block* block, actor who) noexcept
+{
+    const auto word = block->load();
+    auto units = word.units;
+    auto* start = block;
+    auto* next = block->after(units);
+    std::uint64_t gone = 0;  // free blocks that this one takes in
+    if (const auto other = next->load(); other.is_free()) {
+        unlink(next, other.units);
+        next = next->after(other.units);
+        units += other.units;
+        ++gone;
+    }
+    if (const auto before = block->free_before.load(std::memory_order_relaxed); before != 0) {
+        start =
+            reinterpret_cast<heap_block*>(reinterpret_cast<std::byte*>(block) - bytes_of(before));
+        unlink(start, before);
+        units += before;
+        ++gone;
+    }
+    COHORT_FAULT_POINT("heap.gathered");
+    start->store(units, 0);  // freed and merged with both neighbours
+    COHORT_FAULT_POINT("heap.freed");
+    next->free_before.store(units, std::memory_order_relaxed);  // locked
+    link(start, units);
+
+    add(heap_.counters.used_bytes, ~bytes_of(word.units) + 1);
+    add(heap_.counters.used_blocks, ~std::uint64_t{0});
+    add(heap_.counters.free_blocks, 1 - gone);
+    if ((word.flags & block_word::mortal) != 0)
+        add(heap_.counters.mortal_blocks, ~std::uint64_t{0});
+    return next->load().is_end() ? shrink(start, next, who) : nullptr;
+}
+
+heap_blocks::freeing heap_blocks::release(void* payload, actor who) noexcept
+{
+    memzone_layout* given_back = nullptr;
+    {
+        const guard held{*this, who};
+        if (!held.held())
+            return freeing::stalled;
+        auto* block = find(payload);
+        if (!block) {
+            add(heap_.bad_frees, 1);
+            return freeing::not_a_block;
+        }
+        given_back = free_locked(block, who);
+    }
+    if (given_back)
+        memory_.release(*given_back);
+    return freeing::done;
+}
+
+bool heap_blocks::resize(void* payload, std::size_t bytes, actor who) noexcept
+{
+    const auto units = units_for(bytes);
+    const guard held{*this, who};
+    auto* block = units != 0 && held.held() ? find(payload) : nullptr;
+    if (!block)
+        return false;
+    const auto word = block->load();
+    auto* next = block->after(word.units);
+    const auto other = next->load();
+    const auto room = word.units + (other.is_free() ? other.units : 0);
+    if (room < units)
+        return false;
+    auto rest = room - units;
+    const auto kept = rest < min_block_units ? room : units;
+    rest = room - kept;
+    if (kept == word.units)
+        return true;
+    if (other.is_free())
+        unlink(next, other.units);
+    auto* tail = block->after(kept);
+    if (rest != 0) {
+        tail->store(rest, 0);
+        tail->free_before.store(0, std::memory_order_relaxed);  // locked
+    }
+    COHORT_FAULT_POINT("heap.resized");
+    block->store(kept, word.flags, word.owner_generation);
+    block->after(room)->free_before.store(rest, std::memory_order_relaxed);  // locked
+    if (rest != 0)
+        link(tail, rest);
+    add(heap_.counters.used_bytes, bytes_of(kept) - bytes_of(word.units));
+    add(heap_.counters.free_blocks, std::uint64_t{rest != 0} - other.is_free());
+    return true;
+}
+
+heap_block* heap_blocks::find(void* payload) const noexcept
+{
+    const auto address = reinterpret_cast<std::uintptr_t>(payload);
+    if (address % heap_unit_bytes != 0)
+        return nullptr;
+    const bool ours = std::any_of(
+        std::begin(memory_.layout().lists), std::end(memory_.layout().lists), [&](auto& list) {
+            return list.page_bytes != 0 && address >= list.base + sizeof(heap_block) &&
+                   address - list.base < list.committed.load(std::memory_order_acquire);
+        });
+    if (!ours)
+        return nullptr;
+    auto* block = heap_block::of(payload);
+    const auto word = block->load();
+    return word.is_used() && word.check == block->address_check() && word.units >= min_block_units
+               ? block
+               : nullptr;
+}
+
+}  // namespace cohort

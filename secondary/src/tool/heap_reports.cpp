@@ -1,0 +1,93 @@
+#include "cohort/memory/heap_layout.hpp"
+#include "reports.hpp"
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <tuple>
+
+#include <fmt/format.h>
+
+namespace cohort::tool {
+namespace {
+
+template <typename Visit>
+void for_each_heap(const region_layout& region, Visit&& visit)
+{
+    for_each_live(region.memory, zone_kind::heap, [&](const memzone_layout& zone) {
+        visit(zone, *static_cast<const heap_layout*>(zone.data()));
+    });
+}
+
+/// A member's name and whether it is the one that allocated: slots are used again.
+std::pair<std::string, bool> owner_of(const region_layout& region, member_id id,
+                                      std::uint16_t generation)
+{
+    if (id == 0 || id >= max_members)
+        return {"?", false};
+    const auto& member = region.members.members[id];
+    const auto word = member.word();
+    const bool alive = word.state == member_state::live &&
+                       static_cast<std::uint16_t>(word.generation) == generation;
+    return {alive ? std::string{member.name.view()} : "gone", alive};
+}
+
+}  // namespace
+
+table list_heaps(const region_layout& region)
+{
+    table shown{{"heap", "node", "arenas", "bytes", "used", "free", "largest_free", "blocks",
+                 "repairs", "bad_frees"},
+                {}};
+    for_each_heap(region, [&](const memzone_layout& zone, const heap_layout& heap) {
+        std::uint64_t largest = 0;
+        for_each_arena(region.memory, heap, [&](const heap_arena_layout& arena) {
+            for_each_block(arena, [&](const heap_block&, block_word word) {
+                if (word.is_free())
+                    largest = std::max(largest, word.units * heap_unit_bytes - sizeof(heap_block));
+            });
+        });
+        const auto& counters = heap.counters;
+        const auto bytes = counters.bytes.load(std::memory_order_relaxed);      // for display
+        const auto used = counters.used_bytes.load(std::memory_order_relaxed);  // for display
+        shown.rows.push_back({zone.name.view(), heap.numa_node, counters.arenas.load(), bytes, used,
+                              bytes - used, largest, counters.used_blocks.load(),
+                              heap.repairs.load(), heap.bad_frees.load()});
+    });
+    return shown;
+}
+
+table list_blocks(const region_layout& region, bool dead_only)
+{
+    struct sum {
+        std::uint64_t blocks = 0;
+        std::uint64_t bytes = 0;
+    };
+    using group = std::tuple<std::string, member_id, std::string, std::string, std::string>;
+    std::map<group, sum> sums;
+    for_each_heap(region, [&](const memzone_layout& zone, const heap_layout& heap) {
+        for_each_arena(region.memory, heap, [&](const heap_arena_layout& arena) {
+            for_each_block(arena, [&](const heap_block& block, block_word word) {
+                const auto id = block.owner.load(std::memory_order_relaxed);   // for display
+                const auto type = block.type.load(std::memory_order_relaxed);  // for display
+                const auto [name, alive] = owner_of(region, id, word.owner_generation);
+                if (word.is_free() || (dead_only && alive))
+                    return;
+                auto& all = sums[{std::string{zone.name.view()}, id, name,
+                                  std::string{heap.types[type % max_heap_types].view()},
+                                  (word.flags & block_word::mortal) != 0 ? "member" : "domain"}];
+                ++all.blocks;
+                all.bytes += word.units * heap_unit_bytes;
+            });
+        });
+    });
+    table shown{{"heap", "member", "name", "type", "lifetime", "blocks", "bytes"}, {}};
+    for (const auto& [key, all] : sums) {
+        const auto& [heap, id, name, type, kept] = key;
+        shown.rows.push_back(
+            {heap, id, name, type.empty() ? "-" : type, kept, all.blocks, all.bytes});
+    }
+    return shown;
+}
+
+}  // namespace cohort::tool
