@@ -47,7 +47,10 @@ joined_domain::~joined_domain()
 {
     dispatcher_.stop();
     actions_.post().drain(self().id);
-    ::unlink(place_.member_socket(self().id).c_str());
+    // An owner that was the last member has taken the directory away; what lies there now is the
+    // next primary's.
+    if (held().is_at(place_.lock_file()))
+        ::unlink(place_.member_socket(self().id).c_str());
 }
 
 void joined_domain::go_live()

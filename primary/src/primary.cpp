@@ -39,20 +39,46 @@ file_descriptor lock_root(const rendezvous& place, deadline until)
     return root;
 }
 
-lock_description take_primary_lock(const rendezvous& place)
+/// Empty when the file was removed meanwhile: what was opened before that guards nothing.
+std::optional<lock_description> take_primary_lock(const rendezvous& place)
 {
     lock_description lock{place.lock_file(), lock_description::open_mode::create};
     if (lock.try_lock(lock_description::primary_byte)) {
-        // A primary that ends removes the file: what was opened before that guards nothing.
         if (lock.is_at(place.lock_file()))
             return lock;
-        return take_primary_lock(place);
+        return std::nullopt;
     }
     const auto record = lock.read_place();
     throw error{
         errc::domain_alive,
         fmt::format("domain \"{}\" has a live primary, pid {}; attach to it or stop it first",
                     place.name(), record ? record->pid : 0)};
+}
+
+struct start_locks {
+    file_descriptor root;
+    lock_description primary;
+};
+
+/// The last primary of a name takes lock file and directory away when it ends, at any moment before
+/// the primary lock is held; then all is made again.
+start_locks take_locks(const rendezvous& place, deadline until)
+{
+    do {
+        try {
+            place.create();
+            auto root = lock_root(place, until);
+            if (auto lock = take_primary_lock(place))
+                return {std::move(root), std::move(*lock)};
+        } catch (const error& refused) {
+            if (refused.reason() != errc::no_such_domain)
+                throw;
+        }
+    } while (steady_clock::now() < until);
+    throw error{errc::timed_out,
+                fmt::format("{} is taken away again and again while this primary starts; stop what "
+                            "starts and ends domain \"{}\" all the time",
+                            place.directory(), place.name())};
 }
 
 /// The region of a domain whose primary died, from whichever member answers.
@@ -135,6 +161,7 @@ owner::owner(region_mapping region, ipc::member_claim claim, rendezvous place, f
 
 owner::~owner()
 {
+    loop().stop();  // admits nobody any more
     bool others = false;
     members().members().for_each_member([&](member_id id, member_layout&, member_word word) {
         others = others || (id != self().id && word.state != member_state::empty);
@@ -143,6 +170,7 @@ owner::~owner()
     if (others)
         return;
     ::unlink(place().member_socket(self().id).c_str());
+    // From here on the next primary of that name may be there: nothing below this is touched again.
     ::unlink(place().lock_file().c_str());
     ::rmdir(place().directory().c_str());
 }
@@ -151,9 +179,7 @@ std::unique_ptr<owner> start(const start_options& options)
 {
     const auto until = deadline_in(options.patience);
     rendezvous place{options.name};
-    place.create();
-    const auto root = lock_root(place, until);
-    auto lock = take_primary_lock(place);
+    auto [root, lock] = take_locks(place, until);
     const bool alive = lock.is_locked(lock_description::life_byte);
     if (alive && options.existing == takeover::fresh)
         throw error{

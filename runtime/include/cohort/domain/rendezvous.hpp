@@ -37,10 +37,12 @@ public:
     [[nodiscard]] std::string primary_socket() const { return directory_ + "/primary.sock"; }
     [[nodiscard]] std::string member_socket(member_id member) const;
 
-    /// Makes root and directory where they are missing, mode 0700, and checks them.
+    /// Makes root and directory where they are missing, mode 0700, and checks them. Throws
+    /// `errc::no_such_domain` when a primary that ends takes the directory away meanwhile.
     void create() const;
     [[nodiscard]] bool exists() const noexcept;
-    /// Throws `errc::wrong_owner` unless the directory is this user's and nobody else may write it.
+    /// Throws `errc::wrong_owner` unless the directory is this user's and nobody else may write it,
+    /// and `errc::no_such_domain` when it is gone.
     void check() const;
 
 private:
@@ -57,7 +59,8 @@ public:
     static constexpr int life_byte = 1;
     static constexpr int member_byte(member_id member) { return 16 + member; }
 
-    /// Opens the lock file; `create` makes it.
+    /// Opens the lock file; `create` makes it. Throws `errc::no_such_domain` when the file, or the
+    /// directory to make it in, is gone.
     enum class open_mode { existing, create };
     lock_description(const std::string& path, open_mode mode);
 
