@@ -210,6 +210,7 @@ region_mapping make_region(const start_options& options, const rendezvous& place
     if (!life.try_lock(lock_description::life_byte))
         throw error{errc::domain_alive,
                     fmt::format("domain \"{}\" still has members", place.name())};
+    life.share(lock_description::life_byte);
     files.life = life.take();
     lock.write_place(where, ::getpid());
 

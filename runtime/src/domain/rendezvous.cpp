@@ -166,6 +166,13 @@ bool lock_description::try_lock(int byte) const
     throw_errno(errno, fmt::format("cannot lock byte {} of the lock file", byte));
 }
 
+void lock_description::share(int byte) const
+{
+    auto lock = byte_lock(F_RDLCK, byte);
+    if (::fcntl(file_.get(), F_OFD_SETLK, &lock) != 0)
+        throw_errno(errno, fmt::format("cannot share byte {} of the lock file", byte));
+}
+
 void lock_description::unlock(int byte) const noexcept
 {
     auto lock = byte_lock(F_UNLCK, byte);

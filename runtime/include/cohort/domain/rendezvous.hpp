@@ -5,7 +5,8 @@
 ///   $XDG_RUNTIME_DIR/cohort/<name>, else /tmp/cohort-<uid>/<name>
 ///
 ///   <name>/lock           byte 0       held by the primary
-///                         byte 1       the domain's life: held by a descriptor all members share
+///                         byte 1       the domain's life: shared by descriptions that the
+///                                      members hold; free when nobody is left
 ///                         byte 16 + n  held by member n
 ///                         text         the window, for primaries that look for a free one
 ///   <name>/primary.sock   where newcomers go
@@ -66,6 +67,9 @@ public:
 
     /// False when another description holds that byte.
     [[nodiscard]] bool try_lock(int byte) const;
+    /// Locks that byte together with others who share it; what this description held alone it
+    /// shares from now on. Throws when another description holds the byte alone.
+    void share(int byte) const;
     void unlock(int byte) const noexcept;
     /// True when another description holds that byte.
     [[nodiscard]] bool is_locked(int byte) const noexcept;
