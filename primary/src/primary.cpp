@@ -3,13 +3,13 @@
 #include "cohort/base/error.hpp"
 #include "cohort/base/fault_point.hpp"
 #include "cohort/base/log.hpp"
-#include "cohort/ipc/attach.hpp"
 #include "cohort/ipc/socket.hpp"
 #include "cohort/primary/admission.hpp"
+#include "cohort/primary/adoption.hpp"
 #include "cohort/primary/region_maker.hpp"
 
-#include <algorithm>
-#include <filesystem>
+#include <array>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -20,7 +20,7 @@
 namespace cohort::primary {
 namespace {
 
-constexpr auto each_member_patience = 250ms;
+constexpr auto introduction_patience = 100ms;  // for all members together
 
 /// One primary at a time chooses a window under a root.
 file_descriptor lock_root(const rendezvous& place, deadline until)
@@ -81,40 +81,13 @@ start_locks take_locks(const rendezvous& place, deadline until)
                             place.directory(), place.name())};
 }
 
-/// The region of a domain whose primary died, from whichever member answers.
-region_mapping adopt_region(const start_options& options, const rendezvous& place, deadline until)
-{
-    std::string refusals;
-    std::error_code ignored;
-    for (const auto& file : std::filesystem::directory_iterator{place.directory(), ignored}) {
-        if (!file.path().filename().string().starts_with("member-"))
-            continue;
-        try {
-            // A member that is stopped costs a moment, then the next one is asked.
-            const auto soon = std::min(until, deadline_in(each_member_patience));
-            const auto connection = ipc::connect_to(file.path().string(), soon);
-            return ipc::receive_region(connection.get(), ipc::wire::attach_as::adopter,
-                                       options.member_name, {}, map_access::read_write, soon);
-        } catch (const error& refused) {
-            if (refused.reason() == errc::layout_mismatch)
-                throw;
-            if (refusals.empty() || refused.reason() != errc::no_such_domain)
-                refusals = refused.what();
-        }
-    }
-    throw error{
-        errc::timed_out,
-        fmt::format("domain \"{}\" has members but none hands over the region{}{}; stop them or "
-                    "wait for them to end",
-                    place.name(), refusals.empty() ? "" : ": ", refusals)};
-}
-
 /// Tells every member of the new primary; each answers with its descriptors.
 std::vector<file_descriptor> introduce(ipc::joined_domain& self, int wake, admission& service)
 {
     std::vector<file_descriptor> connections;
     const auto pidfd = ipc::own_pidfd();
     const std::array fds{pidfd.get(), wake};
+    const auto soon = deadline_in(introduction_patience);
     const ipc::wire::member_message hello{.head = {.kind = ipc::wire::kind::adopt},
                                           .member = self.self().id,
                                           .generation = self.self().generation};
@@ -123,7 +96,7 @@ std::vector<file_descriptor> introduce(ipc::joined_domain& self, int wake, admis
             return;
         try {
             // The answer is read by the dispatcher: a stopped member delays nobody.
-            auto connection = ipc::connect_to(self.place().member_socket(id), deadline_in(100ms));
+            auto connection = ipc::connect_to(self.place().member_socket(id), soon);
             if (ipc::send_message(connection.get(), ipc::wire::bytes_of(hello), fds)) {
                 service.add_member(connection.get(), {id, word.generation});
                 connections.push_back(std::move(connection));
@@ -193,7 +166,8 @@ std::unique_ptr<owner> start(const start_options& options)
             fmt::format("there is nothing to adopt: domain \"{}\" has no member", place.name())};
     if (!alive)
         remove_debris(place);
-    auto region = alive ? adopt_region(options, place, until) : make_region(options, place, lock);
+    auto region =
+        alive ? adopt_region(options, place, lock, until) : make_region(options, place, lock);
     if (alive) {
         const auto& header = region.layout().header;
         lock.write_place({header.window_base, header.window_bytes, header.region_bytes},

@@ -17,7 +17,7 @@ TEST_CASE("a start that meets the end of the last primary succeeds, or says that
           "[start][race]")
 {
     const scratch_runtime_directory directory;
-    const auto times = std::to_string(scaled(100, 2000));
+    const auto times = std::to_string(scaled(70, 2000));
     std::vector<child_process> starters;
     for (int i = 0; i != 3; ++i) {
         starters.push_back(child_process::spawn("starter", {"contended", times}));
