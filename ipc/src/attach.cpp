@@ -16,17 +16,6 @@
 namespace cohort::ipc {
 namespace {
 
-void check_server(int connection)
-{
-    const auto server = peer_of(connection);
-    if (server.uid != ::geteuid() && server.uid != 0)
-        throw error{
-            errc::wrong_owner,
-            fmt::format("the domain is served by uid {} (pid {}) but this process runs as uid {}; "
-                        "set COHORT_RUNTIME_DIR to a directory of your own",
-                        server.uid, server.pid, ::geteuid())};
-}
-
 /// Waits for the reply; its descriptors go to `fds`.
 wire::attach_reply receive_reply(int connection, std::vector<file_descriptor>& fds, deadline until)
 {
@@ -118,22 +107,49 @@ void check_before_mapping(int control, const region_place& announced)
 
 }  // namespace
 
-region_mapping receive_region(int connection, wire::attach_as as, std::string_view name,
-                              std::span<const int> fds, map_access access, deadline until)
+void check_server(int connection)
+{
+    const auto server = peer_of(connection);
+    if (server.uid != ::geteuid() && server.uid != 0)
+        throw error{
+            errc::wrong_owner,
+            fmt::format("the domain is served by uid {} (pid {}) but this process runs as uid {}; "
+                        "set COHORT_RUNTIME_DIR to a directory of your own",
+                        server.uid, server.pid, ::geteuid())};
+}
+
+void ask_for_region(int connection, wire::attach_as as, std::string_view name,
+                    std::span<const int> fds)
 {
     check_server(connection);
     const wire::attach_request wish{
         .layout_hash = layout_hash(), .as = as, .pid = ::getpid(), .name = fixed_name<64>{name}};
     if (!send_message(connection, wire::bytes_of(wish), fds))
         throw_errno(errno, "cannot send the attach request");
+}
+
+region_mapping take_region(int connection, map_access access, deadline until)
+{
     std::vector<file_descriptor> received;
     const auto reply = receive_reply(connection, received, until);
     auto files = sort_files(reply, std::move(received), access);
-    const region_place where{reply.window_base, reply.window_bytes, reply.region_bytes};
+    return map_region(std::move(files), {reply.window_base, reply.window_bytes, reply.region_bytes},
+                      access);
+}
+
+region_mapping map_region(region_files files, const region_place& where, map_access access)
+{
     check_before_mapping(files.control.get(), where);
     refuse_locked_future();
     COHORT_FAULT_POINT("attach.before_map");
     return region_mapping{std::move(files), where, access};
+}
+
+region_mapping receive_region(int connection, wire::attach_as as, std::string_view name,
+                              std::span<const int> fds, map_access access, deadline until)
+{
+    ask_for_region(connection, as, name, fds);
+    return take_region(connection, access, until);
 }
 
 }  // namespace cohort::ipc

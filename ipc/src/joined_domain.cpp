@@ -34,22 +34,23 @@ member_claim claim_member(region_layout& region, const rendezvous& place, std::s
 
 joined_domain::joined_domain(region_mapping region, member_claim claim, rendezvous place,
                              file_descriptor wake)
-    : domain{std::move(region), claim.self}
+    : member_lock{std::move(claim.lock)}
+    , domain{std::move(region), claim.self}
     , place_{std::move(place)}
-    , lock_{std::move(claim.lock)}
     , wake_{std::move(wake)}
     , actions_{*this, peers_}
-    , dispatcher_{*this, actions_, peers_, lock_, wake_.get()}
+    , dispatcher_{*this, actions_, peers_, held(), wake_.get()}
 {
 }
 
 joined_domain::~joined_domain()
 {
-    // A member without a lane and without its lock byte would pass for dead.
-    static_cast<void>(members().lane());
     dispatcher_.stop();
     actions_.post().drain(self().id);
-    ::unlink(place_.member_socket(self().id).c_str());
+    // An owner that was the last member has taken the directory away; what lies there now is the
+    // next primary's.
+    if (held().is_at(place_.lock_file()))
+        ::unlink(place_.member_socket(self().id).c_str());
 }
 
 void joined_domain::go_live()

@@ -38,6 +38,16 @@ file_descriptor new_socket()
     return made;
 }
 
+[[noreturn]] void throw_bind_failure(const std::string& path)
+{
+    if (errno == ENOENT)
+        throw error{errc::no_such_domain,
+                    fmt::format("the directory of {} does not exist any more, so its domain has "
+                                "ended; start a primary with cohortd",
+                                path)};
+    throw_errno(errno, fmt::format("cannot bind {}", path));
+}
+
 }  // namespace
 
 file_descriptor listen_at(const std::string& path)
@@ -46,7 +56,7 @@ file_descriptor listen_at(const std::string& path)
     auto listener = new_socket();
     ::unlink(path.c_str());
     if (::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-        throw_errno(errno, fmt::format("cannot bind {}", path));
+        throw_bind_failure(path);
     ::chmod(path.c_str(), 0600);
     if (::listen(listener.get(), 64) != 0)
         throw_errno(errno, fmt::format("cannot listen at {}", path));

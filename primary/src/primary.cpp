@@ -3,13 +3,13 @@
 #include "cohort/base/error.hpp"
 #include "cohort/base/fault_point.hpp"
 #include "cohort/base/log.hpp"
-#include "cohort/ipc/attach.hpp"
 #include "cohort/ipc/socket.hpp"
 #include "cohort/primary/admission.hpp"
+#include "cohort/primary/adoption.hpp"
 #include "cohort/primary/region_maker.hpp"
 
-#include <algorithm>
-#include <filesystem>
+#include <array>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -20,7 +20,7 @@
 namespace cohort::primary {
 namespace {
 
-constexpr auto each_member_patience = 250ms;
+constexpr auto introduction_patience = 100ms;  // for all members together
 
 /// One primary at a time chooses a window under a root.
 file_descriptor lock_root(const rendezvous& place, deadline until)
@@ -39,14 +39,14 @@ file_descriptor lock_root(const rendezvous& place, deadline until)
     return root;
 }
 
-lock_description take_primary_lock(const rendezvous& place)
+/// Empty when the file was removed meanwhile: what was opened before that guards nothing.
+std::optional<lock_description> take_primary_lock(const rendezvous& place)
 {
     lock_description lock{place.lock_file(), lock_description::open_mode::create};
     if (lock.try_lock(lock_description::primary_byte)) {
-        // A primary that ends removes the file: what was opened before that guards nothing.
         if (lock.is_at(place.lock_file()))
             return lock;
-        return take_primary_lock(place);
+        return std::nullopt;
     }
     const auto record = lock.read_place();
     throw error{
@@ -55,32 +55,30 @@ lock_description take_primary_lock(const rendezvous& place)
                     place.name(), record ? record->pid : 0)};
 }
 
-/// The region of a domain whose primary died, from whichever member answers.
-region_mapping adopt_region(const start_options& options, const rendezvous& place, deadline until)
+struct start_locks {
+    file_descriptor root;
+    lock_description primary;
+};
+
+/// The last primary of a name takes lock file and directory away when it ends, at any moment before
+/// the primary lock is held; then all is made again.
+start_locks take_locks(const rendezvous& place, deadline until)
 {
-    std::string refusals;
-    std::error_code ignored;
-    for (const auto& file : std::filesystem::directory_iterator{place.directory(), ignored}) {
-        if (!file.path().filename().string().starts_with("member-"))
-            continue;
+    do {
         try {
-            // A member that is stopped costs a moment, then the next one is asked.
-            const auto soon = std::min(until, deadline_in(each_member_patience));
-            const auto connection = ipc::connect_to(file.path().string(), soon);
-            return ipc::receive_region(connection.get(), ipc::wire::attach_as::adopter,
-                                       options.member_name, {}, map_access::read_write, soon);
+            place.create();
+            auto root = lock_root(place, until);
+            if (auto lock = take_primary_lock(place))
+                return {std::move(root), std::move(*lock)};
         } catch (const error& refused) {
-            if (refused.reason() == errc::layout_mismatch)
+            if (refused.reason() != errc::no_such_domain)
                 throw;
-            if (refusals.empty() || refused.reason() != errc::no_such_domain)
-                refusals = refused.what();
         }
-    }
-    throw error{
-        errc::timed_out,
-        fmt::format("domain \"{}\" has members but none hands over the region{}{}; stop them or "
-                    "wait for them to end",
-                    place.name(), refusals.empty() ? "" : ": ", refusals)};
+    } while (steady_clock::now() < until);
+    throw error{errc::timed_out,
+                fmt::format("{} is taken away again and again while this primary starts; stop what "
+                            "starts and ends domain \"{}\" all the time",
+                            place.directory(), place.name())};
 }
 
 /// Tells every member of the new primary; each answers with its descriptors.
@@ -89,6 +87,7 @@ std::vector<file_descriptor> introduce(ipc::joined_domain& self, int wake, admis
     std::vector<file_descriptor> connections;
     const auto pidfd = ipc::own_pidfd();
     const std::array fds{pidfd.get(), wake};
+    const auto soon = deadline_in(introduction_patience);
     const ipc::wire::member_message hello{.head = {.kind = ipc::wire::kind::adopt},
                                           .member = self.self().id,
                                           .generation = self.self().generation};
@@ -97,7 +96,7 @@ std::vector<file_descriptor> introduce(ipc::joined_domain& self, int wake, admis
             return;
         try {
             // The answer is read by the dispatcher: a stopped member delays nobody.
-            auto connection = ipc::connect_to(self.place().member_socket(id), deadline_in(100ms));
+            auto connection = ipc::connect_to(self.place().member_socket(id), soon);
             if (ipc::send_message(connection.get(), ipc::wire::bytes_of(hello), fds)) {
                 service.add_member(connection.get(), {id, word.generation});
                 connections.push_back(std::move(connection));
@@ -135,6 +134,7 @@ owner::owner(region_mapping region, ipc::member_claim claim, rendezvous place, f
 
 owner::~owner()
 {
+    loop().stop();  // admits nobody any more
     bool others = false;
     members().members().for_each_member([&](member_id id, member_layout&, member_word word) {
         others = others || (id != self().id && word.state != member_state::empty);
@@ -143,6 +143,7 @@ owner::~owner()
     if (others)
         return;
     ::unlink(place().member_socket(self().id).c_str());
+    // From here on the next primary of that name may be there: nothing below this is touched again.
     ::unlink(place().lock_file().c_str());
     ::rmdir(place().directory().c_str());
 }
@@ -151,9 +152,7 @@ std::unique_ptr<owner> start(const start_options& options)
 {
     const auto until = deadline_in(options.patience);
     rendezvous place{options.name};
-    place.create();
-    const auto root = lock_root(place, until);
-    auto lock = take_primary_lock(place);
+    auto [root, lock] = take_locks(place, until);
     const bool alive = lock.is_locked(lock_description::life_byte);
     if (alive && options.existing == takeover::fresh)
         throw error{
@@ -167,7 +166,8 @@ std::unique_ptr<owner> start(const start_options& options)
             fmt::format("there is nothing to adopt: domain \"{}\" has no member", place.name())};
     if (!alive)
         remove_debris(place);
-    auto region = alive ? adopt_region(options, place, until) : make_region(options, place, lock);
+    auto region =
+        alive ? adopt_region(options, place, lock, until) : make_region(options, place, lock);
     if (alive) {
         const auto& header = region.layout().header;
         lock.write_place({header.window_base, header.window_bytes, header.region_bytes},

@@ -2,6 +2,7 @@
 
 #include "cohort/base/error.hpp"
 #include "cohort/base/fault_point.hpp"
+#include "cohort/memory/cgroup.hpp"
 #include "cohort/memory/segment_file.hpp"
 #include "cohort/memory/window.hpp"
 
@@ -33,6 +34,7 @@ std::string transient_name(const rendezvous& place)
 file_descriptor make_control_file(const rendezvous& place, std::size_t bytes)
 {
     check_file_limit(bytes);
+    check_cgroup(page_size::small, bytes);
     const auto name = transient_name(place);
     try {
         bip::shared_memory_object file{bip::create_only, name.c_str(), bip::read_write,
@@ -123,19 +125,21 @@ std::vector<list_plan> plan_lists(const start_options& options)
     std::vector<list_plan> plan;
     std::optional<page_size> huge;
     const auto fits = [&](page_size size) {
-        return align_up(std::uint64_t{options.memory}, bytes(size)) <= available_bytes(size);
+        return align_up(std::uint64_t{options.memory}, bytes(size)) <= obtainable_bytes(size);
     };
     if (options.huge == huge_policy::only_2m ||
         (options.huge == huge_policy::automatic && fits(page_size::huge_2m)))
         huge = page_size::huge_2m;
     if (options.huge == huge_policy::only_1g)
         huge = page_size::huge_1g;
-    if (huge && !fits(*huge))
+    if (huge && !fits(*huge)) {
+        check_cgroup(*huge, align_up(std::uint64_t{options.memory}, bytes(*huge)));
         throw error{errc::no_hugepages,
                     fmt::format("{} in pages of {} are required but {} are free; reserve more in "
                                 "/sys/kernel/mm/hugepages or start with --huge none",
                                 bytes_text(align_up(std::uint64_t{options.memory}, bytes(*huge))),
                                 to_text(*huge), bytes_text(available_bytes(*huge)))};
+    }
     if (huge)
         plan.push_back({*huge, align_up(std::uint64_t{options.memory}, bytes(*huge)), 40_GiB});
     plan.push_back(
@@ -206,6 +210,7 @@ region_mapping make_region(const start_options& options, const rendezvous& place
     if (!life.try_lock(lock_description::life_byte))
         throw error{errc::domain_alive,
                     fmt::format("domain \"{}\" still has members", place.name())};
+    life.share(lock_description::life_byte);
     files.life = life.take();
     lock.write_place(where, ::getpid());
 

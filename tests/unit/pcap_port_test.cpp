@@ -8,6 +8,20 @@ using namespace cohort;
 using namespace cohort::test;
 namespace fs = std::filesystem;
 
+namespace {
+
+/// A name that the table of names places first.
+std::string name_of_first_entry(zone_kind kind)
+{
+    const auto seed = static_cast<std::uint64_t>(kind) * 0x9e3779b97f4a7c15u;
+    for (int number = 0;; ++number)
+        if (const auto name = "pool" + std::to_string(number);
+            fnv1a(name.data(), name.size(), seed) % max_zones == 0)
+            return name;
+}
+
+}  // namespace
+
 TEST_CASE("a real capture comes out byte for byte as it went in", "[port][pcap]")
 {
     const auto sample = sample_capture();
@@ -22,6 +36,29 @@ TEST_CASE("a real capture comes out byte for byte as it went in", "[port][pcap]"
     CHECK(through.layout().tx[0].packets.load() == through.layout().rx[0].packets.load());
     CHECK(through.layout().tx[0].bytes.load() == through.layout().rx[0].bytes.load());
     CHECK(scratch.in_use() == 0);
+}
+
+TEST_CASE("a port keeps its pool, or that it has none, when a pool has the first entry",
+          "[port][pcap]")
+{
+    scratch_domain scratch;
+    const auto name = name_of_first_entry(zone_kind::mempool);
+    auto pool = scratch->create_pktmbuf_pool(name, {.count = 64, .cache_size = 0});
+    REQUIRE(pool.objects().layout().index == 0);
+    const auto options =
+        "pcap:" + scratch.reading(capture_bytes::pcap().record(1, "one").record(2, "two"));
+    std::array<mbuf*, 4> packets;
+
+    scratch->create_port("with", options, {.rx_pool = name});
+    scratch->create_port("without", options);
+    auto with = scratch->find_port("with").value();
+    auto without = scratch->find_port("without").value();
+
+    CHECK(without.rx_burst(0, packets) == 0);
+    CHECK(without.layout().rx[0].errors.load() == 1);
+    REQUIRE(with.rx_burst(0, packets) == 2);
+    CHECK(pool.objects().in_use() == 2);
+    free_bulk(std::span{packets}.first(2));
 }
 
 TEST_CASE("time stamps keep their nanoseconds, and microseconds become nanoseconds", "[port][pcap]")

@@ -61,6 +61,19 @@ void check_ring_request(std::string_view name, std::uint32_t capacity)
                                 capacity, max_ring_capacity)};
 }
 
+/// The pool that a port was created with; nullptr when there was none, or it has been destroyed.
+mempool_layout* rx_pool_of(const port_layout& port, memory_layout& memory)
+{
+    const auto entry = port.rx[0].pool;
+    if (entry == 0 || entry > max_zones)
+        return nullptr;
+    auto& zone = memory.zones[entry - 1];
+    if (!zone.is_live() || zone.kind != zone_kind::mempool)
+        return nullptr;
+    auto* pool = static_cast<mempool_layout*>(zone.data());
+    return pool->kind == pool_kind::pktmbuf ? pool : nullptr;
+}
+
 }  // namespace
 
 domain::domain(region_mapping region, member_ref self)
@@ -327,7 +340,7 @@ port domain::create_port(std::string_view name, std::string_view spec, const por
     layout.magic = port_layout::magic_value;
     chosen.create(layout, driver_options);
     for (auto& queue : layout.rx)
-        queue.pool = pool ? pool->index : 0;
+        queue.pool = pool ? pool->index + 1u : 0;
     port opened{layout, pool};
     entry.publish();
     return opened;
@@ -339,11 +352,7 @@ std::optional<port> domain::find_port(std::string_view name)
     if (!zone)
         return std::nullopt;
     auto& layout = *static_cast<port_layout*>(zone->data());
-    auto& pool_zone = memory_.layout().zones[layout.rx[0].pool % max_zones];
-    auto* pool = pool_zone.is_live() && pool_zone.kind == zone_kind::mempool
-                     ? static_cast<mempool_layout*>(pool_zone.data())
-                     : nullptr;
-    return port{layout, pool};
+    return port{layout, rx_pool_of(layout, memory_.layout())};
 }
 
 }  // namespace cohort

@@ -54,7 +54,7 @@ std::uint64_t layout_hash() noexcept
         max_lanes,
         max_zones,
         std::size_t{PTHREAD_MUTEX_ROBUST},
-        std::size_t{1} /* layout version */,
+        std::size_t{2} /* layout version */,
     };
     std::uint64_t hash = region_header::magic_value;
     for (const std::size_t fact : facts)

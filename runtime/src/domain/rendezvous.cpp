@@ -40,11 +40,23 @@ void make_directory(const std::string& path)
         throw_errno(errno, fmt::format("cannot make the directory {}", path));
 }
 
+/// The last primary of a name takes lock file and directory away.
+[[noreturn]] void throw_ended(const std::string& path)
+{
+    throw error{errc::no_such_domain,
+                fmt::format("{} does not exist any more, so its domain has ended; start a primary "
+                            "with cohortd",
+                            path)};
+}
+
 void check_directory(const std::string& path)
 {
     struct stat status {};
-    if (::lstat(path.c_str(), &status) != 0)
+    if (::lstat(path.c_str(), &status) != 0) {
+        if (errno == ENOENT)
+            throw_ended(path);
         throw_errno(errno, fmt::format("cannot look at {}", path));
+    }
     if (!S_ISDIR(status.st_mode))
         throw error{errc::wrong_owner, fmt::format("{} is not a directory; remove it", path)};
     if (status.st_uid != ::geteuid())
@@ -138,6 +150,8 @@ lock_description::lock_description(const std::string& path, open_mode mode)
     : file_{::open(path.c_str(), O_RDWR | O_CLOEXEC | (mode == open_mode::create ? O_CREAT : 0),
                    0600)}
 {
+    if (!file_ && errno == ENOENT)
+        throw_ended(path);
     if (!file_)
         throw_errno(errno, fmt::format("cannot open the lock file {}", path));
 }
@@ -150,6 +164,13 @@ bool lock_description::try_lock(int byte) const
     if (errno == EAGAIN || errno == EACCES)
         return false;
     throw_errno(errno, fmt::format("cannot lock byte {} of the lock file", byte));
+}
+
+void lock_description::share(int byte) const
+{
+    auto lock = byte_lock(F_RDLCK, byte);
+    if (::fcntl(file_.get(), F_OFD_SETLK, &lock) != 0)
+        throw_errno(errno, fmt::format("cannot share byte {} of the lock file", byte));
 }
 
 void lock_description::unlock(int byte) const noexcept

@@ -2,6 +2,7 @@
 
 #include "cohort/base/error.hpp"
 #include "cohort/base/fault_point.hpp"
+#include "cohort/memory/cgroup.hpp"
 #include "cohort/memory/segment_file.hpp"
 
 #include <algorithm>
@@ -193,7 +194,7 @@ std::optional<memory::span> memory::place_by_growth(const zone_request& request,
         const auto committed = list.committed.load(std::memory_order_relaxed);  // locked
         const auto wanted = align_up(found->address + found->length - list.base, list.page_bytes);
         const page_size size{list.page_bytes};
-        if (size != page_size::small && wanted - committed > available_bytes(size))
+        if (size != page_size::small && wanted - committed > obtainable_bytes(size))
             continue;  // another list may have room
         commit_pages(files_[i].get(), size, committed, wanted - committed, list.numa_node);
         COHORT_FAULT_POINT("memory.grown");

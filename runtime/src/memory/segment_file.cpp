@@ -1,6 +1,7 @@
 #include "cohort/memory/segment_file.hpp"
 
 #include "cohort/base/error.hpp"
+#include "cohort/memory/cgroup.hpp"
 #include "cohort/memory/numa.hpp"
 
 #include <cerrno>
@@ -77,6 +78,7 @@ void commit_pages(int fd, page_size size, std::uint64_t offset, std::uint64_t le
 {
     check_file_limit(offset + length);
     check_available(size, length);
+    check_cgroup(size, length);
     const numa_placement placement{node};
     int result = 0;
     do

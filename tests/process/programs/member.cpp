@@ -10,6 +10,8 @@
 //   pass RING               puts everything it keeps into a ring
 //   free                    frees everything it keeps
 //   give-cache POOL N       leaves at least N free packets in its cache
+//   grow NAME BYTES         reserves a memzone, which grows the domain if need be
+//   limit-files BYTES       lowers RLIMIT_FSIZE to that
 //   exec                    becomes another program without leaving
 //   leave                   leaves in an orderly way
 // Each answers "done" or "failed: why".
@@ -23,6 +25,7 @@
 #include <thread>
 #include <vector>
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 namespace {
@@ -61,6 +64,10 @@ public:
             free_all();
         else if (verb == "give-cache")
             fill_cache(name, number(words));
+        else if (verb == "grow")
+            domain_->reserve_memzone(name, number(words));
+        else if (verb == "limit-files")
+            limit_files(std::stoul(name));
         else
             throw std::runtime_error{"unknown: " + line};
         return true;
@@ -135,6 +142,13 @@ private:
             throw std::runtime_error{"the pool is empty"};
         for (auto* packet : packets)
             free(packet);
+    }
+
+    static void limit_files(std::size_t bytes)
+    {
+        const rlimit limit{.rlim_cur = bytes, .rlim_max = bytes};
+        if (::setrlimit(RLIMIT_FSIZE, &limit) != 0)
+            throw std::runtime_error{"setrlimit"};
     }
 
     std::unique_ptr<secondary::attachment> domain_;

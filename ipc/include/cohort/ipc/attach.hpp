@@ -14,6 +14,18 @@
 
 namespace cohort::ipc {
 
+/// Throws `errc::wrong_owner` unless this user or root serves at the other end.
+void check_server(int connection);
+
+/// The first rung alone: `fds` ride with the request.
+void ask_for_region(int connection, wire::attach_as as, std::string_view name,
+                    std::span<const int> fds);
+/// The rungs after it: waits for the answer and maps what comes.
+[[nodiscard]] region_mapping take_region(int connection, map_access access, deadline until);
+/// The last rungs: checks the header in `files`, through a mapping of its own, and maps all.
+[[nodiscard]] region_mapping map_region(region_files files, const region_place& where,
+                                        map_access access);
+
 /// Asks over `connection` and maps what comes. `fds` ride with the request. Throws `timed_out`,
 /// `layout_mismatch`, `region_truncated`, `region_garbage`, `window_taken`, `wrong_owner` ...
 [[nodiscard]] region_mapping receive_region(int connection, wire::attach_as as,

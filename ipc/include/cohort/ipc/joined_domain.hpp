@@ -10,6 +10,7 @@
 
 #include <memory>
 #include <string_view>
+#include <utility>
 
 namespace cohort::ipc {
 
@@ -23,7 +24,19 @@ struct member_claim {
 [[nodiscard]] member_claim claim_member(region_layout& region, const rendezvous& place,
                                         std::string_view name, member_role role);
 
-class joined_domain : public domain {
+/// A member's byte of the lock file. A base before `domain`: it is released after ~domain has
+/// settled what the member held, however its constructor or destructor ends. Else the member would
+/// pass for dead while it settles.
+class member_lock {
+protected:
+    explicit member_lock(lock_description lock) : lock_{std::move(lock)} {}
+    [[nodiscard]] const lock_description& held() const noexcept { return lock_; }
+
+private:
+    lock_description lock_;
+};
+
+class joined_domain : private member_lock, public domain {
 public:
     ~joined_domain() override;
 
@@ -48,7 +61,6 @@ protected:
 
 private:
     rendezvous place_;
-    lock_description lock_;
     file_descriptor wake_;
     peers peers_;
     ipc::actions actions_;

@@ -16,7 +16,7 @@ namespace cohort::ipc {
 inline constexpr std::size_t max_message_fds = 253;  ///< the kernel's SCM_MAX_FD
 
 /// A listening socket at `path`; what was there before is removed. The caller holds the domain's
-/// lock, so it is debris.
+/// lock, so it is debris. Throws `errc::no_such_domain` when the directory is gone.
 [[nodiscard]] file_descriptor listen_at(const std::string& path);
 
 /// Throws `errc::no_such_domain` when nobody listens and `timed_out` at the deadline.

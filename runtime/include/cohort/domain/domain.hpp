@@ -84,8 +84,8 @@ public:
     [[nodiscard]] std::span<std::byte> find_memzone(std::string_view name) noexcept;
     bool release_memzone(std::string_view name);
 
-    /// The heap of a node, made on first use by whichever member asks. `any_numa_node` means node 0.
-    /// The handle is cheap to copy. Throws `errc::no_memory`, `no_space`, `stalled`.
+    /// The heap of a node, made on first use by whichever member asks. `any_numa_node` means node
+    /// 0. The handle is cheap to copy. Throws `errc::no_memory`, `no_space`, `stalled`.
     [[nodiscard]] cohort::heap heap(int numa_node = any_numa_node);
 
     /// "pcap:rx=in.pcap,tx=out.pcap": driver and its options.

@@ -13,7 +13,7 @@ namespace cohort {
 /// The descriptors that make up a domain, as they travel from member to member.
 struct region_files {
     file_descriptor control;
-    file_descriptor life;  ///< an open lock on the domain's life byte: free when nobody is left
+    file_descriptor life;  ///< shares the domain's life byte, which is free when nobody is left
     memory::files segments;
 };
 

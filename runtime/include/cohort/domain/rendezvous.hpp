@@ -5,7 +5,8 @@
 ///   $XDG_RUNTIME_DIR/cohort/<name>, else /tmp/cohort-<uid>/<name>
 ///
 ///   <name>/lock           byte 0       held by the primary
-///                         byte 1       the domain's life: held by a descriptor all members share
+///                         byte 1       the domain's life: shared by descriptions that the
+///                                      members hold; free when nobody is left
 ///                         byte 16 + n  held by member n
 ///                         text         the window, for primaries that look for a free one
 ///   <name>/primary.sock   where newcomers go
@@ -37,10 +38,12 @@ public:
     [[nodiscard]] std::string primary_socket() const { return directory_ + "/primary.sock"; }
     [[nodiscard]] std::string member_socket(member_id member) const;
 
-    /// Makes root and directory where they are missing, mode 0700, and checks them.
+    /// Makes root and directory where they are missing, mode 0700, and checks them. Throws
+    /// `errc::no_such_domain` when a primary that ends takes the directory away meanwhile.
     void create() const;
     [[nodiscard]] bool exists() const noexcept;
-    /// Throws `errc::wrong_owner` unless the directory is this user's and nobody else may write it.
+    /// Throws `errc::wrong_owner` unless the directory is this user's and nobody else may write it,
+    /// and `errc::no_such_domain` when it is gone.
     void check() const;
 
 private:
@@ -57,12 +60,16 @@ public:
     static constexpr int life_byte = 1;
     static constexpr int member_byte(member_id member) { return 16 + member; }
 
-    /// Opens the lock file; `create` makes it.
+    /// Opens the lock file; `create` makes it. Throws `errc::no_such_domain` when the file, or the
+    /// directory to make it in, is gone.
     enum class open_mode { existing, create };
     lock_description(const std::string& path, open_mode mode);
 
     /// False when another description holds that byte.
     [[nodiscard]] bool try_lock(int byte) const;
+    /// Locks that byte together with others who share it; what this description held alone it
+    /// shares from now on. Throws when another description holds the byte alone.
+    void share(int byte) const;
     void unlock(int byte) const noexcept;
     /// True when another description holds that byte.
     [[nodiscard]] bool is_locked(int byte) const noexcept;

@@ -20,8 +20,8 @@ void check_file_limit(std::uint64_t length);
 [[nodiscard]] file_descriptor create_segment_file(page_size size, std::uint64_t length);
 
 /// Makes pages for [offset, offset + length) on `node`, or throws `errc::no_memory` with wanted and
-/// available and leaves no page behind. Checks free pages and RLIMIT_FSIZE first,
-/// because the kernel answers those with a signal and not with an error.
+/// available and leaves no page behind. Checks free pages, the limits of control groups and
+/// RLIMIT_FSIZE first, because the kernel answers those with a signal and not with an error.
 void commit_pages(int fd, page_size size, std::uint64_t offset, std::uint64_t length, int node);
 
 }  // namespace cohort

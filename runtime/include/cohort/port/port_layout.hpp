@@ -44,7 +44,7 @@ struct alignas(cache_line_bytes) port_queue_layout {
     std::atomic<std::uint64_t> errors{0};     ///< malformed or refused by the device
     std::atomic<std::uint64_t> no_buffer{0};  ///< rx: bursts cut short because the pool was empty
     std::atomic<std::uint32_t> ended{0};      ///< rx: the source has no more packets
-    std::uint32_t pool = 0;                   ///< rx: index of the pool's entry in the zone table
+    std::uint32_t pool = 0;  ///< rx: 1 + index of the pool's entry in the zone table; 0 = no pool
     std::atomic<std::int32_t> last_errno{0};  ///< why the device refused the last time
     /// How far a file has been read or written. The store of it commits a burst.
     alignas(cache_line_bytes) std::atomic<std::uint64_t> position{0};

@@ -1,0 +1,62 @@
+// A member whose own limits do not allow it to grow the domain: it is told so, it lives on, and
+// others may grow it.
+
+#include "process/living_domain.hpp"
+#include "support/member_process.hpp"
+#include "support/memory_cgroup.hpp"
+#include "support/skip.hpp"
+
+#include <string>
+
+#include <catch2/catch.hpp>
+
+namespace cohort::test {
+namespace {
+
+/// What the member answers: "done", or "failed: why".
+std::string answer_to(member_process& member, const std::string& command)
+{
+    member.start(command);
+    return member.process().read_line(patience).value_or("nothing: it ended");
+}
+
+}  // namespace
+
+TEST_CASE("a growth beyond the limit of file sizes is refused and kills nobody", "[memory][growth]")
+{
+    const living_domain domain;
+    member_process limited{"limited", domain.name()};
+    member_process other{"other", domain.name()};
+    limited.tell("limit-files 10485760");
+
+    const auto refusal = answer_to(limited, "grow large 33554432");
+
+    CHECK_THAT(refusal, Catch::Contains("failed: a file of") &&
+                            Catch::Contains("exceeds RLIMIT_FSIZE of 10 MiB; raise it"));
+    limited.tell("grow small 65536");
+    other.tell("grow large 33554432");
+    CHECK(audit(audited(domain.observe().region())).clean());
+}
+
+TEST_CASE("a growth beyond the limit of a control group is refused and kills nobody",
+          "[memory][growth]")
+{
+    const memory_cgroup group{64_MiB};
+    COHORT_SKIP_UNLESS(group.available(), memory_cgroup::missing());
+    const living_domain domain;
+    member_process limited{"limited", domain.name()};
+    member_process other{"other", domain.name()};
+    REQUIRE(group.take_in(limited.process().pid()));
+
+    const auto refusal = answer_to(limited, "grow large 134217728");
+
+    CHECK_THAT(refusal, Catch::Contains("failed: ") &&
+                            Catch::Contains("of 4 KiB pages are wanted") &&
+                            Catch::Contains(group.limit_file() + " of 64 MiB allows"));
+    limited.tell("grow small 16777216");
+    other.tell("grow large 134217728");
+    CHECK(audit(audited(domain.observe().region())).clean());
+    limited.leave();
+}
+
+}  // namespace cohort::test
