@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the missing Debian or Ubuntu packages that the build needs.
-# Usage: dependencies.sh [tests] [fuzz]. As root it calls apt-get; otherwise it prints the one line
+# Usage: dependencies.sh [tests] [fuzz] [peers]. As root it calls apt-get; otherwise it prints the one line
 # that root must run, and exits 3.
 set -euo pipefail
 
@@ -10,7 +10,8 @@ for purpose in "$@"; do
     case $purpose in
     tests) packages+=(catch2 python3 clang-format-14 iproute2) ;;
     fuzz) packages+=(clang libclang-rt-14-dev) ;;
-    *) echo "Usage: $0 [tests] [fuzz]" >&2 && exit 2 ;;
+    peers) packages+=(librte-eal23 libmimalloc2.0) ;;  # only what benchmarks compare with
+    *) echo "Usage: $0 [tests] [fuzz] [peers]" >&2 && exit 2 ;;
     esac
 done
 

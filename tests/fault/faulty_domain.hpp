@@ -45,7 +45,7 @@ namespace cohort::test {
     bool no_block = true;
     for_each_live(region.memory, zone_kind::heap_arena, [&](const auto& zone) {
         for_each_block(*static_cast<const heap_arena_layout*>(zone.data()),
-                       [&](const auto&, block_word word) { no_block &= word.is_free(); });
+                       [&](const auto&, block_word word) { no_block &= !word.is_used(); });
     });
     const auto report = audit(audited(region));
     return no_block && report.clean() &&

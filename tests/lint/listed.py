@@ -4,12 +4,17 @@
 import tree
 
 
+def nearest_build_file(root, path):
+    for folder in path.parents:
+        if (folder / "meson.build").is_file() or folder.parent == root:
+            return folder / "meson.build"
+
+
 def check(root):
     for path in tree.files(root, {".cpp"}):
-        room = root / path.relative_to(root).parts[0]
-        build_file = room / "meson.build"
+        build_file = nearest_build_file(root, path)
         listed = build_file.read_text(encoding="utf-8") if build_file.is_file() else ""
-        name = path.relative_to(room)
+        name = path.relative_to(build_file.parent)
         if f"'{name}'" not in listed:
             yield path, 1, f"is not built: list '{name}' in {build_file.relative_to(root)}"
 

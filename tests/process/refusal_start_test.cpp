@@ -4,6 +4,7 @@
 #include "cohort/base/bits.hpp"
 #include "cohort/memory/page_size.hpp"
 #include "cohort/memory/window.hpp"
+#include "cohort/primary/primary.hpp"
 #include "process/attempt.hpp"
 #include "process/living_domain.hpp"
 #include "support/hugepages.hpp"
@@ -289,6 +290,25 @@ TEST_CASE("hugepages that are there are used, and a refused start leaves them fr
     CHECK(available_bytes(page_size::huge_2m) == before);
     const auto primary = start_cohortd("fresh", {"--huge", "2M"});
     CHECK(available_bytes(page_size::huge_2m) == before - 8_MiB);
+}
+
+TEST_CASE("a domain lives on a page of 1 GiB and gives it back", "[start][refusal]")
+{
+    const hugepages pages{1, page_size::huge_1g};
+    COHORT_SKIP_UNLESS(pages.available(), pages.missing());
+    const scratch_runtime_directory directory;
+    const auto before = available_bytes(page_size::huge_1g);
+    {
+        const auto owner =
+            primary::start({.name = "huge", .memory = 1_GiB, .huge = huge_policy::only_1g});
+        CHECK(available_bytes(page_size::huge_1g) == before - 1_GiB);
+        CHECK(owner->region().memory.lists[0].page_bytes == 1_GiB);
+        owner->create_pktmbuf_pool("packets", {.count = 512});
+        CHECK(owner->reserve_memzone("most of it", 900_MiB).size() == 900_MiB);
+        auto attached = child_process::spawn("fault_member", {"huge", "attach"});
+        CHECK(attached.wait(patience) == exit_status{});
+    }
+    CHECK(available_bytes(page_size::huge_1g) == before);
 }
 
 TEST_CASE("when all windows of a runtime directory are taken the next domain is refused",

@@ -1,13 +1,14 @@
 #pragma once
 
-// Free 2 MiB pages for one test. Root may add what is missing; what was added is taken away again
+// Free hugepages for one test. Root may add what is missing; what was added is taken away again
 // at scope exit. Whether it worked is for the test to ask:
 //
 //     const hugepages pages{4};
 //     COHORT_SKIP_UNLESS(pages.available(), pages.missing());
 
+#include "cohort/memory/page_size.hpp"
+
 #include <cstdint>
-#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -15,7 +16,9 @@ namespace cohort::test {
 
 class hugepages {
 public:
-    explicit hugepages(std::uint64_t wanted) : wanted_{wanted}
+    explicit hugepages(std::uint64_t wanted, page_size size = page_size::huge_2m)
+        : wanted_{wanted}
+        , size_{size}
     {
         if (const auto free = unreserved(); free < wanted_)
             add(wanted_ - free);
@@ -34,28 +37,31 @@ public:
     /// What is missing, for COHORT_SKIP_UNLESS.
     [[nodiscard]] std::string missing() const
     {
-        return std::to_string(wanted_) + " free 2 MiB pages (" + std::to_string(unreserved()) +
-               " are free; raise vm.nr_hugepages or run as root)";
+        return std::to_string(wanted_) + " free " + std::string{to_text(size_)} + " pages (" +
+               std::to_string(unreserved()) + " are free; raise " + directory() +
+               "/nr_hugepages or run as root)";
     }
 
 private:
-    static inline const std::filesystem::path directory =
-        "/sys/kernel/mm/hugepages/hugepages-2048kB";
+    [[nodiscard]] std::string directory() const
+    {
+        return "/sys/kernel/mm/hugepages/hugepages-" + std::to_string(bytes(size_) / 1024) + "kB";
+    }
 
-    static std::uint64_t read(const char* name)
+    [[nodiscard]] std::uint64_t read(const std::string& name) const
     {
         std::uint64_t value = 0;
-        std::ifstream{directory / name} >> value;
+        std::ifstream{directory() + "/" + name} >> value;
         return value;
     }
 
-    static void set_total(std::uint64_t pages)
+    void set_total(std::uint64_t pages) const
     {
-        std::ofstream{directory / "nr_hugepages"} << pages << std::flush;
+        std::ofstream{directory() + "/nr_hugepages"} << pages << std::flush;
     }
 
     // A reserved page counts as free until it is touched.
-    static std::uint64_t unreserved()
+    [[nodiscard]] std::uint64_t unreserved() const
     {
         const auto free = read("free_hugepages");
         const auto reserved = read("resv_hugepages");
@@ -79,6 +85,7 @@ private:
     }
 
     std::uint64_t wanted_;
+    page_size size_;
     std::uint64_t added_ = 0;
     bool available_ = false;
 };

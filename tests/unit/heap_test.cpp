@@ -199,6 +199,25 @@ TEST_CASE("an arena that has become empty is given back, one is kept", "[heap]")
     require_sound(heap);
 }
 
+TEST_CASE("a small block that was freed is the next of its size", "[heap]")
+{
+    scratch_domain domain;
+    auto heap = domain->heap();
+    auto* neighbour = heap.malloc(200);
+    auto* block = heap.malloc(200);
+    CHECK(heap.free(block));
+    require_sound(heap);
+    CHECK(heap.malloc(200) == block);
+
+    for (auto* each : {block, neighbour})
+        CHECK(heap.free(each));
+    CHECK(heap.layout().counters.aside_blocks == 2);
+    CHECK(heap.trim());
+    CHECK(heap.layout().counters.aside_blocks == 0);
+    CHECK(heap.layout().counters.free_blocks == 1);
+    require_sound(heap);
+}
+
 TEST_CASE("a thread lost with the heap's lock in its hand stops nobody", "[heap]")
 {
     scratch_domain domain;

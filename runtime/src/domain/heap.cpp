@@ -126,6 +126,11 @@ heap_type heap::type(std::string_view name) noexcept
     return blocks().type(name, self_->who());
 }
 
+bool heap::trim() noexcept
+{
+    return blocks().trim(self_->who());
+}
+
 std::optional<std::string> heap::find_fault()
 {
     return blocks().find_fault(self_->who());

@@ -84,14 +84,14 @@ heap_answer heap_blocks::grow(std::uint32_t units, const heap_request& wanted, a
 }
 
 /// One arena may be wholly free, so that a block at the edge does not make and unmake arenas.
-memzone_layout* heap_blocks::shrink(heap_block* whole, heap_block* end, actor who) noexcept
+void heap_blocks::shrink(heap_block* whole, heap_block* end, actor who) noexcept
 {
     auto& arena = *heap_arena_layout::ended_by(end);
     if (whole != arena.first())
-        return nullptr;
+        return;
     add(heap_.counters.free_arenas, 1);
     if (heap_.counters.free_arenas.load(std::memory_order_relaxed) == 1)  // locked
-        return nullptr;
+        return;
     const auto units = static_cast<std::uint32_t>(arena.units);
     unlink(whole, units);
     add(heap_.counters.arenas, ~std::uint64_t{0});
@@ -100,7 +100,8 @@ memzone_layout* heap_blocks::shrink(heap_block* whole, heap_block* end, actor wh
     add(heap_.counters.bytes, ~bytes_of(units) + 1);
     auto& zone = memory_.layout().zones[arena.zone % max_zones];
     COHORT_FAULT_POINT("heap.shrinking");
-    return memory_.begin_release(zone, who) ? &zone : nullptr;
+    if (memory_.begin_release(zone, who))
+        memory_.release(zone);
 }
 
 }  // namespace cohort

@@ -129,11 +129,7 @@ heap_block* heap_blocks::use(const fit& where, const heap_request& wanted, membe
         tail->store(rest, 0);
         tail->free_before.store(0, std::memory_order_relaxed);  // locked
     }
-    const std::uint8_t flags =
-        wanted.kept == lifetime::member ? block_word::used | block_word::mortal : block_word::used;
-    block->owner.store(owner, std::memory_order_relaxed);       // CHAINED with the word
-    block->type.store(wanted.type, std::memory_order_relaxed);  // CHAINED with the word
-    block->store(units, flags, generation);
+    stamp(block, units, wanted, owner, generation);
     if (where.front != 0) {
         COHORT_FAULT_POINT("heap.split");
         whole->store(where.front, 0);
@@ -145,11 +141,38 @@ heap_block* heap_blocks::use(const fit& where, const heap_request& wanted, membe
     if (rest != 0)
         link(tail, rest);
 
-    add(heap_.counters.used_bytes, bytes_of(units));
-    add(heap_.counters.used_blocks, 1);
     const std::uint64_t made = (where.front != 0) + (rest != 0);
     add(heap_.counters.free_blocks, made - 1);
-    add(heap_.counters.mortal_blocks, wanted.kept == lifetime::member);
+    return block;
+}
+
+/// The step to used.
+void heap_blocks::stamp(heap_block* block, std::uint32_t units, const heap_request& wanted,
+                        member_id owner, std::uint32_t generation) noexcept
+{
+    const bool mortal = wanted.kept == lifetime::member;
+    add(heap_.counters.used_bytes, bytes_of(units));
+    add(heap_.counters.used_blocks, 1);
+    add(heap_.counters.mortal_blocks, mortal);
+    block->owner.store(owner, std::memory_order_relaxed);       // CHAINED with the word
+    block->type.store(wanted.type, std::memory_order_relaxed);  // CHAINED with the word
+    const std::uint8_t flags = mortal ? block_word::used | block_word::mortal : block_word::used;
+    block->store(units, flags, generation);
+}
+
+/// A block of that very size which was put aside, or nullptr.
+heap_block* heap_blocks::use_aside(std::uint32_t units, const heap_request& wanted, member_id owner,
+                                   std::uint32_t generation) noexcept
+{
+    if (units >= aside_sizes || wanted.alignment > heap_unit_bytes || wanted.boundary != 0 ||
+        !heap_.aside[units])
+        return nullptr;
+    auto* block = heap_.aside[units];
+    heap_.aside[units] = block->in_bin().next;
+    --heap_.aside_count[units];
+    add(heap_.counters.aside_blocks, ~std::uint64_t{0});
+    COHORT_FAULT_POINT("heap.fetched");
+    stamp(block, units, wanted, owner, generation);
     return block;
 }
 
@@ -170,16 +193,49 @@ heap_answer heap_blocks::allocate(const heap_request& wanted, actor who, std::ui
         const guard held{*this, who};
         if (!held.held())
             return stalled();
-        if (const auto found = find_fit(units, wanted); found.block)
+        if (auto* block = use_aside(units, wanted, who.member, generation))
+            return {.block = block};
+        auto found = find_fit(units, wanted);
+        if (!found.block && heap_.counters.aside_blocks.load(std::memory_order_relaxed) != 0) {
+            merge_all_aside(who);
+            found = find_fit(units, wanted);
+        }
+        if (found.block)
             return {.block = use(found, wanted, who.member, generation)};
     }
     return grow(units, wanted, who, generation);
 }
 
-memzone_layout* heap_blocks::free_locked(heap_block* block, actor who) noexcept
+void heap_blocks::free_locked(heap_block* block, actor who) noexcept
 {
     const auto word = block->load();
-    auto units = word.units;
+    add(heap_.counters.used_bytes, ~bytes_of(word.units) + 1);
+    add(heap_.counters.used_blocks, ~std::uint64_t{0});
+    if ((word.flags & block_word::mortal) != 0)
+        add(heap_.counters.mortal_blocks, ~std::uint64_t{0});
+    if (word.units < aside_sizes && heap_.aside_count[word.units] != max_aside)
+        put_aside(block, word.units);
+    else
+        merge(block, word.units, who);
+    // Nothing is in use: nothing aside shall keep an arena.
+    if (heap_.counters.used_blocks.load(std::memory_order_relaxed) == 0 &&  // locked
+        heap_.counters.arenas.load(std::memory_order_relaxed) > 1)          // locked
+        merge_all_aside(who);
+}
+
+void heap_blocks::put_aside(heap_block* block, std::uint32_t units) noexcept
+{
+    block->store(units, block_word::aside);
+    COHORT_FAULT_POINT("heap.put_aside");
+    block->in_bin() = {heap_.aside[units], nullptr};
+    heap_.aside[units] = block;
+    ++heap_.aside_count[units];
+    add(heap_.counters.aside_blocks, 1);
+}
+
+/// To the bins, as one block with the free ones before and after it.
+void heap_blocks::merge(heap_block* block, std::uint32_t units, actor who) noexcept
+{
     auto* start = block;
     auto* next = block->after(units);
     std::uint64_t gone = 0;  // free blocks that this one takes in
@@ -201,31 +257,41 @@ memzone_layout* heap_blocks::free_locked(heap_block* block, actor who) noexcept
     COHORT_FAULT_POINT("heap.freed");
     next->free_before.store(units, std::memory_order_relaxed);  // locked
     link(start, units);
-
-    add(heap_.counters.used_bytes, ~bytes_of(word.units) + 1);
-    add(heap_.counters.used_blocks, ~std::uint64_t{0});
     add(heap_.counters.free_blocks, 1 - gone);
-    if ((word.flags & block_word::mortal) != 0)
-        add(heap_.counters.mortal_blocks, ~std::uint64_t{0});
-    return next->load().is_end() ? shrink(start, next, who) : nullptr;
+    if (next->load().is_end())
+        shrink(start, next, who);
+}
+
+void heap_blocks::merge_all_aside(actor who) noexcept
+{
+    for (std::uint32_t units = min_block_units; units != aside_sizes; ++units)
+        while (auto* block = heap_.aside[units]) {
+            heap_.aside[units] = block->in_bin().next;
+            --heap_.aside_count[units];
+            add(heap_.counters.aside_blocks, ~std::uint64_t{0});
+            merge(block, units, who);
+        }
+}
+
+bool heap_blocks::trim(actor who) noexcept
+{
+    const guard held{*this, who};
+    if (held.held())
+        merge_all_aside(who);
+    return held.held();
 }
 
 heap_blocks::freeing heap_blocks::release(void* payload, actor who) noexcept
 {
-    memzone_layout* given_back = nullptr;
-    {
-        const guard held{*this, who};
-        if (!held.held())
-            return freeing::stalled;
-        auto* block = find(payload);
-        if (!block) {
-            add(heap_.bad_frees, 1);
-            return freeing::not_a_block;
-        }
-        given_back = free_locked(block, who);
+    const guard held{*this, who};
+    if (!held.held())
+        return freeing::stalled;
+    auto* block = find(payload);
+    if (!block) {
+        add(heap_.bad_frees, 1);
+        return freeing::not_a_block;
     }
-    if (given_back)
-        memory_.release(*given_back);
+    free_locked(block, who);
     return freeing::done;
 }
 

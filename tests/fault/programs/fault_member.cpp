@@ -117,7 +117,9 @@ void use_heap(const arguments& given)
     require((small = heap.realloc(small, 50)) != nullptr, "a block does not shrink");
     for (auto* block : {small, large, aligned})
         require(heap.free(block), "a block is gone");
-    static_cast<void>(mortal(heap, 300));
+    require(heap.free(mortal(heap, 50)), "a block is gone");
+    static_cast<void>(mortal(heap, 50));  // the same again
+    require(heap.trim(), "the heap is stalled");
 }
 
 void repair_heap(const arguments& given)

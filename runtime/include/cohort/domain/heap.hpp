@@ -72,6 +72,9 @@ public:
     /// The number of a type name, registered on first use; 0 when 255 others are.
     [[nodiscard]] heap_type type(std::string_view name) noexcept;
 
+    /// Merges small blocks that wait for their next use, so that empty arenas go back.
+    bool trim() noexcept;
+
     /// What is wrong with the heap, or nothing. Stops all its users meanwhile.
     [[nodiscard]] std::optional<std::string> find_fault();
 

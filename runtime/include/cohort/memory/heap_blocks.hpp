@@ -65,6 +65,9 @@ public:
     /// Registers a type name, or finds it. 0 when all are taken or the lock is stalled.
     [[nodiscard]] std::uint16_t type(std::string_view name, actor who) noexcept;
 
+    /// Merges all that was put aside, so that empty arenas go back. False behind a live holder.
+    bool trim(actor who) noexcept;
+
     /// The first thing that is wrong: chain, bins, counters. Holds the lock all the while.
     [[nodiscard]] std::optional<std::string> find_fault(actor who);
 
@@ -93,9 +96,15 @@ private:
     [[nodiscard]] heap_answer stalled() const;
     memzone_layout& reserve_arena(std::uint64_t least_bytes, actor who);
     void add_arena(heap_arena_layout& arena) noexcept;
-    /// Frees a used block; returns the zone of an arena that is to be given back, or nullptr.
-    memzone_layout* free_locked(heap_block* block, actor who) noexcept;
-    memzone_layout* shrink(heap_block* whole, heap_block* end, actor who) noexcept;
+    heap_block* use_aside(std::uint32_t units, const heap_request& wanted, member_id owner,
+                          std::uint32_t generation) noexcept;
+    void stamp(heap_block* block, std::uint32_t units, const heap_request& wanted, member_id owner,
+               std::uint32_t generation) noexcept;
+    void free_locked(heap_block* block, actor who) noexcept;
+    void put_aside(heap_block* block, std::uint32_t units) noexcept;
+    void merge(heap_block* block, std::uint32_t units, actor who) noexcept;
+    void merge_all_aside(actor who) noexcept;
+    void shrink(heap_block* whole, heap_block* end, actor who) noexcept;
     void rebuild() noexcept;
 
     void link(heap_block* block, std::uint32_t units) noexcept;

@@ -15,6 +15,10 @@
 /// All else (`free_before`, links, bins, counters) follows from the chain and is made anew by who
 /// takes the lock over from a dead holder.
 ///
+/// A small block that is freed is first put aside as it is, on a list of its very size, and is the
+/// first to be used again: neither touches a neighbour. Neighbours take it for used; it is merged
+/// when its list is full, when memory is short, or by `trim`.
+///
 /// Good fit after TLSF (Masmano and others, 2004): a size selects its bin by two bit scans.
 
 #include "cohort/base/fixed_name.hpp"
@@ -32,6 +36,7 @@ struct block_word {
     static constexpr std::uint8_t used = 1;
     static constexpr std::uint8_t mortal = 2;  ///< released when its owner is dead
     static constexpr std::uint8_t end = 4;
+    static constexpr std::uint8_t aside = 8;  ///< free, but not to be merged yet
 
     std::uint32_t units = 0;  ///< header included
     std::uint16_t owner_generation = 0;
@@ -50,6 +55,7 @@ struct block_word {
     }
     [[nodiscard]] constexpr bool is_free() const noexcept { return flags == 0; }
     [[nodiscard]] constexpr bool is_used() const noexcept { return (flags & used) != 0; }
+    [[nodiscard]] constexpr bool is_aside() const noexcept { return flags == aside; }
     [[nodiscard]] constexpr bool is_end() const noexcept { return flags == end; }
 };
 
@@ -148,6 +154,9 @@ inline constexpr std::size_t heap_bins = 32 + 27 * 16;
 }
 static_assert(bin_of(31) == 31 && bin_of(32) == 32 && bin_of(0xffffffff) == heap_bins - 1);
 
+inline constexpr std::uint32_t aside_sizes = 258;  ///< blocks of fewer units: up to 4096 bytes
+inline constexpr std::uint32_t max_aside = 8;      ///< of each size
+
 inline constexpr std::size_t max_heap_types = 256;  ///< 0 = untyped
 
 /// Counted under the lock; made anew by a repair. Read by anybody.
@@ -157,7 +166,8 @@ struct heap_counters {
     std::atomic<std::uint64_t> bytes{0};        ///< of all arenas
     std::atomic<std::uint64_t> used_bytes{0};   ///< headers included
     std::atomic<std::uint64_t> used_blocks{0};
-    std::atomic<std::uint64_t> free_blocks{0};
+    std::atomic<std::uint64_t> free_blocks{0};  ///< in bins
+    std::atomic<std::uint64_t> aside_blocks{0};
     std::atomic<std::uint64_t> mortal_blocks{0};  ///< to be released with their owner
 };
 
@@ -175,6 +185,8 @@ struct heap_layout {
     heap_counters counters;
     alignas(cache_line_bytes) std::uint64_t filled[8]{};  ///< a bit for each bin with a block
     heap_block* bins[heap_bins]{};
+    heap_block* aside[aside_sizes]{};
+    std::uint32_t aside_count[aside_sizes]{};
     fixed_name<32> types[max_heap_types];
 };
 static_assert(shared_layout<heap_layout>);

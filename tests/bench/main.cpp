@@ -1,0 +1,146 @@
+// cohort_bench: every measurement in one run with its peers. See tests/bench/run.sh.
+
+#include "heap_bench.hpp"
+#include "support/conversation.hpp"
+#include "support/hugepages.hpp"
+#include "support/scratch_directory.hpp"
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <sched.h>
+#include <sys/mount.h>
+
+namespace {
+
+using namespace cohort::bench;
+
+constexpr std::size_t heap_megabytes = 256;
+
+struct options {
+    std::string filter;
+    std::string json;
+    std::string compete;
+    std::size_t rounds = 15;
+    bool check = false;
+};
+
+/// DPDK wants its pages from a mounted file system.
+class hugetlbfs {
+public:
+    hugetlbfs() : mounted_{::mount("cohort_bench", path().c_str(), "hugetlbfs", 0, nullptr) == 0} {}
+    ~hugetlbfs()
+    {
+        if (mounted_)
+            ::umount2(path().c_str(), MNT_DETACH);
+        std::error_code ignored;
+        std::filesystem::remove_all("/var/run/dpdk/cohort_bench", ignored);  // DPDK leaves it
+    }
+    hugetlbfs(const hugetlbfs&) = delete;
+    hugetlbfs& operator=(const hugetlbfs&) = delete;
+    [[nodiscard]] std::string path() const { return directory_.path(); }
+
+private:
+    cohort::test::scratch_directory directory_;
+    bool mounted_;
+};
+
+void pin_to(int cpu)
+{
+    cpu_set_t only{};
+    CPU_SET(cpu, &only);
+    static_cast<void>(::sched_setaffinity(0, sizeof only, &only));  // one processor: stay there
+}
+
+/// The other process of "two processes": churns from "go" to "stop".
+int compete(const std::string& name)
+{
+    pin_to(1);
+    std::unique_ptr<allocator> dpdk;
+    if (name == "dpdk" && !(dpdk = dpdk_malloc(role::secondary, 0, {})))
+        return 1;
+    const auto from = dpdk ? *dpdk : cohort_malloc(role::secondary, 0);
+    cohort::test::say("ready");
+    while (cohort::test::hear() == "go") {
+        std::atomic<bool> stop{false};
+        cohort::test::say("going");
+        std::thread listener{[&] {
+            static_cast<void>(cohort::test::hear());
+            stop = true;
+        }};
+        double sum = 0;
+        int rounds = 0;
+        for (; !stop; ++rounds)
+            sum += churn_once(from);
+        listener.join();
+        cohort::test::say(fmt::format("{}", sum / rounds));
+    }
+    return 0;
+}
+
+std::vector<measurement> all(const heap_context& heaps)
+{
+    return heap_measurements(heaps);
+}
+
+int measure(const options& given)
+{
+    const cohort::test::scratch_runtime_directory rendezvous;
+    const cohort::test::hugepages pages{2 * heap_megabytes / 2 + 64};
+    if (!pages.available()) {
+        fmt::print(stderr, "cohort_bench needs {}\n", pages.missing());
+        return 77;
+    }
+    const hugetlbfs mount;
+    pin_to(0);
+    const heap_context heaps{.ours = cohort_malloc(role::primary, heap_megabytes),
+                             .glibc = glibc_malloc(),
+                             .mimalloc = mimalloc(),
+                             .dpdk = dpdk_malloc(role::primary, heap_megabytes, mount.path()),
+                             .pages = "2M"};
+    std::vector<row> rows;
+    for (const auto& each : all(heaps)) {
+        if (each.name.find(given.filter) == std::string::npos)
+            continue;
+        fmt::print(stderr, "{} ...\n", each.name);
+        rows.push_back(run(each, given.rounds));
+    }
+    if (given.json.empty())
+        fmt::print("{}", table_of(rows));
+    else if (std::ofstream file{given.json}; !(file << json_of(rows)))
+        throw std::runtime_error{"cannot write " + given.json};
+    int missed = 0;
+    for (const auto& each : rows)
+        if (const auto why = each.shortfall(); given.check && !why.empty()) {
+            fmt::print("UNDER TARGET {}\n", why);
+            ++missed;
+        }
+    return missed == 0 && !rows.empty() ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv)
+{
+    options given;
+    CLI::App program{"Measures cohort beside its peers, alternating in one run."};
+    program.add_option("--filter", given.filter, "only measurements whose name contains this");
+    program.add_option("--json", given.json, "write the rows to this file as JSON");
+    program.add_option("--rounds", given.rounds, "alternating rounds of each")
+        ->check(CLI::Range(1, 1000))
+        ->capture_default_str();
+    program.add_flag("--check", given.check, "exit code 1 when a target is missed");
+    program.add_option("--compete", given.compete, "be the other process: ours or dpdk");
+    CLI11_PARSE(program, argc, argv);
+    try {
+        return given.compete.empty() ? measure(given) : compete(given.compete);
+    } catch (const std::exception& failure) {
+        fmt::print(stderr, "cohort_bench: {}\n", failure.what());
+        return 1;
+    }
+}
