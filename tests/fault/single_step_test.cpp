@@ -270,7 +270,7 @@ TEST_CASE("a member killed after any instruction of a call loses, doubles and bl
     // Nearly empty, half full, nearly full; and positions just below the wrap.
     const auto filled = is_ring ? GENERATE(0u, 2u, 5u, 7u) : 4u;
     stage scene{filled, filled % 2 == 1 ? 0xffff'fffeu : 6u, recovery_policy::release};
-    try_instructions(scene, call, is_ring ? 20 : 40);
+    try_instructions(scene, call, test::scaled(is_ring ? 16 : 24, 0));
 }
 
 TEST_CASE("a received packet is redelivered whole wherever a chain operation was cut short",
@@ -278,7 +278,7 @@ TEST_CASE("a received packet is redelivered whole wherever a chain operation was
 {
     const std::string call = GENERATE(as<std::string>{}, "chain", "dequeue multi");
     stage scene{4, 6, recovery_policy::give_back};
-    try_instructions(scene, call, 40);
+    try_instructions(scene, call, test::scaled(24, 0));
 }
 
 // Shows that these tests can fail. The stepper is built once more over a header in which a dequeue
@@ -289,7 +289,7 @@ TEST_CASE("packets are lost if custody is taken after the slots are freed", "[si
     stage scene{5, 6, recovery_policy::release};
     std::uint32_t lost = 0;
     scene.lost_by("stepper_late_custody", "dequeue multi", to_the_end);
-    for (std::uint64_t k = 1; lost == 0 && k != 400; ++k)
+    for (std::uint64_t k = 1; lost == 0 && k != 10'000; ++k)
         lost = scene.lost_by("stepper_late_custody", "dequeue multi", k);
     CHECK(lost == 3);
 }

@@ -6,6 +6,8 @@
 #include "cohort/port/drivers.hpp"
 #include "cohort/recovery/reaper.hpp"
 
+#include <thread>
+
 #include <fmt/format.h>
 
 namespace cohort {
@@ -317,6 +319,7 @@ cohort::heap domain::heap(int numa_node)
             // Another member is about to publish it, or dies on the way and is undone.
             if (refused.reason() != errc::exists || steady_clock::now() >= until)
                 throw;
+            std::this_thread::sleep_for(1ms);
         }
     }
 }

@@ -192,7 +192,9 @@ heap_answer heap_blocks::allocate(const heap_request& wanted, actor who, std::ui
     {
         const guard held{*this, who};
         if (!held.held())
-            return stalled();
+            return who.lane != 0 ? stalled()
+                                 : heap_answer{nullptr, errc::no_space,
+                                               "this thread has no lane: all are in use"};
         if (auto* block = use_aside(units, wanted, who.member, generation))
             return {.block = block};
         auto found = find_fit(units, wanted);

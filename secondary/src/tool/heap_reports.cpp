@@ -71,7 +71,7 @@ table list_blocks(const region_layout& region, bool dead_only)
                 const auto id = block.owner.load(std::memory_order_relaxed);   // for display
                 const auto type = block.type.load(std::memory_order_relaxed);  // for display
                 const auto [name, alive] = owner_of(region, id, word.owner_generation);
-                if (word.is_free() || (dead_only && alive))
+                if (!word.is_used() || (dead_only && alive))
                     return;
                 auto& all = sums[{std::string{zone.name.view()}, id, name,
                                   std::string{heap.types[type % max_heap_types].view()},

@@ -11,6 +11,8 @@
 //   free                    frees everything it keeps
 //   give-cache POOL N       leaves at least N free packets in its cache
 //   grow NAME BYTES         reserves a memzone, which grows the domain if need be
+//   allocate TYPE BYTES     takes a heap block; "mortal" as type: one that goes with this member
+//   offer-free ACTION       frees the heap block whose address it is asked about
 //   limit-files BYTES       lowers RLIMIT_FSIZE to that
 //   exec                    becomes another program without leaving
 //   leave                   leaves in an orderly way
@@ -66,6 +68,8 @@ public:
             fill_cache(name, number(words));
         else if (verb == "grow")
             domain_->reserve_memzone(name, number(words));
+        else if (verb == "allocate")
+            allocate(name, number(words));
         else if (verb == "limit-files")
             limit_files(std::stoul(name));
         else
@@ -92,6 +96,11 @@ private:
                 ::kill(::getpid(), SIGKILL);
             if (verb == "offer-hang")
                 std::this_thread::sleep_for(60s);
+            if (verb == "offer-free") {
+                auto* block = reinterpret_cast<void*>(std::stoull(std::string{received.text()}));
+                received.reply(domain_->heap().free(block) ? "freed" : "no block");
+                return;
+            }
             if (verb == "offer-relay") {
                 const auto to = domain_->actions().find_member(peer);
                 received.reply("relayed " +
@@ -100,6 +109,16 @@ private:
             }
             received.reply("pong " + std::string{received.text()});
         });
+    }
+
+    void allocate(const std::string& type, std::size_t bytes)
+    {
+        auto heap = domain_->heap();
+        const bool mortal = type == "mortal";
+        if (!heap.allocate({.bytes = bytes,
+                            .type = heap.type(type),
+                            .kept = mortal ? lifetime::member : lifetime::domain}))
+            throw std::runtime_error{"the heap is empty"};
     }
 
     void take(const std::string& name, std::size_t count)
