@@ -124,10 +124,10 @@ configure() {
         export CC=clang CXX=clang++
         ;;
     esac
-    # Instrumented code makes g++ warn of what is not there; the plain build must be clean. Line
-    # numbers are enough for reports, and most of a run is compiling.
-    [[ -z $sanitize ]] || options+=("-Db_sanitize=$sanitize" -Doptimization=1 -Dwerror=false
-        -Ddebug=false -Dcpp_args=-g1)
+    # Instrumented code makes g++ warn of what is not there; the plain build must be clean.
+    [[ -z $sanitize ]] || options+=("-Db_sanitize=$sanitize" -Doptimization=1 -Dwerror=false)
+    # Most of a run is compiling, and line numbers are enough for reports.
+    [[ $kind == bench ]] || options+=(-Ddebug=false -Dcpp_args=-g1)
 
     local wanted="${options[*]}" configured=''
     [[ ! -f $logs/options ]] || configured=$(<"$logs/options")
