@@ -84,6 +84,30 @@ TEST_CASE("what a member leaves in an orderly way is kept or released as after i
     CHECK_FALSE(heap.find_fault().has_value());
 }
 
+TEST_CASE("a heap that is held keeps a dead member's blocks and nothing else", "[heap][process]")
+{
+    scratch_domain domain;
+    auto heap = domain->heap();
+    domain->create_pktmbuf_pool("p", {.count = 64, .cache_size = 8});
+    member_process victim{"victim"};
+    victim.tell("allocate mortal 500");
+    victim.tell("take p 20");
+    auto& lock = const_cast<heap_layout&>(heap.layout()).lock;
+    REQUIRE(lock.lock(domain->members().lane(), deadline_in(1s), [](lane_id) { return false; }) ==
+            lock_result::acquired);
+
+    victim.kill();
+
+    // Its buffers come back meanwhile, and the reaper waits for nobody.
+    REQUIRE(eventually([&] { return domain.audit_of("p").in_pool == 64; }));
+    CHECK(heap.layout().counters.used_blocks == 1);
+    domain->create_ring<int>("while held", 4);
+    CHECK(domain->destroy_ring("while held"));
+    lock.unlock();
+    CHECK(eventually([&] { return heap.layout().counters.used_blocks == 0; }));
+    CHECK(eventually([&] { return !domain->actions().find_member("victim"); }));
+}
+
 TEST_CASE("a member stopped outside the heap delays nobody", "[heap][process]")
 {
     scratch_domain domain;

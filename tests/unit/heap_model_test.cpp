@@ -4,6 +4,7 @@
 #include "support/scale.hpp"
 #include "support/scratch_domain.hpp"
 #include "support/seed.hpp"
+#include "support/sound_heap.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -15,16 +16,10 @@
 #include <catch2/catch.hpp>
 
 using namespace cohort;
+using test::require_sound;
 using test::scratch_domain;
 
 namespace {
-
-void require_sound(heap& from)
-{
-    const auto fault = from.find_fault();
-    INFO(fault.value_or(""));
-    REQUIRE_FALSE(fault.has_value());
-}
 
 /// A random sequence of calls, checked against what a simple model says must be there.
 class model {

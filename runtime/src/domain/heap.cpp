@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <exception>
 #include <new>
 
 namespace cohort {
@@ -28,8 +29,8 @@ void* heap::allocate(const heap_request& wanted) noexcept
         if (answer.block)
             return answer.block->payload();
         failure = {answer.reason, std::move(answer.sentence)};
-    } catch (const std::bad_alloc&) {
-        failure = {errc::no_memory, {}};  // of this process, for the sentence
+    } catch (const std::exception&) {
+        failure = {errc::no_memory, {}};  // of this process: not even for the sentence
     }
     return nullptr;
 }
@@ -88,8 +89,13 @@ bool heap::free(void* block) noexcept
         return true;
     switch (blocks().release(block, self_->who())) {
     case heap_blocks::freeing::done: return true;
-    case heap_blocks::freeing::not_a_block: failure = {errc::invalid_argument, {}}; return false;
-    case heap_blocks::freeing::stalled: failure = {errc::stalled, {}}; return false;
+    case heap_blocks::freeing::not_a_block:
+        failure = {errc::invalid_argument, "free got a pointer that is no used block"};
+        return false;
+    case heap_blocks::freeing::stalled:
+        failure = {errc::stalled, "the heap's lock is held, so the block is not freed; see "
+                                  "\"cohort lanes\""};
+        return false;
     }
     return false;
 }

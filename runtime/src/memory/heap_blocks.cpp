@@ -213,12 +213,13 @@ void heap_blocks::free_locked(heap_block* block, actor who) noexcept
     const auto word = block->load();
     add(heap_.counters.used_bytes, ~bytes_of(word.units) + 1);
     add(heap_.counters.used_blocks, ~std::uint64_t{0});
-    if ((word.flags & block_word::mortal) != 0)
-        add(heap_.counters.mortal_blocks, ~std::uint64_t{0});
     if (word.units < aside_sizes && heap_.aside_count[word.units] != max_aside)
         put_aside(block, word.units);
     else
         merge(block, word.units, who);
+    // Only now: killed before, the count may be too high, never too low. See release_mortal.
+    if ((word.flags & block_word::mortal) != 0)
+        heap_.counters.mortal_blocks.fetch_sub(1, std::memory_order_release);  // after the step
     // Nothing is in use: nothing aside shall keep an arena.
     if (heap_.counters.used_blocks.load(std::memory_order_relaxed) == 0 &&  // locked
         heap_.counters.arenas.load(std::memory_order_relaxed) > 1)          // locked
@@ -238,6 +239,9 @@ void heap_blocks::put_aside(heap_block* block, std::uint32_t units) noexcept
 /// To the bins, as one block with the free ones before and after it.
 void heap_blocks::merge(heap_block* block, std::uint32_t units, actor who) noexcept
 {
+    // Its own header first: inside a merged block it would pass for used and be freed again.
+    block->store(units, 0);
+    COHORT_FAULT_POINT("heap.freed");
     auto* start = block;
     auto* next = block->after(units);
     std::uint64_t gone = 0;  // free blocks that this one takes in
@@ -255,8 +259,8 @@ void heap_blocks::merge(heap_block* block, std::uint32_t units, actor who) noexc
         ++gone;
     }
     COHORT_FAULT_POINT("heap.gathered");
-    start->store(units, 0);  // freed and merged with both neighbours
-    COHORT_FAULT_POINT("heap.freed");
+    start->store(units, 0);  // one with both neighbours
+    COHORT_FAULT_POINT("heap.merged");
     next->free_before.store(units, std::memory_order_relaxed);  // locked
     link(start, units);
     add(heap_.counters.free_blocks, 1 - gone);

@@ -7,6 +7,7 @@ namespace cohort {
 
 class heap_blocks::guard {
 public:
+    /// Waits for `patience` behind a live holder.
     guard(heap_blocks& heap, actor who) noexcept : heap_{heap}
     {
         if (who.lane == 0)  // a lock without a name would be none
@@ -18,7 +19,8 @@ public:
             result = heap_.heap_.lock.lock(who.lane, deadline_in(patience), ask);
         begin(result);
     }
-    /// For the reaper of `dead`: takes the lock from that lane even before its sentinel spoke.
+    /// For a reaper, who waits for nobody. Takes the lock from `dead` even before its sentinel
+    /// spoke; 0 = no such lane.
     guard(heap_blocks& heap, actor who, lane_id dead) noexcept : heap_{heap}
     {
         const auto ask = [&](lane_id lane) {

@@ -63,9 +63,10 @@ void heap_blocks::repair_after(lane_id dead, actor who) noexcept
 
 bool heap_blocks::release_mortal(member_id dead, std::uint32_t generation, actor who) noexcept
 {
-    if (heap_.counters.mortal_blocks.load(std::memory_order_relaxed) == 0)  // its own blocks count
+    // Raised before a block is one, lowered after it is none: 0 is the truth without the lock.
+    if (heap_.counters.mortal_blocks.load(std::memory_order_acquire) == 0)
         return true;
-    const guard held{*this, who};
+    const guard held{*this, who, lane_id{0}};
     if (!held.held())
         return false;
     for_each_arena(memory_.layout(), heap_, [&](heap_arena_layout& arena) {

@@ -245,8 +245,8 @@ memzone_layout& memory::reserve(const zone_request& request, actor who)
         zone->created_ns = monotonic_ns();
         zone->name = fixed_name<32>{request.name};
         COHORT_FAULT_POINT("memory.described");
-        const auto place = index_of(*zone);
-        layout_.ever_used[place / 64].fetch_or(std::uint64_t{1} << place % 64,
+        const auto entry = index_of(*zone);
+        layout_.ever_used[entry / 64].fetch_or(std::uint64_t{1} << entry % 64,
                                                std::memory_order_release);  // USED
         const auto generation = zone->word().generation + 1;
         zone->state.store(zone_word{generation, who.member, zone_state::init}.pack(),

@@ -18,9 +18,9 @@ bool return_to(mempool_layout& pool, std::span<void* const> handles,
     ring<void*> backing{pool.backing()};
     while (!handles.empty()) {
         const auto done = backing.enqueue_burst(handles.first(std::min(batch, handles.size())));
+        COHORT_FAULT_POINT("reaper.batch");
         counted.fetch_add(done, std::memory_order_relaxed);  // a count, orders nothing
         handles = handles.subspan(done);
-        COHORT_FAULT_POINT("reaper.batch");
         if (done == 0)
             return false;
     }
@@ -134,8 +134,8 @@ std::size_t collector::redeliver(obituary_layout& obituary)
         if (packet.view->pool->kind == pool_kind::pktmbuf)
             mend_chain(packet);
         if (target && enqueue_for(*target, packet.handle)) {
-            obituary.redelivered.fetch_add(1, std::memory_order_relaxed);  // a count
             COHORT_FAULT_POINT("reaper.redelivered");
+            obituary.redelivered.fetch_add(1, std::memory_order_relaxed);  // a count
             continue;
         }
         // Owned by the pool until there is room; the slot of the dead member becomes free. The

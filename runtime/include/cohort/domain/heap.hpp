@@ -78,7 +78,7 @@ public:
     /// What is wrong with the heap, or nothing. Stops all its users meanwhile.
     [[nodiscard]] std::optional<std::string> find_fault();
 
-    /// Why the calling thread's last nullptr came about.
+    /// Why the calling thread's last nullptr, or false, came about.
     [[nodiscard]] static const heap_failure& last_failure() noexcept;
 
     [[nodiscard]] const heap_layout& layout() const noexcept { return *layout_; }

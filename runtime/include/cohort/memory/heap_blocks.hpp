@@ -2,8 +2,9 @@
 /// The workings of a heap: what `cohort::heap` (domain/heap.hpp) calls under its lock, and what the
 /// reaper and the audit do with it.
 ///
-/// *Thread safety*: any lane, any process; every call but `grow` holds the heap's lock for a few
-/// cache misses, and no call holds it while the kernel makes pages.
+/// *Thread safety*: any lane, any process. Allocating and freeing hold the heap's lock for a few
+/// cache misses, unless what was put aside has to be merged (2000 blocks at most); `trim`,
+/// `find_fault` and the reaper's calls walk the heap. Nobody holds it while the kernel makes pages.
 /// *When a process dies here*: see heap_layout.hpp. The next caller takes the lock over and
 /// rebuilds what follows from the chain, in time proportional to the number of blocks. A block
 /// whose release was cut short is either used or free. Behind a holder that is only stopped a call
@@ -73,7 +74,7 @@ public:
 
     /// For the reaper: takes the lock over from this dead lane, if that has it, and repairs.
     void repair_after(lane_id dead, actor who) noexcept;
-    /// For the reaper: frees what was to go with this member. False behind a stopped holder.
+    /// For the reaper: frees what was to go with this member. False behind a live holder.
     [[nodiscard]] bool release_mortal(member_id dead, std::uint32_t generation, actor who) noexcept;
 
     /// Units of a block that holds `bytes`; 0 when no block can.

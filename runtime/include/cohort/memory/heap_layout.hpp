@@ -59,7 +59,8 @@ struct block_word {
     [[nodiscard]] constexpr bool is_end() const noexcept { return flags == end; }
 };
 
-/// A block's header. Free, the links of its bin lie behind it.
+/// A block's header. A used one stands nowhere but in front of a used block. Free, the links of its
+/// bin lie behind it.
 struct heap_block {
     std::atomic<std::uint64_t> word{0};
     std::atomic<std::uint32_t> free_before{0};  ///< units of the block before, if that one is free
@@ -217,7 +218,9 @@ void for_each_arena(Memory& memory, const heap_layout& heap, Visit&& visit)
 {
     for_each_live(memory, zone_kind::heap_arena, [&](auto& zone) {
         auto& arena = *static_cast<heap_arena_layout*>(zone.data());
-        if (arena.magic == heap_arena_layout::magic_value && arena.heap == heap.index)
+        // The length too: without the lock, an arena may be given back while one looks at it.
+        if (arena.magic == heap_arena_layout::magic_value && arena.heap == heap.index &&
+            arena.units * heap_unit_bytes + heap_arena_overhead <= zone.length)
             visit(arena);
     });
 }
