@@ -83,11 +83,6 @@ int compete(const std::string& name)
     return 0;
 }
 
-std::vector<measurement> all(const heap_context& heaps)
-{
-    return heap_measurements(heaps);
-}
-
 int measure(const options& given)
 {
     const cohort::test::scratch_runtime_directory rendezvous;
@@ -104,7 +99,7 @@ int measure(const options& given)
                              .dpdk = dpdk_malloc(role::primary, heap_megabytes, mount.path()),
                              .pages = "2M"};
     std::vector<row> rows;
-    for (const auto& each : all(heaps)) {
+    for (const auto& each : heap_measurements(heaps)) {
         if (each.name.find(given.filter) == std::string::npos)
             continue;
         fmt::print(stderr, "{} ...\n", each.name);

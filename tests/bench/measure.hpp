@@ -61,7 +61,4 @@ struct row {
 [[nodiscard]] std::string table_of(const std::vector<row>& rows);
 [[nodiscard]] std::string json_of(const std::vector<row>& rows);
 
-/// What a file of measurements adds to the program. `context` outlives the run.
-using group = std::function<std::vector<measurement>()>;
-
 }  // namespace cohort::bench
