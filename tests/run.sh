@@ -116,7 +116,6 @@ configure() {
     local options=(-Dtests=true -Dtools=true -Dexamples=true)
     case $kind in
     plain) options+=(-Dfault_points=true) ;;
-    bench) options+=(-Dbuildtype=release -Dbenchmarks=true) ;;
     fuzz)
         # clang's sanitizers are linked into programs only, hence b_lundef.
         options+=(-Dfuzz=true -Dfault_points=true "-Db_sanitize=address,undefined" -Db_lundef=false
@@ -127,7 +126,7 @@ configure() {
     # Instrumented code makes g++ warn of what is not there; the plain build must be clean.
     [[ -z $sanitize ]] || options+=("-Db_sanitize=$sanitize" -Doptimization=1 -Dwerror=false)
     # Most of a run is compiling, and line numbers are enough for reports.
-    [[ $kind == bench ]] || options+=(-Ddebug=false -Dcpp_args=-g1)
+    options+=(-Ddebug=false -Dcpp_args=-g1)
 
     local wanted="${options[*]}" configured=''
     [[ ! -f $logs/options ]] || configured=$(<"$logs/options")
@@ -147,7 +146,7 @@ compile() {
     build_step configure ninja -C "$build" build.ninja  # a new suite exists only after this
     for suite in "${suites[@]}"; do
         case $suite in
-        examples | bench) targets=(all) && break ;;
+        examples) targets=(all) && break ;;
         lint) ;;
         *) ! exists "${suite}_suite" || targets+=("${suite}_suite") ;;
         esac
@@ -291,11 +290,9 @@ run_fuzz() {
 }
 
 run_bench() {
-    local name since=$SECONDS
-    while read -r name; do
-        run_program bench "$name" "$suite_limit" "$build/tests/bench/$name" --check
-    done < <(meson introspect --benchmarks "$build" |
-        python3 -c 'import json, sys; [print(each["name"]) for each in json.load(sys.stdin)]')
+    local since=$SECONDS
+    export COHORT_BENCH_BUILD_DIR=$build
+    run_program bench cohort_bench "$suite_limit" tests/bench/run.sh --check
     report bench "$good" "$bad" "$left" $((SECONDS - since))
 }
 
@@ -320,7 +317,8 @@ packages=(tests)
 mkdir -p "$build/test-logs"
 build=$(cd "$build" && pwd)
 logs=$build/test-logs
-if [[ ${suites[*]} != lint ]]; then
+# bench builds by itself, for release.
+if [[ ${suites[*]} != lint && ${suites[*]} != bench ]]; then
     echo "building $build"
     configure
     compile

@@ -65,8 +65,9 @@ public:
     {
         while (!stop_requested()) {
             // Both each time: under load the own ring is never empty.
-            const bool moved = take(own_, false) | take(redelivered_, true);
-            if (moved)
+            const bool fresh = take(own_, false);
+            const bool again = take(redelivered_, true);
+            if (fresh || again)
                 waiting_.progress();
             else if (progress_.done.load(std::memory_order_acquire) != 0)
                 return;

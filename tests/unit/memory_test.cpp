@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <catch2/catch.hpp>
+#include <fmt/format.h>
 
 using namespace cohort;
 using cohort::test::scratch_domain;
@@ -74,7 +75,7 @@ TEST_CASE("alignment and boundary hold for every size", "[memory]")
     int number = 0;
     for (const std::size_t alignment : {64u, 128u, 4096u, 65536u})
         for (const std::size_t bytes : {1u, 64u, 1000u, 4096u, 5000u}) {
-            const auto zone = domain->reserve_memzone("z" + std::to_string(number++), bytes,
+            const auto zone = domain->reserve_memzone(fmt::format("z{}", number++), bytes,
                                                       {.alignment = alignment, .boundary = 8192});
             const auto from = reinterpret_cast<std::uintptr_t>(zone.data());
             CHECK(from % alignment == 0);
@@ -115,7 +116,7 @@ TEST_CASE("random reservations never overlap and all space comes back", "[memory
 
     for (int round = 0; round != 1500; ++round) {
         if (held.size() < 100 && random() % 2 == 0) {
-            const auto name = "z" + std::to_string(round);
+            const auto name = fmt::format("z{}", round);
             const auto zone = domain->reserve_memzone(
                 name, 1 + random() % 100'000, {.alignment = std::size_t{64} << random() % 7});
             for (const auto& [other, bytes] : held)
@@ -158,7 +159,7 @@ TEST_CASE("the table of names holds 2560 objects and more, and says when it is f
     scratch_domain domain;
     std::size_t made = 0;
     errc why{};
-    while ((why = refusal([&] { domain->reserve_memzone("zone" + std::to_string(made), 64); })) ==
+    while ((why = refusal([&] { domain->reserve_memzone(fmt::format("zone{}", made), 64); })) ==
            errc{})
         ++made;
 
