@@ -101,7 +101,7 @@ ordered_json describe_memory(const cohort::memory_layout& memory)
 {
     auto lists = ordered_json::array();
     for (const auto& list : memory.lists) {
-        const auto committed = value(list.committed);
+        const auto committed = value(list.published);
         if (list.page_bytes != 0 && committed != 0)
             lists.push_back({{"page_bytes", list.page_bytes},
                              {"pages", committed / list.page_bytes},

@@ -3,11 +3,18 @@
 #include "cohort/base/error.hpp"
 #include "cohort/base/fault_point.hpp"
 
+#include <cstring>
+
 #include <fmt/format.h>
 
 #include <unistd.h>
 
 namespace cohort::ipc {
+namespace {
+
+constexpr std::string_view memory_action = "cohort.memory";
+
+}  // namespace
 
 member_claim claim_member(region_layout& region, const rendezvous& place, std::string_view name,
                           member_role role)
@@ -60,10 +67,34 @@ void joined_domain::go_live()
     member_table{this->region().members}.finish_join(self().id);
 }
 
+/// What happens here is told to all others, and what others tell to the listeners here. Nobody
+/// waits for it: an inbox that is full misses the news.
+void joined_domain::pass_memory_events_on()
+{
+    memory_events().on_event([this](const memory_event& event) {
+        if (event.by_member != self().id)
+            return;  // heard from its member
+        const std::string_view bytes{reinterpret_cast<const char*>(&event), sizeof event};
+        members().members().for_each_member([&](member_id id, member_layout&, member_word word) {
+            if (id != self().id && word.state == member_state::live)
+                actions_.send({id, word.generation}, memory_action, bytes);
+        });
+    });
+    actions_.on(memory_action, [this](message& news) {
+        memory_event event;
+        if (news.payload().size() != sizeof event)
+            return;
+        std::memcpy(&event, news.payload().data(), sizeof event);
+        if (event.by_member == news.from().id)
+            memory_events().tell(event);
+    });
+}
+
 void joined_domain::start(std::unique_ptr<member_service> service,
                           std::vector<file_descriptor> listeners,
                           std::vector<file_descriptor> connections)
 {
+    pass_memory_events_on();
     dispatcher_.start(std::move(service), std::move(listeners), std::move(connections));
 }
 

@@ -3,11 +3,11 @@
 
 #include "cohort/base/error.hpp"
 #include "cohort/base/log.hpp"
+#include "cohort/primary/option_text.hpp"
 #include "cohort/primary/primary.hpp"
 
 #include <csignal>
 #include <cstdio>
-#include <stdexcept>
 #include <string>
 
 #include <CLI/CLI.hpp>
@@ -17,66 +17,95 @@ namespace {
 
 struct arguments {
     std::string domain = "default";
-    std::size_t memory = 64;
+    std::string memory = "64M";
+    std::string numa_mem;
+    std::string numa_limit;
+    std::string page_limits;
     std::string huge = "auto";
+    std::string huge_dir;
+    std::string window;
     std::string window_base;
     std::string log_level;
+    std::uint32_t max_zones = cohort::usual_zones;
+    unsigned emulated_nodes = 0;
+    bool transparent = false;
     bool adopt = false;
     bool fresh = false;
 };
 
+void declare_memory(CLI::App& program, arguments& given)
+{
+    auto* memory =
+        program
+            .add_option("-m,--memory", given.memory,
+                        "segment memory to start with, e.g. 256M or 2G; it grows on demand")
+            ->capture_default_str();
+    program
+        .add_option("--numa-mem", given.numa_mem,
+                    "the same for each node, e.g. 512,512 (MiB) or 1G,0")
+        ->excludes(memory);
+    program.add_option("--numa-limit", given.numa_limit,
+                       "most memory of each node, e.g. 1G,512; 0 = no limit");
+    program.add_option("--pagesz-mem", given.page_limits,
+                       "most memory in pages of a size, e.g. 2M:512M,4K:1G");
+    program.add_option("--huge", given.huge, "pages: auto, 2M, 1G or none")->capture_default_str();
+    program.add_option("--huge-dir", given.huge_dir,
+                       "take hugepages from this hugetlbfs, or from one that is found (auto)");
+    program.add_flag("--thp", given.transparent,
+                     "transparent hugepages for the 4 KiB pages, where they are allowed");
+    program.add_option("--emulate-nodes", given.emulated_nodes,
+                       "as if the machine had 1 to 8 NUMA nodes");
+}
+
 void declare(CLI::App& program, arguments& given)
 {
     program.add_option("-d,--domain", given.domain, "name of the domain")->capture_default_str();
-    program
-        .add_option("-m,--memory", given.memory,
-                    "segment memory to start with, e.g. 256M or 2G; it grows on demand")
-        ->transform(CLI::AsSizeValue{false})
-        ->default_str("64M");
-    program.add_option("--huge", given.huge, "pages: auto, 2M, 1G or none")->capture_default_str();
+    declare_memory(program, given);
+    program.add_option(
+        "--window", given.window,
+        "address space of the domain, e.g. 256G; default 64G, or what --memory needs");
     program.add_option("--window-base", given.window_base,
                        "address of the window, e.g. 0x551000000000");
+    program.add_option("--max-zones", given.max_zones, "names of all kinds together")
+        ->capture_default_str();
     program.add_option("--log", given.log_level, "debug, info, warning, error or off");
     auto* adopt =
         program.add_flag("--adopt", given.adopt, "only take over members of a dead primary");
     program.add_flag("--fresh", given.fresh, "refuse when such members live")->excludes(adopt);
 }
 
-std::uintptr_t address_from(const std::string& text)
-{
-    std::size_t read = 0;
-    try {
-        if (const auto address = std::stoull(text, &read, 16); read == text.size())
-            return address;
-    } catch (const std::logic_error&) {
-        // Not a number, or too large: said below.
-    }
-    throw cohort::error{cohort::errc::invalid_argument,
-                        fmt::format("--window-base {} is not an address in hexadecimal", text)};
-}
-
 cohort::primary::start_options options_from(const arguments& given)
 {
     using namespace cohort;
-    primary::start_options options{
-        .name = given.domain, .member_name = "cohortd", .memory = given.memory};
-    const auto huge = parse_huge_policy(given.huge);
-    if (!huge)
-        throw error{errc::invalid_argument,
-                    fmt::format("--huge {} is not one of auto, 2M, 1G, none", given.huge)};
-    options.huge = *huge;
+    namespace options = primary;
+    primary::start_options wanted{.name = given.domain,
+                                  .member_name = "cohortd",
+                                  .memory = options::parse_bytes("--memory", given.memory),
+                                  .huge = options::parse_huge("--huge", given.huge),
+                                  .huge_dir = given.huge_dir,
+                                  .transparent_hugepages = given.transparent,
+                                  .max_zones = given.max_zones,
+                                  .emulated_nodes = given.emulated_nodes};
+    if (!given.numa_mem.empty())
+        wanted.node_memory = options::parse_amounts("--numa-mem", given.numa_mem);
+    if (!given.numa_limit.empty())
+        wanted.node_limits = options::parse_amounts("--numa-limit", given.numa_limit);
+    if (!given.page_limits.empty())
+        wanted.page_limits = options::parse_page_limits("--pagesz-mem", given.page_limits);
+    if (!given.window.empty())
+        wanted.window_bytes = options::parse_bytes("--window", given.window);
     if (!given.window_base.empty())
-        options.window_base = address_from(given.window_base);
+        wanted.window_base = options::parse_address("--window-base", given.window_base);
     if (auto level = log_level::info; !given.log_level.empty()) {
         if (!parse_log_level(given.log_level, level))
             throw error{errc::invalid_argument,
                         fmt::format("--log {} is not a level", given.log_level)};
         set_log_level(level);
     }
-    options.existing = given.adopt   ? primary::takeover::adopt
-                       : given.fresh ? primary::takeover::fresh
-                                     : primary::takeover::automatic;
-    return options;
+    wanted.existing = given.adopt   ? primary::takeover::adopt
+                      : given.fresh ? primary::takeover::fresh
+                                    : primary::takeover::automatic;
+    return wanted;
 }
 
 void print_ready(cohort::primary::owner& domain)
@@ -84,7 +113,7 @@ void print_ready(cohort::primary::owner& domain)
     const auto& region = domain.region();
     std::string pages;
     for (const auto& list : region.memory.lists) {
-        const auto committed = list.committed.load(std::memory_order_relaxed);  // for display
+        const auto committed = list.published.load(std::memory_order_relaxed);  // for display
         if (list.page_bytes != 0 && committed != 0)
             pages += fmt::format("{}{} in {} pages", pages.empty() ? "" : " and ",
                                  cohort::bytes_text(committed),
@@ -117,7 +146,6 @@ int run(const arguments& given)
 int main(int argc, char** argv)
 {
     arguments given;
-    given.memory = 64u << 20;
     CLI::App program{"Holds a cohort domain: memory, admission of members, recovery of the dead."};
     declare(program, given);
     try {

@@ -3,11 +3,15 @@
 #include "cohort/base/error.hpp"
 #include "cohort/base/fault_point.hpp"
 #include "cohort/memory/cgroup.hpp"
+#include "cohort/memory/page_supply.hpp"
 #include "cohort/memory/segment_file.hpp"
 #include "cohort/memory/window.hpp"
+#include "cohort/primary/page_plan.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <memory>
 #include <new>
 
 #include <boost/interprocess/permissions.hpp>
@@ -80,80 +84,97 @@ std::vector<region_place> windows_in_use(const rendezvous& place)
     return used;
 }
 
-std::uintptr_t choose_window(const start_options& options, const rendezvous& place)
+/// Where windows of that length may begin.
+std::vector<std::uintptr_t> window_bases(std::size_t bytes)
+{
+    std::vector<std::uintptr_t> bases;
+    for (std::size_t slot = 0; slot != window_slots; ++slot)
+        bases.push_back(window_slot_base(slot));
+    for (std::size_t slot = 0; slot != large_slots; ++slot)
+        bases.push_back(large_slot_base(slot));
+    const bool small = bytes <= window_slots * window_slot_bytes;
+    std::erase_if(bases, [&](std::uintptr_t base) {
+        return !is_window(base, bytes) || (small && base < window_area_begin);
+    });
+    return bases;
+}
+
+std::uintptr_t choose_window(const start_options& options, const rendezvous& place,
+                             std::size_t bytes)
 {
     if (options.window_base) {
-        const auto base = *options.window_base;
-        if (base < window_area_begin ||
-            base % window_slot_bytes != window_area_begin % window_slot_bytes ||
-            base >= window_slot_base(window_slots))
+        if (!is_window(*options.window_base, bytes))
             throw error{
                 errc::invalid_argument,
-                fmt::format(
-                    "the window base {:#x} must be one of the {} slots from {:#x}, {} apart", base,
-                    window_slots, window_area_begin, bytes_text(window_slot_bytes))};
-        return base;
+                fmt::format("a window of {} cannot begin at {:#x}: windows begin at one of the {} "
+                            "slots from {:#x}, {} apart, or of the {} from {:#x}, {} apart",
+                            bytes_text(bytes), *options.window_base, window_slots,
+                            window_area_begin, bytes_text(window_slot_bytes), large_slots,
+                            large_area_begin, bytes_text(large_slot_bytes))};
+        return *options.window_base;
     }
     const auto used = windows_in_use(place);
+    const auto meets = [&](std::uintptr_t base, const region_place& other) {
+        return base < other.window_base + other.window_bytes && other.window_base < base + bytes;
+    };
     std::optional<std::uintptr_t> refused;
-    for (std::size_t slot = 0; slot != window_slots; ++slot) {
-        const auto base = window_slot_base(slot);
+    for (const auto base : window_bases(bytes)) {
         if (std::any_of(used.begin(), used.end(),
-                        [&](const auto& other) { return other.window_base == base; }))
+                        [&](const auto& other) { return meets(base, other); }))
             continue;
-        if (range_is_free(base, window_slot_bytes))
+        if (range_is_free(base, bytes))
             return base;
         refused = refused.value_or(base);
     }
     if (refused)
         return *refused;  // mapping it will say what is in the way: a mapping, or a limit
-    throw error{
-        errc::window_taken,
-        fmt::format("all {} window slots are used by live domains under {}; stop one of them",
-                    window_slots, place.root())};
+    throw error{errc::window_taken,
+                fmt::format("no window of {} is free: live domains under {} use {}; stop one of "
+                            "them",
+                            bytes_text(bytes), place.root(), used.size())};
 }
 
-struct list_plan {
-    page_size size;
-    std::uint64_t committed;
-    std::uint64_t max_bytes;
-};
-
-/// Hugepages first when they are wanted and there; small pages always, for growth.
-std::vector<list_plan> plan_lists(const start_options& options)
+/// The tables behind the region_layout: entries, then a map of pages for each list.
+void lay_out_tables(memory_layout& memory, std::byte* place, const start_options& options)
 {
-    std::vector<list_plan> plan;
-    std::optional<page_size> huge;
-    const auto fits = [&](page_size size) {
-        return align_up(std::uint64_t{options.memory}, bytes(size)) <= obtainable_bytes(size);
-    };
-    if (options.huge == huge_policy::only_2m ||
-        (options.huge == huge_policy::automatic && fits(page_size::huge_2m)))
-        huge = page_size::huge_2m;
-    if (options.huge == huge_policy::only_1g)
-        huge = page_size::huge_1g;
-    if (huge && !fits(*huge)) {
-        check_cgroup(*huge, align_up(std::uint64_t{options.memory}, bytes(*huge)));
-        throw error{errc::no_hugepages,
-                    fmt::format("{} in pages of {} are required but {} are free; reserve more in "
-                                "/sys/kernel/mm/hugepages or start with --huge none",
-                                bytes_text(align_up(std::uint64_t{options.memory}, bytes(*huge))),
-                                to_text(*huge), bytes_text(available_bytes(*huge)))};
+    memory.zone_count = options.max_zones;
+    memory.zones = reinterpret_cast<memzone_layout*>(place);
+    std::uninitialized_default_construct_n(memory.zones, memory.zone_count);
+    place += memory.zone_count * sizeof(memzone_layout);
+    for (std::size_t i = 0; i != memory.list_count; ++i) {
+        auto& list = memory.lists[i];
+        // All zero, as the file is: no page exists.
+        list.page_map = reinterpret_cast<std::atomic<std::uint64_t>*>(place);
+        place +=
+            align_up(page_map::words_for(list.max_bytes / list.page_bytes) * 8, cache_line_bytes);
     }
-    if (huge)
-        plan.push_back({*huge, align_up(std::uint64_t{options.memory}, bytes(*huge)), 40_GiB});
-    plan.push_back(
-        {page_size::small, huge ? 0 : align_up(std::uint64_t{options.memory}, 4_KiB), 16_GiB});
-    if (options.memory > plan.front().max_bytes)
-        throw error{errc::invalid_argument,
-                    fmt::format("{} of memory are asked for; a window holds at most {} of {} pages",
-                                bytes_text(options.memory), bytes_text(plan.front().max_bytes),
-                                to_text(plan.front().size))};
-    return plan;
+}
+
+void lay_out_memory(memory_layout& memory, const start_options& options, std::uintptr_t window,
+                    const page_plan& plan)
+{
+    auto base = window + control_reserve_bytes;
+    memory.list_count = static_cast<std::uint32_t>(plan.lists.size());
+    for (std::size_t i = 0; i != plan.lists.size(); ++i) {
+        const auto& planned = plan.lists[i];
+        auto& list = memory.lists[i];
+        list.page_bytes = bytes(planned.size);
+        list.numa_node = planned.node;
+        list.backing = planned.huge_dir.empty() ? page_backing::memfd : page_backing::hugetlbfs;
+        list.transparent = planned.transparent;
+        list.base = base;
+        list.max_bytes = planned.max_bytes;
+        list.kept_bytes = planned.at_start;
+        base += planned.max_bytes;
+    }
+    memory.emulated_nodes = options.emulated_nodes;
+    std::copy(options.node_limits.begin(), options.node_limits.end(), memory.node_limits);
+    for (const auto& [size, limit] : options.page_limits)
+        memory.page_limits[page_size_index(bytes(size))] = limit;
 }
 
 void lay_out(region_layout& region, const start_options& options, const region_place& where,
-             const std::vector<list_plan>& plan, const region_mapping& mapping)
+             const page_plan& plan)
 {
     ::new (&region) region_layout;
     auto& header = region.header;
@@ -165,20 +186,17 @@ void lay_out(region_layout& region, const start_options& options, const region_p
     header.creator_uid = ::geteuid();
     header.name = fixed_name<64>{options.name};
     member_table{region.members}.create();
+    lay_out_memory(region.memory, options, where.window_base, plan);
+    lay_out_tables(region.memory, reinterpret_cast<std::byte*>(&region + 1), options);
+}
 
-    auto base = where.window_base + control_reserve_bytes;
-    for (std::size_t i = 0; i != plan.size(); ++i) {
-        auto& list = region.memory.lists[i];
-        list.page_bytes = bytes(plan[i].size);
-        list.base = base;
-        list.max_bytes = plan[i].max_bytes;
-        base += plan[i].max_bytes;
-        if (plan[i].committed != 0)
-            commit_pages(mapping.files().segments[i].get(), plan[i].size, 0, plan[i].committed,
-                         any_numa_node);
-        list.committed.store(plan[i].committed, std::memory_order_release);  // GROWN
-    }
-    header.magic = region_header::magic_value;
+/// The pages of the start. Nobody else sees the region yet, so there is no lock to hold.
+void fill_lists(const region_mapping& mapping, const page_plan& plan, const numa_system& numa)
+{
+    page_supply supply{mapping.layout().memory, mapping.files().segments, numa};
+    for (std::size_t i = 0; i != plan.lists.size(); ++i)
+        static_cast<void>(
+            supply.obtain(i, {0, plan.lists[i].at_start / bytes(plan.lists[i].size)}));
 }
 
 }  // namespace
@@ -192,18 +210,26 @@ void remove_debris(const rendezvous& place)
             std::filesystem::remove(left.path(), ignored);
 }
 
-region_mapping make_region(const start_options& options, const rendezvous& place,
-                           const lock_description& lock)
+namespace {
+
+region_mapping try_region(const start_options& options, const rendezvous& place,
+                          const lock_description& lock)
 {
     refuse_locked_future();
-    const auto plan = plan_lists(options);
-    const region_place where{.window_base = choose_window(options, place),
-                             .window_bytes = window_slot_bytes,
-                             .region_bytes = align_up(sizeof(region_layout), std::size_t{4096})};
+    const auto& numa =
+        options.emulated_nodes == 0 ? machine_numa() : emulated_numa(options.emulated_nodes);
+    const auto plan = plan_pages(options, numa);
+    const region_place where{
+        .window_base = choose_window(options, place, plan.window_bytes),
+        .window_bytes = plan.window_bytes,
+        .region_bytes =
+            align_up(sizeof(region_layout) + tables_bytes(options, plan), std::size_t{4096})};
     region_files files;
     files.control = make_control_file(place, where.region_bytes);
-    for (std::size_t i = 0; i != plan.size(); ++i)
-        files.segments[i] = create_segment_file(plan[i].size, plan[i].max_bytes);
+    for (std::size_t i = 0; i != plan.lists.size(); ++i) {
+        const auto& list = plan.lists[i];
+        files.segments[i] = create_segment_file(list.size, list.max_bytes, list.huge_dir);
+    }
     COHORT_FAULT_POINT("region.files");
 
     lock_description life{place.lock_file(), lock_description::open_mode::existing};
@@ -215,12 +241,31 @@ region_mapping make_region(const start_options& options, const rendezvous& place
     lock.write_place(where, ::getpid());
 
     region_mapping mapping{std::move(files), where, map_access::read_write};
-    lay_out(mapping.layout(), options, where, plan, mapping);
+    lay_out(mapping.layout(), options, where, plan);
     mapping.map_segments(map_access::read_write);
+    fill_lists(mapping, plan, numa);
+    mapping.layout().header.magic = region_header::magic_value;
     COHORT_FAULT_POINT("region.laid_out");
     mapping.layout().header.state.store(static_cast<std::uint32_t>(region_state::ready),
                                         std::memory_order_release);  // READY
     return mapping;
+}
+
+}  // namespace
+
+region_mapping make_region(const start_options& options, const rendezvous& place,
+                           const lock_description& lock)
+{
+    try {
+        return try_region(options, place, lock);
+    } catch (const error& refused) {
+        // Somebody else took the hugepages between the look at them and their use.
+        if (options.huge != huge_policy::automatic || refused.reason() != errc::no_hugepages)
+            throw;
+    }
+    auto without = options;
+    without.huge = huge_policy::none;
+    return try_region(without, place, lock);
 }
 
 }  // namespace cohort::primary

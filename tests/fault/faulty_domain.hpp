@@ -24,7 +24,7 @@ namespace cohort::test {
 [[nodiscard]] inline bool is_whole(const region_layout& region, std::size_t members)
 {
     const auto& slots = region.members.members;
-    const auto& zones = region.memory.zones;
+    const std::span zones{region.memory.zones, region.memory.zone_count};
     const bool all_alive = std::all_of(std::begin(slots), std::end(slots), [](const auto& slot) {
         const auto state = slot.word().state;
         return state == member_state::empty || state == member_state::live;

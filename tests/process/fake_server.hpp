@@ -35,7 +35,7 @@ namespace cohort::test {
 /// A region with one memseg list and nothing in it, and the answer that announces it.
 class fake_region {
 public:
-    static constexpr std::size_t bytes = align_up(sizeof(region_layout), std::size_t{4096});
+    static constexpr std::size_t bytes = align_up(sizeof(region_layout), std::size_t{4096}) + 16384;
     static constexpr std::size_t segment_bytes = 1_MiB;
 
     fake_region()
@@ -55,6 +55,12 @@ public:
         list.page_bytes = 4096;
         list.base = header.window_base + control_reserve_bytes;
         list.max_bytes = segment_bytes;
+        // Behind the layout: 64 entries, then the map of 256 pages.
+        auto* const tables = reinterpret_cast<region_layout*>(header.window_base) + 1;
+        layout_->memory.list_count = 1;
+        layout_->memory.zone_count = 64;
+        layout_->memory.zones = reinterpret_cast<memzone_layout*>(tables);
+        list.page_map = reinterpret_cast<std::atomic<std::uint64_t>*>(layout_->memory.zones + 64);
 
         answer.segment_lists = 1;
         answer.layout_hash = header.layout_hash;

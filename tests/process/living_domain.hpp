@@ -59,7 +59,7 @@ inline constexpr std::chrono::milliseconds patience{30'000};
 /// mailbox bell, which says whether a dispatcher sleeps at that moment.
 [[nodiscard]] inline std::vector<std::byte> bytes_of(const region_layout& region)
 {
-    std::vector<std::byte> bytes(sizeof(region_layout));
+    std::vector<std::byte> bytes(region.header.region_bytes);
     std::memcpy(bytes.data(), static_cast<const void*>(&region), bytes.size());
     for (std::size_t i = 0; i != max_members; ++i) {
         const auto bell = offsetof(region_layout, members) +
@@ -68,9 +68,15 @@ inline constexpr std::chrono::milliseconds patience{30'000};
         std::memset(bytes.data() + bell, 0, sizeof(doorbell_layout));
     }
     for (const auto& list : region.memory.lists) {
-        const std::span pages{reinterpret_cast<const std::byte*>(list.base),
-                              list.page_bytes == 0 ? 0 : list.committed.load()};
-        bytes.insert(bytes.end(), pages.begin(), pages.end());
+        if (list.page_bytes == 0)
+            continue;
+        const page_map map{list};
+        map.for_each_run({0, map.top()}, [&](page_run run) {
+            const std::span pages{reinterpret_cast<const std::byte*>(list.base) +
+                                      run.from * list.page_bytes,
+                                  run.count() * list.page_bytes};
+            bytes.insert(bytes.end(), pages.begin(), pages.end());
+        });
     }
     return bytes;
 }

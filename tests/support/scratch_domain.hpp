@@ -5,6 +5,7 @@
 #include "support/scratch_directory.hpp"
 
 #include <memory>
+#include <utility>
 
 namespace cohort::test {
 
@@ -14,6 +15,9 @@ public:
         : owner_{primary::start({.name = "scratch", .memory = memory, .huge = huge_policy::none})}
     {
     }
+
+    /// Of that name all the same, under a runtime directory of its own.
+    explicit scratch_domain(primary::start_options options) : owner_{start(std::move(options))} {}
 
     [[nodiscard]] primary::owner& operator*() noexcept { return *owner_; }
     [[nodiscard]] primary::owner* operator->() noexcept { return owner_.get(); }
@@ -29,6 +33,12 @@ public:
     }
 
 private:
+    static std::unique_ptr<primary::owner> start(primary::start_options options)
+    {
+        options.name = "scratch";
+        return primary::start(options);
+    }
+
     scratch_runtime_directory directory_;
     std::unique_ptr<primary::owner> owner_;
 };

@@ -1,4 +1,5 @@
 #include "cohort/member/membership.hpp"
+#include "support/eventually.hpp"
 #include "support/lost_thread.hpp"
 #include "support/scratch_domain.hpp"
 
@@ -15,6 +16,13 @@ TEST_CASE("each thread has a lane of its own, and gives it back when it ends", "
 {
     scratch_domain domain;
     std::set<lane_id> lanes{domain->members().lane()};
+    // The dispatcher takes its lane when it comes to run.
+    REQUIRE(test::eventually([&] {
+        std::size_t live = 0;
+        domain->members().members().for_each_lane_of(
+            domain->self().id, [&](lane_id, lane_layout&, lane_word) { ++live; });
+        return live == 2;
+    }));
     for (int i = 0; i != 3; ++i)
         std::thread{[&] {
             domain->enter_lane("worker");

@@ -100,11 +100,32 @@ TEST_CASE("memory grows on demand and what was used before is zeroed again", "[m
 
     const auto zone = domain->reserve_memzone("big", 32_MiB);
     std::fill(zone.begin(), zone.end(), std::byte{0xff});
+    const auto* const before = zone.data();
     REQUIRE(domain->release_memzone("big"));
     const auto again = domain->reserve_memzone("again", 32_MiB);
 
-    CHECK(again.data() == zone.data());
+    CHECK(again.data() == before);
     CHECK(is_zero(again));
+}
+
+TEST_CASE("a handle knows when its memzone is gone, also when the name is used again", "[memory]")
+{
+    scratch_domain domain;
+
+    const auto zone = domain->reserve_memzone("state", 1000);
+    const auto other = domain->find_memzone("state");
+    CHECK(other.data() == zone.data());
+    CHECK(domain->release_memzone(zone));
+    const auto next = domain->reserve_memzone("state", 1000);
+
+    CHECK(zone.empty());
+    CHECK(other.data() == nullptr);
+    CHECK(other.bytes().empty());
+    CHECK_FALSE(domain->release_memzone(zone));
+    CHECK(next.size() == 1024);
+    std::size_t seen = 0;
+    domain->for_each_memzone([&](const memzone& each) { seen += each.name() == "state"; });
+    CHECK(seen == 1);
 }
 
 TEST_CASE("random reservations never overlap and all space comes back", "[memory]")

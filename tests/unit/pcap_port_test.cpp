@@ -16,7 +16,7 @@ std::string name_of_first_entry(zone_kind kind)
     const auto seed = static_cast<std::uint64_t>(kind) * 0x9e3779b97f4a7c15u;
     for (int number = 0;; ++number)
         if (const auto name = "pool" + std::to_string(number);
-            fnv1a(name.data(), name.size(), seed) % max_zones == 0)
+            fnv1a(name.data(), name.size(), seed) % usual_zones == 0)
             return name;
 }
 

@@ -67,7 +67,7 @@ void check_ring_request(std::string_view name, std::uint32_t capacity)
 mempool_layout* rx_pool_of(const port_layout& port, memory_layout& memory)
 {
     const auto entry = port.rx[0].pool;
-    if (entry == 0 || entry > max_zones)
+    if (entry == 0 || entry > memory.zone_count)
         return nullptr;
     auto& zone = memory.zones[entry - 1];
     if (!zone.is_live() || zone.kind != zone_kind::mempool)
@@ -82,7 +82,8 @@ domain::domain(region_mapping region, member_ref self)
     : region_{std::move(region)}
     , memory_{region_.layout().memory, region_.files().segments,
               member_table{region_.layout().members}.liveness()}
-    , membership_{region_.window().base(), member_table{region_.layout().members}, self,
+    , membership_{region_.layout().header.window_base, region_.layout().header.window_bytes,
+                  member_table{region_.layout().members}, self,
                   [this](lane_id lane) { leave_everything(lane); }}
 {
     register_builtin_drivers();
@@ -161,8 +162,11 @@ actor domain::who()
 bool domain::destroy(zone_kind kind, std::string_view name)
 {
     auto* zone = memory_.find(kind, name);
-    if (!zone)
-        return false;
+    return zone && destroy(*zone);
+}
+
+bool domain::destroy(memzone_layout& zone)
+{
     const auto acting = who();
     auto& lock = region_.layout().recovery.lock;  // no reaper walks an object that goes away
     const auto ask = [&](lane_id lane) { return membership_.liveness().is_dead(lane); };
@@ -170,11 +174,13 @@ bool domain::destroy(zone_kind kind, std::string_view name)
         throw error{
             errc::stalled,
             fmt::format("\"{}\" is not destroyed: lane {} has been reaping for more than {} s",
-                        name, lock.holder(), destroy_patience.count())};
-    const bool ours = memory_.begin_release(*zone, acting);
+                        zone.name.view(), lock.holder(), destroy_patience.count())};
+    const bool ours = memory_.begin_release(zone, acting);
     if (ours)
-        memory_.release(*zone);
+        memory_.release(zone);
     lock.unlock();
+    if (ours)
+        memory_.give_back_idle(acting);
     return ours;
 }
 
@@ -270,8 +276,8 @@ bool domain::destroy_mempool(std::string_view name)
     return destroy(zone_kind::mempool, name);
 }
 
-std::span<std::byte> domain::reserve_memzone(std::string_view name, std::size_t bytes,
-                                             const memzone_options& options)
+memzone domain::reserve_memzone(std::string_view name, std::size_t bytes,
+                                const memzone_options& options)
 {
     new_entry entry{memory_,
                     {.name = name,
@@ -280,17 +286,22 @@ std::span<std::byte> domain::reserve_memzone(std::string_view name, std::size_t 
                      .boundary = options.boundary,
                      .pages = options.pages,
                      .pages_hint_only = options.pages_hint_only,
-                     .numa_node = options.numa_node},
+                     .numa_node = options.numa_node,
+                     .node_hint_only = options.node_hint_only},
                     who()};
-    const auto& zone = entry.publish();
-    return {static_cast<std::byte*>(zone.data()), zone.length};
+    return memzone{entry.publish()};
 }
 
-std::span<std::byte> domain::find_memzone(std::string_view name) noexcept
+memzone domain::find_memzone(std::string_view name) const noexcept
 {
     const auto* zone = memory_.find(zone_kind::memzone, name);
-    return zone ? std::span{static_cast<std::byte*>(zone->data()), zone->length}
-                : std::span<std::byte>{};
+    return zone ? memzone{*zone} : memzone{};
+}
+
+bool domain::release_memzone(const memzone& zone)
+{
+    auto* entry = zone ? memory_.find(zone_kind::memzone, zone.name()) : nullptr;
+    return entry && zone.is_of(*entry) && destroy(*entry);
 }
 
 bool domain::release_memzone(std::string_view name)

@@ -47,14 +47,16 @@ std::uint64_t layout_hash() noexcept
         offsetof(heap_layout, lock),
         offsetof(heap_layout, bins),
         offsetof(memory_layout, zones),
+        offsetof(memory_layout, ever_used),
+        offsetof(memseg_list_layout, page_map),
         window_area_begin,
         window_slot_bytes,
         control_reserve_bytes,
         max_members,
         max_lanes,
-        max_zones,
+        std::size_t{max_zones},
         std::size_t{PTHREAD_MUTEX_ROBUST},
-        std::size_t{2} /* layout version */,
+        std::size_t{3} /* layout version */,
     };
     std::uint64_t hash = region_header::magic_value;
     for (const std::size_t fact : facts)
@@ -87,10 +89,7 @@ void check_header(const region_header& header, std::uint64_t file_bytes)
             fmt::format("the region has {} bytes but its header says {}; stop its members and "
                         "start the primary anew",
                         file_bytes, header.region_bytes)};
-    const auto from_first_slot = header.window_base - window_area_begin;
-    if (from_first_slot % window_slot_bytes != 0 ||
-        from_first_slot / window_slot_bytes >= window_slots ||
-        header.window_bytes != window_slot_bytes)
+    if (!is_window(header.window_base, header.window_bytes))
         throw error{errc::region_garbage,
                     fmt::format("the region says it lies at {:#x} with {}, which is no slot of the "
                                 "window area; stop its members and start the primary anew",

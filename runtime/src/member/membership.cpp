@@ -45,9 +45,10 @@ void forget_lanes_in_child() noexcept
 
 }  // namespace
 
-membership::membership(std::uintptr_t window_base, member_table members, member_ref self,
-                       lane_hook before_leave)
-    : slot_{(window_base - window_area_begin) / window_slot_bytes}
+membership::membership(std::uintptr_t window_base, std::size_t window_bytes, member_table members,
+                       member_ref self, lane_hook before_leave)
+    : slot_{window_place(window_base)}
+    , slots_{slot_ < window_slots ? window_bytes / window_slot_bytes : 1}
     , instance_{next_instance()}
     , members_{members}
     , self_{self}
@@ -58,14 +59,20 @@ membership::membership(std::uintptr_t window_base, member_table members, member_
     static const int registered = ::pthread_atfork(nullptr, nullptr, &forget_lanes_in_child);
     static_cast<void>(registered);
     const std::lock_guard guard{open_mutex};
-    memberships[slot_] = this;
+    occupy(this);
+}
+
+void membership::occupy(membership* by) noexcept
+{
+    for (std::size_t i = 0; i != slots_; ++i)
+        memberships[slot_ + i] = by;
 }
 
 membership::~membership()
 {
     const std::lock_guard guard{open_mutex};
     if (memberships[slot_] == this)
-        memberships[slot_] = nullptr;
+        occupy(nullptr);
 }
 
 void membership::adopt_lane(lane_id lane) noexcept

@@ -98,10 +98,11 @@ void heap_blocks::shrink(heap_block* whole, heap_block* end, actor who) noexcept
     add(heap_.counters.free_arenas, ~std::uint64_t{0});
     add(heap_.counters.free_blocks, ~std::uint64_t{0});
     add(heap_.counters.bytes, ~bytes_of(units) + 1);
-    auto& zone = memory_.layout().zones[arena.zone % max_zones];
+    auto& zone = memory_.layout().zones[arena.zone % memory_.layout().zone_count];
     COHORT_FAULT_POINT("heap.shrinking");
     if (memory_.begin_release(zone, who))
         memory_.release(zone);
+    arena_left_ = true;
 }
 
 }  // namespace cohort

@@ -281,23 +281,37 @@ void heap_blocks::merge_all_aside(actor who) noexcept
 
 bool heap_blocks::trim(actor who) noexcept
 {
-    const guard held{*this, who};
-    if (held.held())
-        merge_all_aside(who);
-    return held.held();
+    bool merged = false;
+    {
+        const guard held{*this, who};
+        if ((merged = held.held()))
+            merge_all_aside(who);
+    }
+    give_back(who);
+    return merged;
+}
+
+/// After the lock: the kernel takes its time, and nobody should wait for the heap meanwhile.
+void heap_blocks::give_back(actor who) noexcept
+{
+    if (arena_left_)
+        memory_.give_back_idle(who);
 }
 
 heap_blocks::freeing heap_blocks::release(void* payload, actor who) noexcept
 {
-    const guard held{*this, who};
-    if (!held.held())
-        return freeing::stalled;
-    auto* block = find(payload);
-    if (!block) {
-        add(heap_.bad_frees, 1);
-        return freeing::not_a_block;
+    {
+        const guard held{*this, who};
+        if (!held.held())
+            return freeing::stalled;
+        auto* block = find(payload);
+        if (!block) {
+            add(heap_.bad_frees, 1);
+            return freeing::not_a_block;
+        }
+        free_locked(block, who);
     }
-    free_locked(block, who);
+    give_back(who);
     return freeing::done;
 }
 
@@ -341,12 +355,9 @@ heap_block* heap_blocks::find(void* payload) const noexcept
     const auto address = reinterpret_cast<std::uintptr_t>(payload);
     if (address % heap_unit_bytes != 0)
         return nullptr;
-    const bool ours = std::any_of(
-        std::begin(memory_.layout().lists), std::end(memory_.layout().lists), [&](auto& list) {
-            return list.page_bytes != 0 && address >= list.base + sizeof(heap_block) &&
-                   address - list.base < list.committed.load(std::memory_order_acquire);
-        });
-    if (!ours)
+    const auto* list = list_of(memory_.layout(), address);
+    if (!list || !page_map{*list}.holds(address) ||
+        !page_map{*list}.holds(address - sizeof(heap_block)))
         return nullptr;
     auto* block = heap_block::of(payload);
     const auto word = block->load();

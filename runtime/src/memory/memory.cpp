@@ -2,25 +2,21 @@
 
 #include "cohort/base/error.hpp"
 #include "cohort/base/fault_point.hpp"
-#include "cohort/memory/cgroup.hpp"
-#include "cohort/memory/segment_file.hpp"
+#include "memory_guard.hpp"
 
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <vector>
 
 #include <fmt/format.h>
 
 namespace cohort {
 namespace {
 
-constexpr auto lock_patience = 5s;
-
-std::size_t home_of(zone_kind kind, std::string_view name) noexcept
+std::size_t hash_of(zone_kind kind, std::string_view name) noexcept
 {
     const auto seed = static_cast<std::uint64_t>(kind) * 0x9e3779b97f4a7c15u;
-    return fnv1a(name.data(), name.size(), seed) % max_zones;
+    return fnv1a(name.data(), name.size(), seed);
 }
 
 bool ever_used(zone_word word) noexcept
@@ -28,34 +24,15 @@ bool ever_used(zone_word word) noexcept
     return word.generation != 0;
 }
 
-/// Holds the memory lock for a scope.
-class memory_guard {
-public:
-    memory_guard(owner_lock& lock, lane_id me, const liveness_view& lanes) : lock_{lock}
-    {
-        const auto ask = [&](lane_id lane) { return lanes.is_dead(lane); };
-        // taken_over needs no repair: nothing the lock guards spans two stores.
-        if (lock_.lock(me, deadline_in(lock_patience), ask) == lock_result::stalled)
-            throw error{
-                errc::stalled,
-                fmt::format("the memory lock is held by live lane {} for more than {} s; see "
-                            "\"cohort lanes\"",
-                            lock_.holder(), lock_patience.count())};
-    }
-    ~memory_guard() { lock_.unlock(); }
-    memory_guard(const memory_guard&) = delete;
-    memory_guard& operator=(const memory_guard&) = delete;
-
-private:
-    owner_lock& lock_;
-};
-
 }  // namespace
 
 memory::memory(memory_layout& layout, const files& segment_files, liveness_view lanes) noexcept
     : layout_{layout}
     , files_{segment_files}
     , lanes_{lanes}
+    , supply_{layout, segment_files,
+              layout.emulated_nodes == 0 ? machine_numa() : emulated_numa(layout.emulated_nodes),
+              &watch_}
 {
 }
 
@@ -81,9 +58,9 @@ void memory::check(const zone_request& request) const
 
 memzone_layout* memory::find(zone_kind kind, std::string_view name) const noexcept
 {
-    const auto home = home_of(kind, name);
-    for (std::size_t probe = 0; probe != max_zones; ++probe) {
-        auto& zone = layout_.zones[(home + probe) % max_zones];
+    const auto home = hash_of(kind, name) % layout_.zone_count;
+    for (std::size_t probe = 0; probe != layout_.zone_count; ++probe) {
+        auto& zone = layout_.zones[(home + probe) % layout_.zone_count];
         const auto word = zone.word();
         if (!ever_used(word))
             return nullptr;
@@ -98,9 +75,9 @@ memzone_layout* memory::find(zone_kind kind, std::string_view name) const noexce
 memzone_layout& memory::free_entry(const zone_request& request) const
 {
     memzone_layout* candidate = nullptr;
-    const auto home = home_of(request.kind, request.name);
-    for (std::size_t probe = 0; probe != max_zones; ++probe) {
-        auto& zone = layout_.zones[(home + probe) % max_zones];
+    const auto home = hash_of(request.kind, request.name) % layout_.zone_count;
+    for (std::size_t probe = 0; probe != layout_.zone_count; ++probe) {
+        auto& zone = layout_.zones[(home + probe) % layout_.zone_count];
         const auto word = zone.word();
         if (word.state == zone_state::empty) {
             if (!candidate)
@@ -112,139 +89,28 @@ memzone_layout& memory::free_entry(const zone_request& request) const
         }
     }
     if (!candidate)
-        throw error{errc::no_space, fmt::format("no entry is left for \"{}\": all {} are in use",
-                                                request.name, max_zones)};
+        throw error{errc::no_space,
+                    fmt::format("no entry is left for \"{}\": all {} are in use; start the "
+                                "primary with more --max-zones",
+                                request.name, layout_.zone_count)};
     return *candidate;
-}
-
-std::optional<memory::span> memory::fit(std::size_t list, const zone_request& request,
-                                        std::uint64_t limit) const
-{
-    struct taken {
-        std::uint64_t from;
-        std::uint64_t to;
-    };
-    const auto& segments = layout_.lists[list];
-    std::vector<taken> used;
-    for_each_used(layout_, [&](const auto& zone) {
-        if (zone.word().state != zone_state::empty && zone.list == list)
-            used.push_back({zone.address, zone.address + zone.length});
-    });
-    std::sort(used.begin(), used.end(), [](auto a, auto b) { return a.from < b.from; });
-    used.push_back({segments.base + limit, 0});
-
-    std::optional<span> best;  // the tightest gap that fits, or the largest for length 0
-    std::uint64_t best_gap = 0;
-    auto gap_start = segments.base;
-    for (const auto& next : used) {
-        auto from = align_up(gap_start, request.alignment);
-        auto room = next.from > from ? next.from - from : 0;
-        auto length = align_up(std::uint64_t{request.bytes}, cache_line_bytes);
-        if (request.boundary != 0 && length > 0 &&
-            align_down(from, request.boundary) != align_down(from + length - 1, request.boundary)) {
-            from = align_up(from, request.boundary);
-            room = next.from > from ? next.from - from : 0;
-        }
-        if (request.bytes == 0) {
-            length = align_down(room, cache_line_bytes);
-            if (request.boundary != 0)
-                length =
-                    std::min(length, align_down(from, request.boundary) + request.boundary - from);
-        }
-        const bool better = request.bytes == 0 ? length > best_gap : !best || room < best_gap;
-        if (length != 0 && room >= length && better) {
-            best = span{list, from, length};
-            best_gap = request.bytes == 0 ? length : room;
-        }
-        gap_start = std::max(gap_start, next.to);
-    }
-    return best;
-}
-
-std::optional<memory::span> memory::place_in_pages(const zone_request& request,
-                                                   std::optional<page_size> pages)
-{
-    std::optional<span> largest;
-    for (std::size_t i = 0; i != max_memseg_lists; ++i) {
-        const auto& list = layout_.lists[i];
-        if (list.page_bytes == 0 || (pages && bytes(*pages) != list.page_bytes) ||
-            (request.numa_node != any_numa_node && request.numa_node != list.numa_node))
-            continue;
-        const auto found =
-            fit(i, request, list.committed.load(std::memory_order_relaxed));  // locked
-        if (found && request.bytes != 0)
-            return found;
-        if (found && (!largest || found->length > largest->length))
-            largest = found;
-    }
-    return largest;
-}
-
-std::optional<memory::span> memory::place_by_growth(const zone_request& request,
-                                                    std::optional<page_size> pages)
-{
-    for (std::size_t i = 0; i != max_memseg_lists && request.bytes != 0; ++i) {
-        auto& list = layout_.lists[i];
-        if (list.page_bytes == 0 || (pages && bytes(*pages) != list.page_bytes) ||
-            (request.numa_node != any_numa_node && request.numa_node != list.numa_node))
-            continue;
-        const auto found = fit(i, request, list.max_bytes);
-        if (!found)
-            continue;
-        const auto committed = list.committed.load(std::memory_order_relaxed);  // locked
-        const auto wanted = align_up(found->address + found->length - list.base, list.page_bytes);
-        const page_size size{list.page_bytes};
-        if (size != page_size::small && wanted - committed > obtainable_bytes(size))
-            continue;  // another list may have room
-        commit_pages(files_[i].get(), size, committed, wanted - committed, list.numa_node);
-        COHORT_FAULT_POINT("memory.grown");
-        list.committed.store(wanted, std::memory_order_release);  // GROWN
-        return found;
-    }
-    return std::nullopt;
-}
-
-memory::span memory::place(const zone_request& request)
-{
-    auto found = place_in_pages(request, request.pages);
-    if (!found)
-        found = place_by_growth(request, request.pages);
-    if (!found && request.pages && request.pages_hint_only)
-        found = place_in_pages(request, std::nullopt);
-    if (!found && request.pages && request.pages_hint_only)
-        found = place_by_growth(request, std::nullopt);
-    if (!found)
-        throw error{errc::no_memory,
-                    fmt::format("no span of {} is free for \"{}\" on the pages and node asked for; "
-                                "start the primary with more --memory",
-                                bytes_text(request.bytes), request.name)};
-    return *found;
 }
 
 memzone_layout& memory::reserve(const zone_request& request, actor who)
 {
     check(request);
     memzone_layout* zone = nullptr;
-    bool dirty = false;
+    span where;
+    std::vector<range> dirty;
     {
-        const memory_guard guard{layout_.lock, who.lane, lanes_};
+        const guard held{*this, who};
+        held.require();
         zone = &free_entry(request);
-        const auto where = place(request);
+        where = place(request);
         COHORT_FAULT_POINT("memory.placed");
-        auto& list = layout_.lists[where.list];
-        const auto end = where.address + where.length - list.base;
-        const auto high = list.high_water.load(std::memory_order_relaxed);  // locked
-        dirty = where.address - list.base < high;
-        list.high_water.store(std::max(high, end), std::memory_order_relaxed);  // locked
-
-        zone->kind = request.kind;
-        zone->list = static_cast<std::uint16_t>(where.list);
-        zone->creator = who.member;
-        zone->address = where.address;
-        zone->length = where.length;
-        zone->created_ns = monotonic_ns();
-        zone->name = fixed_name<32>{request.name};
-        COHORT_FAULT_POINT("memory.described");
+        if (request.zeroed)
+            dirty = dirty_parts(where);
+        describe(*zone, request, where, who);
         const auto entry = index_of(*zone);
         layout_.ever_used[entry / 64].fetch_or(std::uint64_t{1} << entry % 64,
                                                std::memory_order_release);  // USED
@@ -253,9 +119,46 @@ memzone_layout& memory::reserve(const zone_request& request, actor who)
                           std::memory_order_release);
         COHORT_FAULT_POINT("memory.init");
     }
-    if (dirty && request.zeroed)
-        std::memset(zone->data(), 0, zone->length);
+    tell(memory_event::kind::grown, where.list, where.fresh, who);
+    for (const auto& part : dirty)
+        std::memset(reinterpret_cast<void*>(part.from), 0, part.to - part.from);
     return *zone;
+}
+
+void memory::describe(memzone_layout& zone, const zone_request& request, const span& where,
+                      actor who) noexcept
+{
+    auto& list = layout_.lists[where.list];
+    const auto end = where.address + where.length - list.base;
+    const auto high = list.high_water.load(std::memory_order_relaxed);      // locked
+    list.high_water.store(std::max(high, end), std::memory_order_relaxed);  // locked
+    zone.kind = request.kind;
+    zone.list = static_cast<std::uint16_t>(where.list);
+    zone.creator = who.member;
+    zone.address = where.address;
+    zone.length = where.length;
+    zone.flags = where.flags;
+    zone.created_ns = monotonic_ns();
+    zone.name = fixed_name<32>{request.name};
+    COHORT_FAULT_POINT("memory.described");
+}
+
+void memory::tell(memory_event::kind what, std::size_t index, std::span<const page_run> runs,
+                  actor who) const noexcept
+{
+    const auto& list = layout_.lists[index];
+    try {
+        for (const auto run : runs)
+            watch_.tell({.what = what,
+                         .list = static_cast<std::uint32_t>(index),
+                         .numa_node = list.numa_node,
+                         .by_member = who.member,
+                         .address = list.base + run.from * list.page_bytes,
+                         .bytes = run.count() * list.page_bytes,
+                         .page_bytes = list.page_bytes});
+    } catch (const std::exception&) {
+        // A listener's own failure: what it was told of has happened all the same.
+    }
 }
 
 void memory::publish(memzone_layout& zone, actor who) noexcept
@@ -281,6 +184,31 @@ void memory::release(memzone_layout& zone) noexcept
                      std::memory_order_release);
 }
 
+void memory::give_back_idle(actor who, idle_pages which) noexcept
+{
+    try {
+        for (std::size_t i = 0; i != layout_.list_count; ++i) {
+            std::vector<page_run> gone;
+            if (const guard held{*this, who, deadline{}}; held.held()) {
+                const auto used = used_ranges(i);
+                const auto page_bytes = layout_.lists[i].page_bytes;
+                const auto keep = which == idle_pages::all ? 0 : idle_bytes_kept(page_bytes);
+                if (supply_.idle_bytes(i, used) > 2 * keep)
+                    gone = supply_.give_back(i, used, keep);
+            }
+            tell(memory_event::kind::given_back, i, gone, who);
+        }
+    } catch (const std::exception&) {
+        // Out of this process's own memory: the pages stay for now.
+    }
+}
+
+void memory::repair_after(lane_id dead, actor who) noexcept
+{
+    if (layout_.lock.holder() == dead)
+        const guard held{*this, who, dead};
+}
+
 std::size_t memory::undo_of(member_id dead) noexcept
 {
     std::size_t undone = 0;
@@ -298,7 +226,7 @@ std::size_t memory::undo_of(member_id dead) noexcept
 
 memory::usage memory::usage_of(std::size_t list) const noexcept
 {
-    usage total{layout_.lists[list].committed.load(std::memory_order_relaxed), 0};  // for display
+    usage total{layout_.lists[list].published.load(std::memory_order_relaxed), 0};  // for display
     for_each_used(layout_, [&](const auto& zone) {
         if (zone.word().state != zone_state::empty && zone.list == list)
             total.used += zone.length;

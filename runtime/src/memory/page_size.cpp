@@ -61,6 +61,24 @@ std::uint64_t available_bytes(page_size size) noexcept
     return free > reserved ? (free - reserved) * bytes(size) : 0;
 }
 
+std::uint64_t pool_bytes(page_size size) noexcept
+{
+    if (size == page_size::small)
+        return mem_available();
+    const auto pool = fmt::format("/sys/kernel/mm/hugepages/hugepages-{}kB/", bytes(size) >> 10);
+    return (read_number(pool + "nr_hugepages") + read_number(pool + "nr_overcommit_hugepages")) *
+           bytes(size);
+}
+
+bool shared_thp_allowed()
+{
+    std::ifstream setting{"/sys/kernel/mm/transparent_hugepage/shmem_enabled"};
+    for (std::string word; setting >> word;)
+        if (word.front() == '[')
+            return word != "[never]" && word != "[deny]";
+    return false;
+}
+
 std::string bytes_text(std::uint64_t bytes)
 {
     if (bytes != 0 && bytes % 1_GiB == 0)

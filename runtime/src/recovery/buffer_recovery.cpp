@@ -118,7 +118,7 @@ ring_layout* collector::redelivery_ring(const lost_packet& packet) const
     const memzone_layout* zone = nullptr;
     if (packet.view->pool->policy == recovery_policy::redeliver)
         zone = memory_.find(zone_kind::ring, packet.view->pool->redeliver_to.view());
-    else if (custody::ring_of(packet.word) < max_zones)
+    else if (custody::ring_of(packet.word) < memory_.layout().zone_count)
         zone = &memory_.layout().zones[custody::ring_of(packet.word)];
     if (!zone || !zone->is_live() || zone->kind != zone_kind::ring)
         return nullptr;

@@ -46,12 +46,12 @@ void scrub_everywhere(memory_layout& layout, lane_id lane) noexcept
     });
     for_each_live(layout, zone_kind::port,
                   [&](auto& zone) { scrub(*static_cast<port_layout*>(zone.data()), lane); });
-    layout.lock.release_of(lane);  // nothing to repair: see memory_layout.hpp
 }
 
-/// A heap's lock cannot just be freed: what it guards is repaired first.
-void reaper::repair_heaps(lane_id dead)
+/// The locks of memory and heaps cannot just be freed: what they guard is repaired first.
+void reaper::repair_memory(lane_id dead)
 {
+    memory_.repair_after(dead, self_.who());
     for_each_live(memory_.layout(), zone_kind::heap, [&](auto& zone) {
         heap_blocks{*static_cast<heap_layout*>(zone.data()), memory_}.repair_after(dead,
                                                                                    self_.who());
@@ -109,7 +109,7 @@ bool reaper::reap_locked(member_ref dead, bool orderly)
         ++lanes;
         if (lane != own_lane) {
             scrub_everywhere(memory_.layout(), lane);
-            repair_heaps(lane);
+            repair_memory(lane);
         }
         // What a cache lists carries the dead member's word: from here on it is found by that.
         for_each_live(memory_.layout(), zone_kind::mempool, [&](auto& zone) {
@@ -129,6 +129,7 @@ bool reaper::reap_locked(member_ref dead, bool orderly)
     if (before_burial_)
         before_burial_(dead);
     obituary.entries_undone += memory_.undo_of(dead.id);
+    memory_.give_back_idle(self_.who());
     COHORT_FAULT_POINT("reaper.recovered");
 
     table.for_each_lane_of(dead.id, [&](lane_id lane, lane_layout&, lane_word) {
@@ -191,7 +192,7 @@ reaper::outcome reaper::reap_lanes()
             !table.mark_dead(lane, false))
             continue;
         scrub_everywhere(memory_.layout(), lane);
-        repair_heaps(lane);
+        repair_memory(lane);
         table.bury(lane, false);
         recovery_.lanes_reaped.fetch_add(1, std::memory_order_relaxed);  // a count
     }

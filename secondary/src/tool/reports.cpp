@@ -173,7 +173,7 @@ table list_memory(const region_layout& region)
             if (zone.word().state != zone_state::empty && zone.list == i)
                 used += zone.length;
         });
-        const auto committed = list.committed.load(std::memory_order_acquire);
+        const auto committed = list.published.load(std::memory_order_acquire);
         shown.rows.push_back({i, to_text(page_size{list.page_bytes}), list.numa_node,
                               fmt::format("{:#x}", list.base), committed / list.page_bytes,
                               committed, used, list.max_bytes});

@@ -71,7 +71,7 @@ void make_and_destroy(const arguments& given)
     domain->create_pktmbuf_pool("short lived", {.count = 128, .cache_size = 8});
     domain->create_ring<mbuf*>("short lived", 32);
     require(!domain->reserve_memzone("short lived", 64_KiB).empty(), "no memzone");
-    require(!domain->reserve_memzone("large", 16_MiB).empty(), "memory does not grow");
+    require(!domain->reserve_memzone("large", 48_MiB).empty(), "memory does not grow");
     require(domain->release_memzone("large"), "a memzone is gone");
     require(domain->destroy_ring("short lived"), "a ring is gone");
     require(domain->destroy_mempool("short lived"), "a pool is gone");
@@ -230,14 +230,23 @@ public:
 
     void obey(const std::string& command)
     {
-        if (command == "work")
+        if (command == "work") {
             use_all();
+            check_memory();
+        }
         if (command == "drain")
             drain();
         test::say("done");
     }
 
 private:
+    /// Bits, spans and pages of the segment files agree.
+    void check_memory()
+    {
+        const auto fault = domain_->segments().find_fault(domain_->members().who());
+        require(!fault, fault ? fault->c_str() : "");
+    }
+
     void use_all()
     {
         for (const auto* name : {"plain", "kept"}) {

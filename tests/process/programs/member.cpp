@@ -68,6 +68,8 @@ public:
             fill_cache(name, number(words));
         else if (verb == "grow")
             domain_->reserve_memzone(name, number(words));
+        else if (verb == "release")
+            domain_->release_memzone(name);
         else if (verb == "allocate")
             allocate(name, number(words));
         else if (verb == "limit-files")

@@ -60,6 +60,8 @@ protected:
     [[nodiscard]] int wake_fd() const noexcept { return wake_.get(); }
 
 private:
+    void pass_memory_events_on();
+
     rendezvous place_;
     file_descriptor wake_;
     peers peers_;

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 namespace cohort::primary {
 
@@ -21,13 +22,27 @@ enum class takeover {
     fresh,      ///< refuse when there are any
 };
 
+/// At most so many bytes in pages of one size, on all nodes together.
+struct page_limit {
+    page_size size{};
+    std::size_t bytes = 0;
+};
+
 struct start_options {
     std::string_view name = "default";
     std::string_view member_name = "primary";
-    std::size_t memory = 64_MiB;  ///< segment memory made at the start; it grows on demand
+    std::size_t memory = 64_MiB;  ///< made at the start on the caller's node; grows on demand
+    std::vector<std::size_t> node_memory{};  ///< instead: made at the start on each node
+    std::vector<std::size_t> node_limits{};  ///< bytes on each node at most; 0 = no limit
+    std::vector<page_limit> page_limits{};
     huge_policy huge = huge_policy::automatic;
-    std::optional<std::uintptr_t>
-        window_base{};  ///< default: the first free slot of the window area
+    std::string_view huge_dir{};         ///< hugepages from this hugetlbfs, or from one that is
+                                         ///< found ("auto"); default: from memfds
+    bool transparent_hugepages = false;  ///< for the 4 KiB pages, where the machine allows it
+    std::size_t window_bytes = 0;        ///< default: 64 GiB, more when `memory` needs it
+    std::optional<std::uintptr_t> window_base{};  ///< default: the first free slot
+    std::uint32_t max_zones = usual_zones;        ///< names of all kinds together, 64 to 16383
+    unsigned emulated_nodes = 0;                  ///< 1 to 8: as if the machine had that many nodes
     takeover existing = takeover::automatic;
     steady_clock::duration patience = 5s;  ///< for members to answer an adopter
 };

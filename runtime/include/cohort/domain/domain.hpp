@@ -11,6 +11,7 @@
 #include "cohort/domain/heap.hpp"
 #include "cohort/domain/region_layout.hpp"
 #include "cohort/domain/region_mapping.hpp"
+#include "cohort/memory/memzone.hpp"
 #include "cohort/packet/mbuf.hpp"
 #include "cohort/port/port.hpp"
 
@@ -26,7 +27,8 @@ struct memzone_options {
     std::size_t boundary = 0;
     std::optional<page_size> pages{};
     bool pages_hint_only = false;
-    int numa_node = any_numa_node;
+    int numa_node = any_numa_node;  ///< any: the caller's node, then others
+    bool node_hint_only = false;
 };
 
 struct port_options {
@@ -78,11 +80,24 @@ public:
     bool destroy_mempool(std::string_view name);
 
     /// Zeroed memory under a name; 0 bytes = the largest free span.
-    std::span<std::byte> reserve_memzone(std::string_view name, std::size_t bytes,
-                                         const memzone_options& options = {});
+    memzone reserve_memzone(std::string_view name, std::size_t bytes,
+                            const memzone_options& options = {});
     /// Empty when no memzone has that name.
-    [[nodiscard]] std::span<std::byte> find_memzone(std::string_view name) noexcept;
+    [[nodiscard]] memzone find_memzone(std::string_view name) const noexcept;
+    /// False when there is none of that name, or, by its handle, when it has been released.
     bool release_memzone(std::string_view name);
+    bool release_memzone(const memzone& zone);
+    /// Calls `visit(memzone)` for each memzone.
+    template <typename Visit>
+    void for_each_memzone(Visit&& visit) const
+    {
+        for_each_live(memory_.layout(), zone_kind::memzone,
+                      [&](const auto& entry) { visit(memzone{entry}); });
+    }
+    /// Gives all pages that nothing uses back to the kernel, those kept for the next span too.
+    void give_back_memory() { memory_.give_back_idle(who(), memory::idle_pages::all); }
+    /// In this process, see memory_watch.hpp.
+    [[nodiscard]] memory_watch& memory_events() noexcept { return memory_.watch(); }
 
     /// The heap of a node, made on first use by whichever member asks. `any_numa_node` means node
     /// 0. The handle is cheap to copy. Throws `errc::no_memory`, `no_space`, `stalled`.
@@ -111,6 +126,7 @@ private:
     mempool_layout* find_pool_layout(std::string_view name, pool_kind kind);
     [[nodiscard]] actor who();
     bool destroy(zone_kind kind, std::string_view name);
+    bool destroy(memzone_layout& zone);
     void leave_everything(lane_id lane) noexcept;
     [[nodiscard]] bool settle() noexcept;
 

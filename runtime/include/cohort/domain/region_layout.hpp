@@ -2,9 +2,10 @@
 /// The region: all control state of a domain, mapped at the start of its window.
 ///
 ///   region_layout   header     who made it, with which layout, where it lies
-///                   memory     memseg lists and the table of named spans
 ///                   members    member slots, lanes, sentinels
 ///                   recovery   the reaper's lock and the obituaries
+///                   memory     memseg lists
+///   behind it       the table of named spans, then the maps of pages: as long as the primary chose
 ///
 /// docs/memory-layout.md has the byte map. The layout hash covers sizes, offsets, limits and the C
 /// library's mutex, so that a process built otherwise is refused before it touches anything.
@@ -37,9 +38,9 @@ static_assert(shared_layout<region_header> && sizeof(region_header) == 136);
 
 struct region_layout {
     alignas(cache_line_bytes) region_header header;
-    memory_layout memory;
     member_table_layout members;
     recovery_layout recovery;
+    memory_layout memory;
 };
 static_assert(shared_layout<region_layout>);
 

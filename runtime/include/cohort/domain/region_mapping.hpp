@@ -44,6 +44,10 @@ public:
     void abandon() noexcept;
 
 private:
+    void check_table(const void* table, std::uint64_t count, std::uint64_t each,
+                     const char* what) const;
+    void check_list(std::size_t index) const;
+
     struct control_mapping;  // Boost's mapped_region
     std::unique_ptr<region_files> files_;
     address_range window_;

@@ -66,7 +66,7 @@ inline constexpr member_id waiting = 0xffff;
     return (word & follower) != 0;
 }
 
-static_assert(max_zones <= 0x4000, "a ring index must fit into 14 bits");
+static_assert(max_zones < 0x4000, "a ring index must fit into 14 bits");
 
 /// The word of a buffer, `offset` bytes from its handle.
 [[nodiscard]] inline std::atomic_ref<std::uint64_t> word_at(void* handle,

@@ -24,16 +24,16 @@ struct thread_lane {
     lane_id lane = 0;
 };
 
-/// The calling thread's lane in each window slot.
-inline constinit thread_local std::array<thread_lane, window_slots> thread_lanes{};
+/// The calling thread's lane in each window, at the place of its first slot.
+inline constinit thread_local std::array<thread_lane, window_places> thread_lanes{};
 
 class membership {
 public:
     /// Called in the leaving thread while its lane still lives: flush caches, release roles.
     using lane_hook = std::function<void(lane_id)>;
 
-    membership(std::uintptr_t window_base, member_table members, member_ref self,
-               lane_hook before_leave);
+    membership(std::uintptr_t window_base, std::size_t window_bytes, member_table members,
+               member_ref self, lane_hook before_leave);
     ~membership();
     membership(const membership&) = delete;
     membership& operator=(const membership&) = delete;
@@ -63,7 +63,10 @@ private:
     lane_id enter_or_none() noexcept;
     void adopt_lane(lane_id lane) noexcept;
 
+    void occupy(membership* by) noexcept;
+
     std::size_t slot_;
+    std::size_t slots_;  ///< more than one for a window longer than 64 GiB
     std::uint32_t instance_;
     member_table members_;
     member_ref self_;
@@ -72,14 +75,13 @@ private:
     lane_hook before_leave_;
 };
 
-/// One per window slot, nullptr where this process belongs to no domain.
-inline constinit std::array<membership*, window_slots> memberships{};
+/// For each window slot, nullptr where this process belongs to no domain.
+inline constinit std::array<membership*, window_places> memberships{};
 
 /// The membership whose window holds `address`, which must lie in an open domain's window.
 [[nodiscard]] inline membership& membership_of(const void* address) noexcept
 {
-    const auto offset = reinterpret_cast<std::uintptr_t>(address) - window_area_begin;
-    return *memberships[offset / window_slot_bytes];
+    return *memberships[window_place(reinterpret_cast<std::uintptr_t>(address))];
 }
 
 }  // namespace cohort

@@ -105,6 +105,7 @@ private:
     void put_aside(heap_block* block, std::uint32_t units) noexcept;
     void merge(heap_block* block, std::uint32_t units, actor who) noexcept;
     void merge_all_aside(actor who) noexcept;
+    void give_back(actor who) noexcept;
     void shrink(heap_block* whole, heap_block* end, actor who) noexcept;
     void rebuild() noexcept;
 
@@ -113,6 +114,7 @@ private:
 
     heap_layout& heap_;
     memory& memory_;
+    bool arena_left_ = false;  ///< in this call: pages may be idle
 };
 
 }  // namespace cohort

@@ -3,20 +3,22 @@
 ///
 /// The semantics are those of rte_memzone: length 0 asks for the largest free span, alignment and
 /// boundary are powers of two, page sizes may be demanded or only hinted, names are unique per
-/// kind.
+/// kind. Pages are made when a span needs them, in the order of the lists, and given back to the
+/// kernel when none does, but for some that are kept for the next one.
 ///
 /// *Thread safety*: any thread with a lane, in any member, primary or not.
 /// *When a process dies here*: see memory_layout.hpp; the memory lock is taken over from a dead
 /// holder, entries in INIT or DYING of a dead member are emptied by the reaper.
 
-#include "cohort/base/file_descriptor.hpp"
-#include "cohort/memory/memory_layout.hpp"
-#include "cohort/memory/numa.hpp"
+#include "cohort/base/error.hpp"
+#include "cohort/memory/memory_watch.hpp"
+#include "cohort/memory/page_supply.hpp"
 #include "cohort/sync/liveness_view.hpp"
 
-#include <array>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace cohort {
 
@@ -29,20 +31,28 @@ struct zone_request {
     std::size_t boundary = 0;          ///< the span does not cross a multiple of it; 0 = none
     std::optional<page_size> pages{};  ///< only on these pages ...
     bool pages_hint_only = false;      ///< ... or on others when these have no room
-    int numa_node = any_numa_node;
-    bool zeroed = true;  ///< false: what was there before may still be
+    int numa_node = any_numa_node;     ///< any: the caller's node, then others
+    bool node_hint_only = false;       ///< on other nodes, flagged, when this one has no room
+    bool zeroed = true;                ///< false: what was there before may still be
 };
+
+/// Idle pages of a list that are kept, in bytes: given back are those above twice as much, down to
+/// this, so that a span that comes and goes at the edge of a page does not make and unmake it.
+[[nodiscard]] constexpr std::uint64_t idle_bytes_kept(std::uint64_t page_bytes) noexcept
+{
+    return page_bytes > 16_MiB ? page_bytes : 16_MiB;
+}
 
 class memory {
 public:
-    using files = std::array<file_descriptor, max_memseg_lists>;
+    using files = memseg_files;
 
     /// `segment_files` must outlive this object.
     memory(memory_layout& layout, const files& segment_files, liveness_view lanes) noexcept;
 
     /// An entry in state INIT whose span is zeroed unless asked otherwise. Follow with `publish` or
     /// `release`. Throws `name_too_long`, `exists`, `invalid_argument`, `no_space`, `no_memory`,
-    /// `stalled`.
+    /// `no_hugepages`, `stalled`; then nothing has changed.
     [[nodiscard]] memzone_layout& reserve(const zone_request& request, actor who);
     void publish(memzone_layout& zone, actor who) noexcept;
 
@@ -51,9 +61,17 @@ public:
 
     /// LIVE -> DYING: true for exactly one caller, who then calls `release`.
     [[nodiscard]] bool begin_release(memzone_layout& zone, actor who) noexcept;
-    /// DYING or INIT of this member -> EMPTY.
+    /// DYING or INIT of this member -> EMPTY. Its pages stay until `give_back_idle`.
     void release(memzone_layout& zone) noexcept;
 
+    /// Gives pages that nothing covers back to the kernel: those above what is kept, or `all`.
+    /// Waits for nobody: behind a live holder of the memory lock it does nothing, for the next
+    /// caller to do.
+    enum class idle_pages { kept, all };
+    void give_back_idle(actor who, idle_pages which = idle_pages::kept) noexcept;
+
+    /// For the reaper: takes the memory lock over from this dead lane, if that has it, and repairs.
+    void repair_after(lane_id dead, actor who) noexcept;
     /// Empties what a dead member left in INIT or DYING; returns how many entries that was.
     std::size_t undo_of(member_id dead) noexcept;
 
@@ -65,33 +83,56 @@ public:
     [[nodiscard]] const files& segment_files() const noexcept { return files_; }
     [[nodiscard]] const liveness_view& lanes() const noexcept { return lanes_; }
 
+    /// The first thing that is wrong: bits, counts, files, spans. Holds the lock meanwhile; throws
+    /// `errc::stalled`. A page made by somebody who read a hole is a fault, too.
+    [[nodiscard]] std::optional<std::string> find_fault(actor who);
+
     /// Bytes in pages, and bytes covered by entries, of one list.
     struct usage {
-        std::uint64_t committed = 0;
+        std::uint64_t published = 0;
         std::uint64_t used = 0;
     };
     [[nodiscard]] usage usage_of(std::size_t list) const noexcept;
 
+    [[nodiscard]] memory_watch& watch() noexcept { return watch_; }
+
+    /// The nodes that this process sees. A test may bring its own.
+    [[nodiscard]] const numa_system& numa() const noexcept { return supply_.numa(); }
+    void use(const numa_system& numa) noexcept { supply_.use(numa); }
+
 private:
+    class guard;
+    using range = page_supply::range;
     struct span {
         std::size_t list = 0;
         std::uint64_t address = 0;
         std::uint64_t length = 0;
+        std::vector<page_run> fresh{};  ///< pages made for it
+        std::uint32_t flags = 0;
     };
 
     void check(const zone_request& request) const;
     [[nodiscard]] memzone_layout& free_entry(const zone_request& request) const;
+    void tell(memory_event::kind what, std::size_t list, std::span<const page_run> runs,
+              actor who) const noexcept;
+    void describe(memzone_layout& zone, const zone_request& request, const span& where,
+                  actor who) noexcept;
+
+    // placement.cpp
     [[nodiscard]] span place(const zone_request& request);
-    [[nodiscard]] std::optional<span> place_in_pages(const zone_request& request,
-                                                     std::optional<page_size> pages);
-    [[nodiscard]] std::optional<span> place_by_growth(const zone_request& request,
-                                                      std::optional<page_size> pages);
-    [[nodiscard]] std::optional<span> fit(std::size_t list, const zone_request& request,
-                                          std::uint64_t limit) const;
+    [[nodiscard]] std::optional<span> place_in_pages(const std::vector<std::size_t>& lists,
+                                                     const zone_request& request) const;
+    [[nodiscard]] std::optional<span> place_by_growth(const std::vector<std::size_t>& lists,
+                                                      const zone_request& request,
+                                                      std::optional<error>& refusal);
+    [[nodiscard]] std::vector<range> used_ranges(std::size_t list) const;
+    [[nodiscard]] std::vector<range> dirty_parts(const span& where) const;
 
     memory_layout& layout_;
     const files& files_;
     liveness_view lanes_;
+    memory_watch watch_;
+    page_supply supply_;
 };
 
 }  // namespace cohort

@@ -1,15 +1,21 @@
 #pragma once
 /// What the region records about memory: memseg lists, and one entry for every named span.
 ///
-///   memory_layout            bytes
-///   0      lock              guards reservation and growth; nothing to repair (see below)
-///   64     lists[16]         64 each
-///   1088   ever_used[64]     a bit for each zone that has ever been reserved: who walks, walks
-///   these 1600   zones[4096]       128 each: memzones, rings, mempools, ports: all that has a name
+///   memory_layout             bytes
+///   0      lock               guards reservation, growth and giving back
+///   64     lists[32]          128 each
+///   4160   node_limits, page_limits, places of what follows
+///   4288   ever_used[256]     a bit for each zone that has ever been reserved: who walks, walks
+///                             these
+///   behind the region_layout: zones[zone_count], 128 each, and a map of pages for each list
 ///
 /// There is no free list. What is free is what no entry covers: a reservation is one store of a
 /// state word, so a process killed at any instruction leaves either no entry or one whose state
 /// names it, and survivors undo that one.
+///
+/// Pages (page_map.hpp): the bit of a page is set after the page exists, and cleared before it is
+/// given back, both under the lock. All pages under an entry that is not EMPTY have their bit. Who
+/// takes the lock over from a dead holder gives back whatever has no bit (page_supply.hpp).
 ///
 /// States of an entry, and who may move it (word = { generation:32 | member:16 | state:8 | 0:8 }):
 ///
@@ -42,21 +48,34 @@ struct actor {
     member_id member = 0;
 };
 
-inline constexpr std::size_t max_memseg_lists = 16;
-inline constexpr std::size_t max_zones = 4096;  ///< of all kinds together; a power of two
+inline constexpr std::size_t max_numa_nodes = 8;
+inline constexpr std::size_t max_memseg_lists = 32;  ///< a list for each page size on each node
+inline constexpr std::uint32_t usual_zones = 4096;
+inline constexpr std::uint32_t max_zones = 16383;  ///< ring indices in custody words have 14 bits
 
-/// A list of segments (pages) of one size on one node. Pages below `committed` exist and are
-/// published; those above are holes that nobody may touch, for reading a hole makes a page.
+/// Where the pages of a list come from.
+enum class page_backing : std::uint8_t { memfd = 0, hugetlbfs = 1 };
+
+/// A list of segments (pages) of one size on one node. Pages whose bit is clear are holes that
+/// nobody may touch, for reading a hole makes a page.
 struct alignas(cache_line_bytes) memseg_list_layout {
     std::uint64_t page_bytes = 0;  ///< 0 = this list is not used
     std::int32_t numa_node = 0;
-    std::uint32_t reserved_ = 0;
-    std::uint64_t base = 0;                    ///< address in the window
-    std::uint64_t max_bytes = 0;               ///< length of the file and of the mapping
-    std::atomic<std::uint64_t> committed{0};   ///< bytes; released after the pages exist (GROWN)
-    std::atomic<std::uint64_t> high_water{0};  ///< bytes ever handed out: below, memory is dirty
+    page_backing backing{};
+    std::uint8_t transparent = 0;  ///< 1 = transparent hugepages are asked for
+    std::uint16_t reserved_ = 0;
+    std::uint64_t base = 0;                          ///< address in the window
+    std::uint64_t max_bytes = 0;                     ///< length of the file and of the mapping
+    std::uint64_t kept_bytes = 0;                    ///< from the start on: never given back
+    std::atomic<std::uint64_t>* page_map = nullptr;  ///< a bit for each page, behind the zones
+    std::atomic<std::uint64_t> published{0};         ///< bytes of pages with their bit set
+    std::atomic<std::uint64_t> high_water{0};        ///< bytes ever handed out; above all is zero
+    std::atomic<std::uint64_t> top{0};  ///< bytes: no page from here on has its bit set
+    std::atomic<std::uint64_t> growths{0};
+    std::atomic<std::uint64_t> give_backs{0};
+    std::uint64_t reserved2_[5]{};
 };
-static_assert(shared_layout<memseg_list_layout> && sizeof(memseg_list_layout) == 64);
+static_assert(shared_layout<memseg_list_layout> && sizeof(memseg_list_layout) == 128);
 
 enum class zone_kind : std::uint32_t {
     memzone = 1,
@@ -87,6 +106,9 @@ struct zone_word {
     }
 };
 
+/// Set when a node was only hinted at and the span lies on another one.
+inline constexpr std::uint32_t zone_off_node = 1;
+
 struct memzone_layout {
     std::atomic<std::uint64_t> state{0};
     zone_kind kind{};
@@ -96,7 +118,9 @@ struct memzone_layout {
     std::uint64_t length = 0;      ///< bytes, a multiple of 64
     std::uint64_t created_ns = 0;  ///< monotonic clock
     fixed_name<32> name;
-    std::uint64_t reserved_[7]{};
+    std::uint32_t flags = 0;  ///< zone_off_node
+    std::uint32_t reserved_ = 0;
+    std::uint64_t reserved2_[6]{};
 
     [[nodiscard]] zone_word word() const noexcept
     {
@@ -110,13 +134,30 @@ static_assert(shared_layout<memzone_layout> && sizeof(memzone_layout) == 128);
 struct memory_layout {
     alignas(cache_line_bytes) owner_lock lock;
     memseg_list_layout lists[max_memseg_lists];
+    std::uint64_t node_limits[max_numa_nodes]{};  ///< bytes of published pages; 0 = no limit
+    std::uint64_t page_limits[3]{};               ///< for 4 KiB, 2 MiB, 1 GiB pages; 0 = no limit
+    std::uint32_t zone_count = 0;                 ///< entries in `zones`, of all kinds together
+    std::uint32_t list_count = 0;                 ///< lists in use: the first ones
+    std::uint32_t emulated_nodes = 0;             ///< 0 = the nodes are the machine's
+    std::uint32_t reserved_ = 0;
+    memzone_layout* zones = nullptr;  ///< behind the region_layout
+    std::uint64_t reserved2_[2]{};
     /// Set, never cleared, under the lock and before a zone's first INIT.
-    std::atomic<std::uint64_t> ever_used[max_zones / 64]{};
-    memzone_layout zones[max_zones];
+    std::atomic<std::uint64_t> ever_used[(max_zones + 1) / 64]{};
 };
 static_assert(shared_layout<memory_layout>);
-static_assert(offsetof(memory_layout, lists) == 64 && offsetof(memory_layout, ever_used) == 1088);
-static_assert(offsetof(memory_layout, zones) == 1600);
+static_assert(offsetof(memory_layout, lists) == 64 && offsetof(memory_layout, node_limits) == 4160);
+static_assert(offsetof(memory_layout, ever_used) == 4288);
+
+/// The list whose pages have that address; nullptr when none does. The page may be a hole.
+[[nodiscard]] inline const memseg_list_layout* list_of(const memory_layout& memory,
+                                                       std::uintptr_t address) noexcept
+{
+    for (std::size_t i = 0; i != memory.list_count; ++i)
+        if (address - memory.lists[i].base < memory.lists[i].max_bytes)
+            return &memory.lists[i];
+    return nullptr;
+}
 
 /// Calls `visit(zone)` for each entry that is or was in use. Reads only; fit for observers.
 template <typename Memory, typename Visit>

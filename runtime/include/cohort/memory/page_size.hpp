@@ -39,6 +39,18 @@ enum class huge_policy {
 /// kernel's MemAvailable. 0 when the machine does not know the size.
 [[nodiscard]] std::uint64_t available_bytes(page_size size) noexcept;
 
+/// Bytes of all hugepages of that size, free or not, and of those that may be added on demand.
+[[nodiscard]] std::uint64_t pool_bytes(page_size size) noexcept;
+
+/// 0, 1, 2 for 4 KiB, 2 MiB, 1 GiB.
+[[nodiscard]] constexpr std::size_t page_size_index(std::uint64_t page_bytes) noexcept
+{
+    return page_bytes == 4_KiB ? 0 : page_bytes == 2_MiB ? 1 : 2;
+}
+
+/// Whether the machine makes transparent hugepages for shared memory that asks for them.
+[[nodiscard]] bool shared_thp_allowed();
+
 /// 1536 MiB, 2 GiB, 12 KiB: the largest unit that divides evenly.
 [[nodiscard]] std::string bytes_text(std::uint64_t bytes);
 

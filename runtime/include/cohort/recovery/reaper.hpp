@@ -70,7 +70,7 @@ public:
 
 private:
     bool reap_locked(member_ref dead, bool orderly);
-    void repair_heaps(lane_id dead);
+    void repair_memory(lane_id dead);
     /// False when a stopped member holds a heap.
     bool release_heap_blocks(member_ref dead);
     obituary_layout& obituary_of(member_ref dead, bool orderly) noexcept;

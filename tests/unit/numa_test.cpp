@@ -1,0 +1,112 @@
+// Nodes: of a machine that a test makes up.
+
+#include "cohort/memory/numa.hpp"
+
+#include "support/scratch_domain.hpp"
+
+#include <catch2/catch.hpp>
+
+using namespace cohort;
+using cohort::test::scratch_domain;
+
+namespace {
+
+primary::start_options two_nodes()
+{
+    return {.node_memory = {8_MiB, 4_MiB}, .huge = huge_policy::none, .emulated_nodes = 2};
+}
+
+const memseg_list_layout& list_of_zone(scratch_domain& domain, const void* at)
+{
+    const auto* list = list_of(domain->region().memory, reinterpret_cast<std::uintptr_t>(at));
+    REQUIRE(list);
+    return *list;
+}
+
+/// Two nodes, of which the kernel gives always the same.
+class unruly_numa final : public numa_system {
+public:
+    unruly_numa(int here, int pages_from) : here_{here}, pages_from_{pages_from} {}
+    [[nodiscard]] int count() const noexcept override { return 2; }
+    [[nodiscard]] int current() const noexcept override { return here_; }
+    void place_on(int) const noexcept override {}
+    [[nodiscard]] int node_of(const void*) const noexcept override { return pages_from_; }
+
+private:
+    int here_;
+    int pages_from_;
+};
+
+}  // namespace
+
+TEST_CASE("each node has its lists and its memory of the start", "[memory][numa]")
+{
+    scratch_domain domain{two_nodes()};
+    const auto& memory = domain->region().memory;
+
+    REQUIRE(memory.list_count == 2);
+    CHECK(memory.lists[0].numa_node == 0);
+    CHECK(memory.lists[0].published.load() == 8_MiB);
+    CHECK(memory.lists[1].numa_node == 1);
+    CHECK(memory.lists[1].published.load() >= 4_MiB);
+}
+
+TEST_CASE("a span lies on the node asked for, else on the caller's", "[memory][numa]")
+{
+    scratch_domain domain{two_nodes()};
+    const unruly_numa on_one{1, any_numa_node};
+    domain->segments().use(on_one);
+
+    const auto zero = domain->reserve_memzone("zero", 64_KiB, {.numa_node = 0});
+    const auto one = domain->reserve_memzone("one", 64_KiB, {.numa_node = 1});
+    const auto here = domain->reserve_memzone("here", 64_KiB);
+
+    CHECK(list_of_zone(domain, zero.data()).numa_node == 0);
+    CHECK(list_of_zone(domain, one.data()).numa_node == 1);
+    CHECK(list_of_zone(domain, here.data()).numa_node == 1);
+}
+
+TEST_CASE("when a node is full a demand for it fails, a hint goes elsewhere and says so",
+          "[memory][numa]")
+{
+    auto options = two_nodes();
+    options.node_limits = {0, 4_MiB};
+    scratch_domain domain{options};
+
+    CHECK_THROWS_WITH(domain->reserve_memzone("demand", 6_MiB, {.numa_node = 1}),
+                      Catch::Contains("on node 1"));
+    const auto hinted =
+        domain->reserve_memzone("hint", 6_MiB, {.numa_node = 1, .node_hint_only = true});
+
+    CHECK(list_of_zone(domain, hinted.data()).numa_node == 0);
+    const auto* entry = domain->segments().find(zone_kind::memzone, "hint");
+    REQUIRE(entry);
+    CHECK((entry->flags & zone_off_node) != 0);
+    CHECK(domain->segments().find_fault(domain->members().who()) == std::nullopt);
+}
+
+TEST_CASE("pages that the kernel takes from another node are given back", "[memory][numa]")
+{
+    scratch_domain domain{two_nodes()};
+    const unruly_numa wrong{0, 1};
+    domain->segments().use(wrong);
+    const auto before = domain->region().memory.lists[0].published.load();
+
+    CHECK_THROWS_WITH(domain->reserve_memzone("here", 32_MiB, {.numa_node = 0}),
+                      Catch::Contains("took pages for node 0 from node 1"));
+
+    CHECK(domain->region().memory.lists[0].published.load() == before);
+    CHECK(domain->segments().find_fault(domain->members().who()) == std::nullopt);
+    const auto hinted =
+        domain->reserve_memzone("there", 32_MiB, {.numa_node = 0, .node_hint_only = true});
+    CHECK(list_of_zone(domain, hinted.data()).numa_node == 1);
+}
+
+TEST_CASE("the nodes of an emulation are shared out among the processors", "[numa]")
+{
+    CHECK(emulated_numa(1).current() == 0);
+    CHECK(emulated_numa(3).count() == 3);
+    CHECK(emulated_numa(100).count() == 8);
+    CHECK(machine_numa().count() >= 1);
+    CHECK(machine_numa().current() < machine_numa().count());
+}

@@ -1,0 +1,163 @@
+// Pages come when spans need them and go when none does.
+
+#include "cohort/memory/memory.hpp"
+#include "support/scratch_domain.hpp"
+#include "support/seed.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include <catch2/catch.hpp>
+#include <fmt/format.h>
+
+using namespace cohort;
+using cohort::test::scratch_domain;
+
+namespace {
+
+const memseg_list_layout& small_list(scratch_domain& domain)
+{
+    const auto& memory = domain->region().memory;
+    return memory.lists[memory.list_count - 1];
+}
+
+std::uint64_t published(scratch_domain& domain)
+{
+    return small_list(domain).published.load();
+}
+
+std::optional<std::string> fault_of(scratch_domain& domain)
+{
+    return domain->segments().find_fault(domain->members().who());
+}
+
+bool is_zero(std::span<const std::byte> bytes)
+{
+    return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{}; });
+}
+
+}  // namespace
+
+TEST_CASE("pages that no span covers go back to the kernel, but for those that are kept",
+          "[memory][pages]")
+{
+    scratch_domain domain{4_MiB};
+    const auto at_start = published(domain);
+
+    domain->reserve_memzone("large", 200_MiB);
+    CHECK(published(domain) >= 200_MiB);
+    CHECK(domain->release_memzone("large"));
+
+    CHECK(published(domain) <= at_start + idle_bytes_kept(4_KiB));
+    CHECK(published(domain) > at_start);
+    domain->segments().give_back_idle(domain->members().who(), memory::idle_pages::all);
+    CHECK(published(domain) == at_start);
+    CHECK(fault_of(domain) == std::nullopt);
+}
+
+TEST_CASE("a span at the edge of the kept pages comes and goes without making a page",
+          "[memory][pages]")
+{
+    scratch_domain domain{4_MiB};
+    domain->reserve_memzone("large", 100_MiB);
+    domain->release_memzone("large");
+    const auto growths = small_list(domain).growths.load();
+    const auto give_backs = small_list(domain).give_backs.load();
+
+    for (int round = 0; round != 100; ++round) {
+        domain->reserve_memzone("edge", idle_bytes_kept(4_KiB) - 1_MiB + 4_KiB * (round % 3));
+        domain->release_memzone("edge");
+    }
+
+    CHECK(small_list(domain).growths.load() == growths);
+    CHECK(small_list(domain).give_backs.load() == give_backs);
+}
+
+TEST_CASE("a memzone is zero wherever its pages have been", "[memory][pages]")
+{
+    scratch_domain domain{2_MiB};
+    auto random = test::random_engine("pages");
+
+    for (int round = 0; round != 40; ++round) {
+        const auto zone = domain->reserve_memzone("dirty", 1_MiB + random() % 60_MiB);
+        CHECK(is_zero(zone));
+        std::memset(zone.data(), 0xee, zone.size());
+        domain->release_memzone("dirty");
+        if (round % 7 == 0)
+            domain->segments().give_back_idle(domain->members().who(), memory::idle_pages::all);
+    }
+}
+
+TEST_CASE("after any sequence of spans exactly the published pages exist", "[memory][pages]")
+{
+    scratch_domain domain{4_MiB};
+    auto random = test::random_engine("pages");
+    std::vector<std::string> held;
+
+    for (int round = 0; round != 400; ++round) {
+        if (held.size() < 20 && random() % 2 == 0) {
+            held.push_back(fmt::format("z{}", round));
+            domain->reserve_memzone(held.back(), 1 + random() % 12_MiB,
+                                    {.alignment = std::size_t{64} << random() % 10});
+        } else if (!held.empty()) {
+            std::swap(held[random() % held.size()], held.back());
+            domain->release_memzone(held.back());
+            held.pop_back();
+        }
+        REQUIRE(fault_of(domain) == std::nullopt);
+    }
+}
+
+TEST_CASE("an arena that its heap gives back takes its pages along", "[memory][pages][heap]")
+{
+    scratch_domain domain{4_MiB};
+    auto heap = domain->heap();
+    auto* first = heap.malloc(100);
+    const auto before = published(domain);
+
+    auto* kept = heap.malloc(100_MiB);
+    auto* large = heap.malloc(150_MiB);
+    REQUIRE(large);
+    std::memset(large, 1, 150_MiB);
+    CHECK(published(domain) > before + 249_MiB);
+    heap.free(kept);  // the one empty arena that a heap keeps
+    heap.free(large);
+
+    CHECK(published(domain) <= before + 101_MiB + idle_bytes_kept(4_KiB));
+    heap.free(first);
+    CHECK(heap.find_fault() == std::nullopt);
+    CHECK(fault_of(domain) == std::nullopt);
+}
+
+TEST_CASE("a limit of a node or of a page size is kept, and says so", "[memory][pages][limits]")
+{
+    scratch_domain by_node{{.memory = 8_MiB, .node_limits = {16_MiB}, .huge = huge_policy::none}};
+    CHECK_THROWS_WITH(by_node->reserve_memzone("much", 20_MiB),
+                      Catch::Contains("on node 0, where 8 MiB of at most 16 MiB are in use") &&
+                          Catch::Contains("--numa-limit"));
+    CHECK(fault_of(by_node) == std::nullopt);
+
+    scratch_domain by_size{
+        {.memory = 8_MiB, .page_limits = {{page_size::small, 12_MiB}}, .huge = huge_policy::none}};
+    CHECK_THROWS_WITH(by_size->reserve_memzone("much", 20_MiB),
+                      Catch::Contains("in pages of 4 KiB, where 8 MiB of at most 12 MiB are in "
+                                      "use"));
+    CHECK_NOTHROW(by_size->reserve_memzone("little", 2_MiB));
+}
+
+TEST_CASE("as many names fit as the primary chose", "[memory][limits]")
+{
+    scratch_domain domain{{.memory = 4_MiB, .huge = huge_policy::none, .max_zones = 100}};
+    std::size_t made = 0;
+
+    CHECK_THROWS_WITH(
+        [&] {
+            for (;; ++made)
+                domain->reserve_memzone(fmt::format("zone{}", made), 64);
+        }(),
+        Catch::Contains("all 100 are in use") && Catch::Contains("--max-zones"));
+
+    CHECK(made > 50);
+    CHECK(domain->find_memzone("zone0").size() == 64);
+}
