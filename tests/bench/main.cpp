@@ -28,6 +28,7 @@ struct options {
     std::vector<std::string> part;
     std::size_t rounds = 15;
     bool check = false;
+    bool no_heaps = false;
 };
 
 /// The other process of "two processes": churns from "go" to "stop".
@@ -104,7 +105,8 @@ int measure(const options& given)
     std::vector<row> rows;
     // First: what follows pins this process, and its children would inherit that.
     measure_all(process_measurements(), given, rows);
-    measure_heaps(given, rows);
+    if (!given.no_heaps)
+        measure_heaps(given, rows);
     return report(rows, given);
 }
 
@@ -120,6 +122,7 @@ int main(int argc, char** argv)
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();
     program.add_flag("--check", given.check, "exit code 1 when a target is missed");
+    program.add_flag("--no-heaps", given.no_heaps, "only start, attach and growth");
     program.add_option("--compete", given.compete, "be the other process: ours or dpdk");
     program.add_option("--part", given.part, "be a process of a measurement")
         ->expected(5)
