@@ -6,6 +6,7 @@
 #include "pages.hpp"
 #include "support/conversation.hpp"
 
+#include <algorithm>
 #include <memory>
 #include <sstream>
 #include <stdexcept>
@@ -199,9 +200,10 @@ std::string grow_once(participant& self, bool little_first)
     timing took;
     self.fill();  // not earlier: members that attach take some memory too
     if (little_first) {
+        const double zeroing = zeroing_ms(little_growth_bytes);
         if (!grow_by(self, little_growth_bytes, took))
             throw std::runtime_error{"a growth by 4 MiB was refused"};
-        took.little = took.total;
+        took.little = std::max(took.total - zeroing, 0.0);
     }
     took.zeroing = zeroing_ms(growth_bytes);
     const bool grown = grow_by(self, growth_bytes, took);
@@ -212,6 +214,7 @@ int be_primary(const part& given)
 {
     const auto self = made_for(given, given.act == "grower");
     self->start(given.megabytes);
+    self->touch();
     test::say("ready");
     for (auto word = test::hear(); word.starts_with("grow"); word = test::hear())
         test::say(grow_once(*self, word == "grow a little first"));

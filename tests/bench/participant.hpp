@@ -25,7 +25,7 @@ struct timing {
     double zeroing = 0;  ///< the kernel's bare zeroing of as many pages, just before
     double total = 0;    ///< until each page can be used, `touch` included
     double touch = 0;    ///< a byte of each page
-    double little = 0;   ///< the same with next to no memory
+    double little = 0;   ///< the same with next to no memory, less the zeroing of that
     double end = 0;      ///< of what was started
 
     [[nodiscard]] std::string line() const;
