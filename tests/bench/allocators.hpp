@@ -3,6 +3,7 @@
 // that is not installed is simply absent.
 
 #include "cohort/primary/primary.hpp"
+#include "eal.hpp"
 
 #include <cstddef>
 #include <memory>
@@ -17,7 +18,7 @@ struct allocator {
     void (*release)(void* block);
 };
 
-enum class role { primary, secondary };
+constexpr auto dpdk_prefix = "cohort_bench";  ///< --file-prefix of the processes of dpdk_malloc
 
 [[nodiscard]] allocator glibc_malloc();
 /// Nothing when the library is not there.

@@ -1,61 +1,35 @@
 // cohort_bench: every measurement in one run with its peers. See tests/bench/run.sh.
 
 #include "heap_bench.hpp"
+#include "pages.hpp"
+#include "participant.hpp"
+#include "process_bench.hpp"
 #include "support/conversation.hpp"
 #include "support/hugepages.hpp"
-#include "support/scratch_directory.hpp"
 
 #include <atomic>
-#include <filesystem>
 #include <fstream>
 #include <thread>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include <sched.h>
-#include <sys/mount.h>
-
 namespace {
 
 using namespace cohort::bench;
 
-constexpr std::size_t heap_megabytes = 256;
+constexpr std::size_t heap_megabytes = 256;  // ours and DPDK's at once
+static_assert(2 * heap_megabytes >= process_megabytes, "start and attach use the same pages");
 
 struct options {
     std::string filter;
     std::string json;
     std::string compete;
+    std::vector<std::string> part;
     std::size_t rounds = 15;
     bool check = false;
+    bool no_heaps = false;
 };
-
-/// DPDK wants its pages from a mounted file system.
-class hugetlbfs {
-public:
-    hugetlbfs() : mounted_{::mount("cohort_bench", path().c_str(), "hugetlbfs", 0, nullptr) == 0} {}
-    ~hugetlbfs()
-    {
-        if (mounted_)
-            ::umount2(path().c_str(), MNT_DETACH);
-        std::error_code ignored;
-        std::filesystem::remove_all("/var/run/dpdk/cohort_bench", ignored);  // DPDK leaves it
-    }
-    hugetlbfs(const hugetlbfs&) = delete;
-    hugetlbfs& operator=(const hugetlbfs&) = delete;
-    [[nodiscard]] std::string path() const { return directory_.path(); }
-
-private:
-    cohort::test::scratch_directory directory_;
-    bool mounted_;
-};
-
-void pin_to(int cpu)
-{
-    cpu_set_t only{};
-    CPU_SET(cpu, &only);
-    static_cast<void>(::sched_setaffinity(0, sizeof only, &only));  // one processor: stay there
-}
 
 /// The other process of "two processes": churns from "go" to "stop".
 int compete(const std::string& name)
@@ -83,28 +57,30 @@ int compete(const std::string& name)
     return 0;
 }
 
-int measure(const options& given)
+void measure_all(const std::vector<measurement>& list, const options& given, std::vector<row>& into)
 {
-    const cohort::test::scratch_runtime_directory rendezvous;
-    const cohort::test::hugepages pages{2 * heap_megabytes / 2 + 64};
-    if (!pages.available()) {
-        fmt::print(stderr, "cohort_bench needs {}\n", pages.missing());
-        return 77;
+    for (const auto& each : list) {
+        if (each.name.find(given.filter) == std::string::npos)
+            continue;
+        fmt::print(stderr, "{} ...\n", each.name);
+        into.push_back(run(each, given.rounds));
     }
-    const hugetlbfs mount;
+}
+
+void measure_heaps(const options& given, std::vector<row>& into)
+{
+    const hugetlbfs mount{dpdk_prefix};
     pin_to(0);
     const heap_context heaps{.ours = cohort_malloc(role::primary, heap_megabytes),
                              .glibc = glibc_malloc(),
                              .mimalloc = mimalloc(),
                              .dpdk = dpdk_malloc(role::primary, heap_megabytes, mount.path()),
                              .pages = "2M"};
-    std::vector<row> rows;
-    for (const auto& each : heap_measurements(heaps)) {
-        if (each.name.find(given.filter) == std::string::npos)
-            continue;
-        fmt::print(stderr, "{} ...\n", each.name);
-        rows.push_back(run(each, given.rounds));
-    }
+    measure_all(heap_measurements(heaps), given, into);
+}
+
+int report(const std::vector<row>& rows, const options& given)
+{
     if (given.json.empty())
         fmt::print("{}", table_of(rows));
     else if (std::ofstream file{given.json}; !(file << json_of(rows)))
@@ -116,6 +92,22 @@ int measure(const options& given)
             ++missed;
         }
     return missed == 0 && !rows.empty() ? 0 : 1;
+}
+
+int measure(const options& given)
+{
+    const cohort::test::scratch_runtime_directory rendezvous;
+    const cohort::test::hugepages pages{2 * heap_megabytes / 2 + 64};
+    if (!pages.available()) {
+        fmt::print(stderr, "cohort_bench needs {}\n", pages.missing());
+        return 77;
+    }
+    std::vector<row> rows;
+    // First: what follows pins this process, and its children would inherit that.
+    measure_all(process_measurements(), given, rows);
+    if (!given.no_heaps)
+        measure_heaps(given, rows);
+    return report(rows, given);
 }
 
 }  // namespace
@@ -130,9 +122,15 @@ int main(int argc, char** argv)
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();
     program.add_flag("--check", given.check, "exit code 1 when a target is missed");
+    program.add_flag("--no-heaps", given.no_heaps, "only start, attach and growth");
     program.add_option("--compete", given.compete, "be the other process: ours or dpdk");
+    program.add_option("--part", given.part, "be a process of a measurement")
+        ->expected(5)
+        ->group("");  // not for people
     CLI11_PARSE(program, argc, argv);
     try {
+        if (!given.part.empty())
+            return play(part::from(given.part));
         return given.compete.empty() ? measure(given) : compete(given.compete);
     } catch (const std::exception& failure) {
         fmt::print(stderr, "cohort_bench: {}\n", failure.what());

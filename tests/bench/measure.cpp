@@ -49,8 +49,9 @@ std::string row::shortfall() const
     return {};
 }
 
-row run(const measurement& what, std::size_t rounds)
+row run(const measurement& what, std::size_t wanted_rounds)
 {
+    const auto rounds = std::min(wanted_rounds, what.most_rounds);
     row result{.name = what.name,
                .unit = what.unit,
                .wanted = what.wanted,
@@ -87,9 +88,9 @@ row run(const measurement& what, std::size_t rounds)
 
 std::string table_of(const std::vector<row>& rows)
 {
-    auto text =
-        fmt::format("{:<34} {:>8} {:>22} {:>10} {:>22} {:>8} {:>8}\n", "measurement", "unit",
-                    "ours (min - max)", "peer", "theirs (min - max)", "ratio", "target");
+    auto text = fmt::format("{:<34} {:>6} {:>8} {:>22} {:>10} {:>22} {:>8} {:>8}\n", "measurement",
+                            "rounds", "unit", "ours (min - max)", "peer", "theirs (min - max)",
+                            "ratio", "target");
     const auto shown = [](const spread& values) {
         return fmt::format("{} ({} - {})", short_number(values.median), short_number(values.min),
                            short_number(values.max));
@@ -98,10 +99,11 @@ std::string table_of(const std::vector<row>& rows)
         auto name = each.name;
         auto ours = shown(each.ours);
         if (each.peers.empty())
-            text += fmt::format("{:<34} {:>8} {:>22}\n", name, each.unit, ours);
+            text += fmt::format("{:<34} {:>6} {:>8} {:>22}\n", name, each.rounds, each.unit, ours);
         for (const auto& [peer, values] : each.peers) {
             const auto target = each.target.find(peer);
-            text += fmt::format("{:<34} {:>8} {:>22} {:>10} {:>22} {:>8} {:>8}\n", name,
+            text += fmt::format("{:<34} {:>6} {:>8} {:>22} {:>10} {:>22} {:>8} {:>8}\n", name,
+                                name.empty() ? "" : fmt::format("{}", each.rounds),
                                 name.empty() ? "" : each.unit, ours, peer, shown(values),
                                 short_number(each.ratio.at(peer)),
                                 target == each.target.end() ? "-" : short_number(target->second));

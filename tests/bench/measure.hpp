@@ -5,6 +5,7 @@
 // above 1 means ahead. All figures are medians over the rounds; min and max show the spread.
 
 #include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -31,6 +32,8 @@ struct measurement {
     std::vector<peer> peers{};
     std::string pages{};            ///< page size, the same for ours and peers
     std::optional<double> limit{};  ///< what our own median must not pass
+    /// Rounds at most, for peers that take very long.
+    std::size_t most_rounds = std::numeric_limits<std::size_t>::max();
 };
 
 struct spread {
@@ -55,8 +58,9 @@ struct row {
     [[nodiscard]] std::string shortfall() const;
 };
 
-/// Runs ours, peer, peer, ours, peer, peer ... `rounds` times, after one round of each to warm up.
-[[nodiscard]] row run(const measurement& what, std::size_t rounds);
+/// Runs ours, peer, peer, ours, peer, peer ... as often as wanted, or at most allowed, after one
+/// round of each to warm up.
+[[nodiscard]] row run(const measurement& what, std::size_t wanted_rounds);
 
 [[nodiscard]] std::string table_of(const std::vector<row>& rows);
 [[nodiscard]] std::string json_of(const std::vector<row>& rows);
