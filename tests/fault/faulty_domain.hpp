@@ -44,6 +44,8 @@ namespace cohort::test {
         return false;
     bool no_block = true;
     for_each_live(region.memory, zone_kind::heap_arena, [&](const auto& zone) {
+        if (zone.is_external())
+            return;  // not mapped here
         for_each_block(*static_cast<const heap_arena_layout*>(zone.data()),
                        [&](const auto&, block_word word) { no_block &= !word.is_used(); });
     });

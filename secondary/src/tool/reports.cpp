@@ -152,9 +152,11 @@ table list_zones(const region_layout& region)
         if (!zone.is_live())
             return;
         const auto& list = region.memory.lists[zone.list % max_memseg_lists];
-        shown.rows.push_back({kind_text(zone.kind), zone.name.view(),
-                              fmt::format("{:#x}", zone.address), zone.length,
-                              to_text(page_size{list.page_bytes}), list.numa_node, zone.creator});
+        const bool external = zone.is_external();
+        shown.rows.push_back(
+            {kind_text(zone.kind), zone.name.view(), fmt::format("{:#x}", zone.address),
+             zone.length, external ? "external" : to_text(page_size{list.page_bytes}),
+             external ? nlohmann::json("-") : nlohmann::json(list.numa_node), zone.creator});
     });
     std::sort(shown.rows.begin(), shown.rows.end(),
               [](const auto& a, const auto& b) { return a[2] < b[2]; });

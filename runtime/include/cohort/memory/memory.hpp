@@ -33,6 +33,14 @@ struct zone_request {
     bool zeroed = true;  ///< false: what was there before may still be
 };
 
+/// Memory that a user brought, to be an arena of one heap.
+struct external_span {
+    std::string_view name;
+    std::uint64_t address = 0;
+    std::uint64_t length = 0;
+    std::uint32_t heap = 0;  ///< index of the heap's entry
+};
+
 class memory {
 public:
     using files = std::array<file_descriptor, max_memseg_lists>;
@@ -44,6 +52,9 @@ public:
     /// `release`. Throws `name_too_long`, `exists`, `invalid_argument`, `no_space`, `no_memory`,
     /// `stalled`.
     [[nodiscard]] memzone_layout& reserve(const zone_request& request, actor who);
+    /// The same over memory outside the window, which is not touched. `who` has it attached. Throws
+    /// `exists` when an entry covers part of it, `no_space`, `stalled`.
+    [[nodiscard]] memzone_layout& reserve_external(const external_span& wanted, actor who);
     void publish(memzone_layout& zone, actor who) noexcept;
 
     /// The live entry of that kind and name, or nullptr. Lock-free; O(1) by hash.
