@@ -164,6 +164,8 @@ void use_own_memory(const arguments& given)
     heap.add_memory(second);
     require(heap.free(block), "a block is gone");
     heap.detach_memory(second);
+    heap.attach_memory(second);
+    heap.detach_memory(second);
     heap.forget_memory(second);
     require_sound(heap);
     heap.add_memory(second);
