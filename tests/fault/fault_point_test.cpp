@@ -51,6 +51,10 @@ const std::map<std::string, std::vector<std::string>> points_of{
      {"heap.unlinked", "heap.split", "heap.used", "heap.gathered", "heap.freed", "heap.merged",
       "heap.resized", "heap.fetched", "heap.put_aside", "heap.grown", "heap.arena_listed",
       "heap.shrinking", "heap.burying"}},
+    {"external",
+     {"heap.created", "memory.init_external", "heap.brought", "heap.memory_live", "heap.attached",
+      "heap.detached", "heap.forgetting", "heap.removing", "heap.unlinked", "heap.used",
+      "heap.freed"}},
     {"repair", {"heap.rebuilding", "heap.rebuilt"}},
     {"reap",
      {"reaper.begun", "reaper.scrubbed", "reaper.redelivered", "reaper.taken_apart", "reaper.batch",
@@ -138,6 +142,26 @@ std::optional<exit_status> kill_the_reaper(const std::string& scenario, const st
     process.tell("go");
     const auto ended = process.wait(patience);
     domain.signal_all(SIGCONT);
+    domain.check_survivors();
+    domain.check_next_start();
+    return ended;
+}
+
+/// A scenario with memory that only the victim maps. After its death the same runs through: what
+/// was left half-done stops nobody.
+std::optional<exit_status> kill_with_own_memory(const std::string& fault)
+{
+    const scratch_directory files;
+    const auto piece = (files.path() / "piece").string();
+    faulty_domain domain;
+    domain.bring_to_life();
+    const auto ended = domain.spawn({"external", piece}, fault).wait(patience);
+    {
+        const auto seen = secondary::observe(domain.name, patience);
+        REQUIRE(eventually([&] { return live_members(seen.region()) == 2; }));
+    }
+    domain.check_survivors();
+    CHECK(domain.spawn({"external", piece}).wait(patience) == exit_status{});
     domain.check_survivors();
     domain.check_next_start();
     return ended;
@@ -243,6 +267,12 @@ TEST_CASE("a member killed at work costs the others nothing", "[fault]")
     const auto scenario =
         GENERATE(as<std::string>{}, "attach", "objects", "buffers", "message", "heap");
     sweep(scenario, [&](const std::string& fault) { return kill_beside_others(scenario, fault); });
+}
+
+TEST_CASE("a member killed at memory of its own leaves a heap that serves the next", "[fault]")
+{
+    COHORT_SKIP_UNLESS(built_with_fault_points, "a build with -Dfault_points=true");
+    sweep("external", kill_with_own_memory);
 }
 
 TEST_CASE("a reaper killed at work is followed by the next", "[fault]")

@@ -6,6 +6,7 @@
 #include "cohort/recovery/audit.hpp"
 #include "process/living_domain.hpp"
 #include "support/child_process.hpp"
+#include "support/stopped.hpp"
 
 #include <algorithm>
 #include <filesystem>
@@ -44,6 +45,8 @@ namespace cohort::test {
         return false;
     bool no_block = true;
     for_each_live(region.memory, zone_kind::heap_arena, [&](const auto& zone) {
+        if (zone.is_external())
+            return;  // not mapped here
         for_each_block(*static_cast<const heap_arena_layout*>(zone.data()),
                        [&](const auto&, block_word word) { no_block &= !word.is_used(); });
     });
@@ -51,14 +54,6 @@ namespace cohort::test {
     return no_block && report.clean() &&
            std::all_of(report.pools.begin(), report.pools.end(),
                        [](const auto& pool) { return pool.in_pool + pool.cached == pool.count; });
-}
-
-[[nodiscard]] inline bool is_stopped(pid_t pid)
-{
-    std::ifstream file{"/proc/" + std::to_string(pid) + "/stat"};
-    const std::string text{std::istreambuf_iterator<char>{file}, {}};
-    const auto name_end = text.rfind(')');
-    return name_end != std::string::npos && text.substr(name_end).starts_with(") T");
 }
 
 /// What the audit of each pool and each fault says, for a failed check.

@@ -1,6 +1,6 @@
 // One heap, several processes: what another member allocated, and what a dead one leaves.
 
-#include "process/attempt.hpp"
+#include "process/shown_by.hpp"
 #include "support/eventually.hpp"
 #include "support/member_process.hpp"
 #include "support/scratch_domain.hpp"
@@ -10,23 +10,6 @@
 #include <catch2/catch.hpp>
 
 namespace cohort::test {
-namespace {
-
-constexpr auto patience = 30s;
-
-std::string shown_by(std::vector<std::string> command)
-{
-    command.insert(command.begin(), {"--domain", "scratch"});
-    auto tool = child_process::spawn("cohort", command);
-    std::string text;
-    while (auto line = tool.read_line(patience))
-        text += *line + "\n";
-    CHECK(tool.wait(patience) == exit_status{});
-    return text;
-}
-
-}  // namespace
-
 TEST_CASE("a block is freed by another member than its maker", "[heap][process]")
 {
     scratch_domain domain;

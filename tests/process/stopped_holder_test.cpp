@@ -4,6 +4,7 @@
 #include "support/eventually.hpp"
 #include "support/member_process.hpp"
 #include "support/scratch_domain.hpp"
+#include "support/stopped.hpp"
 
 #include <string>
 #include <thread>
@@ -100,6 +101,7 @@ TEST_CASE("a stopped member's inbox fills up, then senders are refused, and it w
     sleeper.tell("offer ping");
     const auto to = actions.find_member("sleeper").value();
     sleeper.process().kill(SIGSTOP);
+    REQUIRE(eventually([&] { return is_stopped(sleeper.process().pid()); }));
 
     int accepted = 0;
     while (accepted != 1000 && actions.send(to, "ping", "unanswered"))

@@ -1,6 +1,7 @@
 // Pages come when spans need them and go when none does.
 
 #include "cohort/memory/memory.hpp"
+#include "cohort/memory/memseg_walk.hpp"
 #include "support/scratch_domain.hpp"
 #include "support/seed.hpp"
 
@@ -144,6 +145,37 @@ TEST_CASE("a limit of a node or of a page size is kept, and says so", "[memory][
                       Catch::Contains("in pages of 4 KiB, where 8 MiB of at most 12 MiB are in "
                                       "use"));
     CHECK_NOTHROW(by_size->reserve_memzone("little", 2_MiB));
+}
+
+TEST_CASE("a walk visits each page once, and a page is found by any address in it",
+          "[memory][walk]")
+{
+    scratch_domain domain{4_MiB};
+    const auto far = domain->reserve_memzone("far", 60_MiB);
+    const auto near = domain->reserve_memzone("near", 1_MiB);
+    domain->release_memzone(near);
+    const auto& memory = domain->region().memory;
+
+    std::uint64_t in_pages = 0;
+    std::uint64_t in_runs = 0;
+    for_each_memseg(memory, [&](const memseg& page) { in_pages += page.bytes; });
+    for_each_memseg_run(memory, [&](const memseg& run) { in_runs += run.bytes; });
+
+    CHECK(in_pages == published(domain));
+    CHECK(in_runs == in_pages);
+    const auto page = find_memseg(memory, far.data() + 5000);
+    REQUIRE(page);
+    CHECK(page->page_bytes == 4_KiB);
+    CHECK(page->address <= reinterpret_cast<std::uintptr_t>(far.data() + 5000));
+    CHECK(page->numa_node == 0);
+    CHECK_FALSE(find_memseg(memory, &domain));
+    CHECK_FALSE(find_memseg(memory, reinterpret_cast<void*>(small_list(domain).base + 10_GiB)));
+    const auto usage = usage_of(memory, 0);
+    CHECK(usage.used >= 60_MiB);
+    CHECK(usage.largest_free <= usage.published - usage.used);
+    const auto text = describe_memory(memory);
+    CHECK_THAT(text, Catch::Contains("list 0: pages of 4 KiB on node 0"));
+    CHECK_THAT(text, Catch::Contains("far") && Catch::Contains("60 MiB"));
 }
 
 TEST_CASE("as many names fit as the primary chose", "[memory][limits]")

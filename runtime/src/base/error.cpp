@@ -34,6 +34,9 @@ public:
         case errc::bad_input: return "bad input";
         case errc::primary_lost: return "primary lost";
         case errc::system: return "system call failed";
+        case errc::in_use: return "in use";
+        case errc::not_attached: return "memory not attached";
+        case errc::not_found: return "not found";
         }
         return "unknown cohort error";
     }

@@ -5,6 +5,7 @@
 #include "cohort/base/log.hpp"
 #include "cohort/port/drivers.hpp"
 #include "cohort/recovery/reaper.hpp"
+#include "entry_scopes.hpp"
 
 #include <thread>
 
@@ -14,41 +15,7 @@ namespace cohort {
 namespace {
 
 constexpr auto leave_patience = 2s;
-constexpr auto destroy_patience = 5s;
-
-/// An entry in INIT that is released again unless the object inside is completed.
-class new_entry {
-public:
-    new_entry(memory& segments, const zone_request& request, actor who)
-        : memory_{segments}
-        , who_{who}
-        , zone_{&segments.reserve(request, who)}
-    {
-    }
-    ~new_entry()
-    {
-        if (zone_)
-            memory_.release(*zone_);
-    }
-    new_entry(const new_entry&) = delete;
-    new_entry& operator=(const new_entry&) = delete;
-
-    [[nodiscard]] void* data() const noexcept { return zone_->data(); }
-    [[nodiscard]] std::uint16_t index() const noexcept
-    {
-        return static_cast<std::uint16_t>(memory_.index_of(*zone_));
-    }
-    memzone_layout& publish() noexcept
-    {
-        memory_.publish(*zone_, who_);
-        return *std::exchange(zone_, nullptr);
-    }
-
-private:
-    memory& memory_;
-    actor who_;
-    memzone_layout* zone_;
-};
+constexpr auto heap_patience = 5s;  // for another member to publish it
 
 void check_ring_request(std::string_view name, std::uint32_t capacity)
 {
@@ -168,17 +135,14 @@ bool domain::destroy(zone_kind kind, std::string_view name)
 bool domain::destroy(memzone_layout& zone)
 {
     const auto acting = who();
-    auto& lock = region_.layout().recovery.lock;  // no reaper walks an object that goes away
-    const auto ask = [&](lane_id lane) { return membership_.liveness().is_dead(lane); };
-    if (lock.lock(acting.lane, deadline_in(destroy_patience), ask) == lock_result::stalled)
-        throw error{
-            errc::stalled,
-            fmt::format("\"{}\" is not destroyed: lane {} has been reaping for more than {} s",
-                        zone.name.view(), lock.holder(), destroy_patience.count())};
-    const bool ours = memory_.begin_release(zone, acting);
-    if (ours)
-        memory_.release(zone);
-    lock.unlock();
+    bool ours = false;
+    {
+        const destroy_guard guard{region_.layout().recovery.lock, acting, membership_,
+                                  zone.name.view()};
+        ours = memory_.begin_release(zone, acting);
+        if (ours)
+            memory_.release(zone);
+    }
     if (ours)
         memory_.give_back_idle(acting);
     return ours;
@@ -313,7 +277,7 @@ cohort::heap domain::heap(int numa_node)
 {
     const int node = std::max(numa_node, 0);
     const auto name = fmt::format("heap.{}", node);
-    const auto until = deadline_in(destroy_patience);
+    const auto until = deadline_in(heap_patience);
     for (;;) {
         if (auto* zone = memory_.find(zone_kind::heap, name))
             return {*static_cast<heap_layout*>(zone->data()), memory_, membership_};

@@ -65,9 +65,10 @@ void* heap::realloc(void* block, std::size_t bytes) noexcept
         free(block);
         return nullptr;
     }
-    auto* old = blocks().find(block);
+    auto* old = blocks().find(block, self_->self().id);
     if (!old) {
-        failure = {errc::invalid_argument, "realloc got a pointer that is no used block"};
+        failure = {errc::invalid_argument,
+                   "realloc got a pointer that is no used block of this heap"};
         return nullptr;
     }
     if (blocks().resize(block, bytes, self_->who()))
@@ -90,7 +91,12 @@ bool heap::free(void* block) noexcept
     switch (blocks().release(block, self_->who())) {
     case heap_blocks::freeing::done: return true;
     case heap_blocks::freeing::not_a_block:
-        failure = {errc::invalid_argument, "free got a pointer that is no used block"};
+        failure = {errc::invalid_argument, "free got a pointer that is no used block of this heap"};
+        return false;
+    case heap_blocks::freeing::not_attached:
+        failure = {errc::not_attached,
+                   "the heap has memory that this process has not attached, so the block is not "
+                   "freed; map it at the same address and call attach_memory"};
         return false;
     case heap_blocks::freeing::stalled:
         failure = {errc::stalled, "the heap's lock is held, so the block is not freed; see "
@@ -109,13 +115,13 @@ bool heap::free_sensitive(void* block) noexcept
 
 std::size_t heap::usable_bytes(const void* block) const noexcept
 {
-    const auto* found = blocks().find(const_cast<void*>(block));
+    const auto* found = blocks().find(const_cast<void*>(block), self_->self().id);
     return found ? payload_bytes(*found) : 0;
 }
 
 std::optional<heap_block_info> heap::info(const void* block) const noexcept
 {
-    const auto* found = blocks().find(const_cast<void*>(block));
+    const auto* found = blocks().find(const_cast<void*>(block), self_->self().id);
     if (!found)
         return std::nullopt;
     const auto type = found->type.load(std::memory_order_relaxed);  // the caller's own block

@@ -13,6 +13,9 @@
 
 namespace cohort {
 
+// A bit for each member, and a byte for its number in the header of a heap block.
+static_assert(max_members <= 64 && std::size(heap_layout{}.debts) == max_members);
+
 std::uint64_t layout_hash() noexcept
 {
     constexpr std::array facts{
@@ -46,6 +49,9 @@ std::uint64_t layout_hash() noexcept
         offsetof(mempool_layout, redeliver_to),
         offsetof(heap_layout, lock),
         offsetof(heap_layout, bins),
+        offsetof(heap_layout, memories),
+        offsetof(heap_layout, debts),
+        offsetof(memzone_layout, attached),
         offsetof(memory_layout, zones),
         offsetof(memory_layout, ever_used),
         offsetof(memseg_list_layout, page_map),

@@ -35,6 +35,23 @@ memzone_layout& heap_blocks::reserve_arena(std::uint64_t least_bytes, actor who)
     return memory_.reserve(request, who);
 }
 
+/// In memory that nobody else uses yet: one free block.
+heap_arena_layout& heap_blocks::construct_arena(const memzone_layout& zone) const noexcept
+{
+    auto& arena = *::new (zone.data()) heap_arena_layout;
+    arena.heap = heap_.index;
+    arena.zone = static_cast<std::uint32_t>(memory_.index_of(zone));
+    arena.units = (zone.length - heap_arena_overhead) / heap_unit_bytes;
+    const auto free_units = static_cast<std::uint32_t>(arena.units);
+    auto* end = ::new (arena.first()->after(free_units)) heap_block;
+    *static_cast<heap_arena_layout**>(end->payload()) = &arena;
+    end->store(0, block_word::end);
+    end->free_before.store(free_units, std::memory_order_relaxed);  // PUBLISHED with the zone
+    ::new (arena.first()) heap_block;
+    arena.first()->store(free_units, 0);
+    return arena;
+}
+
 /// One free block from the first byte to the end mark.
 void heap_blocks::add_arena(heap_arena_layout& arena) noexcept
 {
@@ -56,23 +73,13 @@ heap_answer heap_blocks::grow(std::uint32_t units, const heap_request& wanted, a
     } catch (const error& refused) {
         return {nullptr, refused.reason(), refused.what()};
     }
-    auto& arena = *::new (zone->data()) heap_arena_layout;
-    arena.heap = heap_.index;
-    arena.zone = static_cast<std::uint32_t>(memory_.index_of(*zone));
-    arena.units = (zone->length - heap_arena_overhead) / heap_unit_bytes;
-    const auto free_units = static_cast<std::uint32_t>(arena.units);
-    auto* end = ::new (arena.first()->after(free_units)) heap_block;
-    *static_cast<heap_arena_layout**>(end->payload()) = &arena;
-    end->store(0, block_word::end);
-    end->free_before.store(free_units, std::memory_order_relaxed);  // PUBLISHED with the zone
-    ::new (arena.first()) heap_block;
-    arena.first()->store(free_units, 0);
+    auto& arena = construct_arena(*zone);
     COHORT_FAULT_POINT("heap.grown");
 
     const guard held{*this, who};
     if (!held.held()) {
         memory_.release(*zone);
-        return stalled();
+        return refusal(held);
     }
     memory_.publish(*zone, who);  // killed from here on, the arena belongs to the heap
     add_arena(arena);
@@ -83,14 +90,16 @@ heap_answer heap_blocks::grow(std::uint32_t units, const heap_request& wanted, a
                 wanted, who.member, generation)};
 }
 
-/// One arena may be wholly free, so that a block at the edge does not make and unmake arenas.
+/// One arena may be wholly free, so that a block at the edge does not make and unmake arenas. What
+/// users brought stays until they remove it.
 void heap_blocks::shrink(heap_block* whole, heap_block* end, actor who) noexcept
 {
     auto& arena = *heap_arena_layout::ended_by(end);
     if (whole != arena.first())
         return;
     add(heap_.counters.free_arenas, 1);
-    if (heap_.counters.free_arenas.load(std::memory_order_relaxed) == 1)  // locked
+    if (heap_.external != 0 ||
+        heap_.counters.free_arenas.load(std::memory_order_relaxed) == 1)  // locked
         return;
     const auto units = static_cast<std::uint32_t>(arena.units);
     unlink(whole, units);

@@ -10,11 +10,17 @@ namespace {
 /// The first thing that is wrong with a heap whose lock is held.
 class examination {
 public:
-    examination(const heap_layout& heap, memory_layout& memory) : heap_{heap}, memory_{memory} {}
+    examination(const heap_layout& heap, memory_layout& memory, member_id viewer)
+        : heap_{heap}
+        , memory_{memory}
+        , viewer_{viewer}
+    {
+    }
 
     std::optional<std::string> run()
     {
-        for_each_arena(memory_, heap_, [&](heap_arena_layout& arena) { walk(arena); });
+        for_each_arena(memory_, heap_, viewer_, [&](heap_arena_layout& arena) { walk(arena); });
+        look_at_memories();
         look_into_bins();
         look_aside();
         if (!found_.agrees_with(heap_.counters))
@@ -44,6 +50,10 @@ private:
         const bool whole = for_each_block(arena, [&](heap_block& block, block_word word) {
             found_.count(word);
             check_before(block);
+            const auto heap = block.heap.load(std::memory_order_relaxed);  // locked
+            if (word.is_used() && heap != heap_.index)
+                report(fmt::format("block {} names heap {}, not {}", fmt::ptr(&block), heap,
+                                   heap_.index));
             if (word.is_free() && before != 0)
                 report(
                     fmt::format("block {} and the one before it are both free", fmt::ptr(&block)));
@@ -56,6 +66,26 @@ private:
         else
             check_before(*last);
         found_.free_arenas += before == arena.units;
+    }
+
+    /// Each piece of external memory stands in one slot; nothing else does.
+    void look_at_memories()
+    {
+        std::uint64_t listed = 0;
+        const auto slots = heap_.memory_slots.load(std::memory_order_relaxed);  // locked
+        for (std::uint32_t slot = 0; slot != slots; ++slot) {
+            const auto entry = heap_.memories[slot].load(std::memory_order_relaxed);  // locked
+            if (entry == 0)
+                continue;
+            ++listed;
+            const auto& zone = memory_.zones[entry - 1];
+            if (!zone.is_live() || !zone.is_external() || zone.heap != heap_.index)
+                report(fmt::format("slot {} names entry {}, which is no memory of this heap", slot,
+                                   entry - 1));
+        }
+        if (heap_.external != 0 && listed != found_.arenas)
+            report(fmt::format("{} pieces of memory are listed and {} are there", listed,
+                               found_.arenas));
     }
 
     void look_into_bins()
@@ -104,6 +134,7 @@ private:
 
     const heap_layout& heap_;
     memory_layout& memory_;
+    member_id viewer_;
     heap_tally found_;
     std::optional<std::string> fault_;
 };
@@ -113,7 +144,8 @@ private:
 std::optional<std::string> heap_blocks::find_fault(actor who)
 {
     const guard held{*this, who};
-    return held.held() ? examination{heap_, memory_.layout()}.run() : stalled().sentence;
+    return held.held() ? examination{heap_, memory_.layout(), who.member}.run()
+                       : refusal(held).sentence;
 }
 
 }  // namespace cohort

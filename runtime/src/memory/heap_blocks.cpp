@@ -49,6 +49,11 @@ void heap_blocks::construct(void* place, std::uint32_t zone_index, int numa_node
     heap.magic = heap_layout::magic_value;
 }
 
+std::string_view heap_blocks::name() const noexcept
+{
+    return memory_.layout().zones[heap_.index].name.view();
+}
+
 // --- bins: all under the lock --------------------------------------------------------------------
 
 void heap_blocks::link(heap_block* block, std::uint32_t units) noexcept
@@ -154,8 +159,10 @@ void heap_blocks::stamp(heap_block* block, std::uint32_t units, const heap_reque
     add(heap_.counters.used_bytes, bytes_of(units));
     add(heap_.counters.used_blocks, 1);
     add(heap_.counters.mortal_blocks, mortal);
-    block->owner.store(owner, std::memory_order_relaxed);       // CHAINED with the word
-    block->type.store(wanted.type, std::memory_order_relaxed);  // CHAINED with the word
+    // All three are CHAINED with the word.
+    block->heap.store(static_cast<std::uint16_t>(heap_.index), std::memory_order_relaxed);
+    block->owner.store(static_cast<std::uint8_t>(owner), std::memory_order_relaxed);
+    block->type.store(static_cast<std::uint8_t>(wanted.type), std::memory_order_relaxed);
     const std::uint8_t flags = mortal ? block_word::used | block_word::mortal : block_word::used;
     block->store(units, flags, generation);
 }
@@ -176,12 +183,17 @@ heap_block* heap_blocks::use_aside(std::uint32_t units, const heap_request& want
     return block;
 }
 
-heap_answer heap_blocks::stalled() const
+heap_answer heap_blocks::refusal(const guard& refused) const
 {
+    if (refused.lacks_memory())
+        return {nullptr, errc::not_attached,
+                fmt::format("the heap \"{}\" has memory that this process has not attached; map it "
+                            "at the same address and call attach_memory",
+                            name())};
     return {nullptr, errc::stalled,
-            fmt::format("the heap of node {} is held by live lane {} for more than {} ms; see "
+            fmt::format("the heap \"{}\" is held by live lane {} for more than {} ms; see "
                         "\"cohort lanes\"",
-                        heap_.numa_node, heap_.lock.holder(), patience.count())};
+                        name(), heap_.lock.holder(), patience.count())};
 }
 
 heap_answer heap_blocks::allocate(const heap_request& wanted, actor who, std::uint32_t generation)
@@ -189,10 +201,11 @@ heap_answer heap_blocks::allocate(const heap_request& wanted, actor who, std::ui
     if (auto complaint = complaint_about(wanted); !complaint.empty())
         return {nullptr, errc::invalid_argument, std::move(complaint)};
     const auto units = units_for(wanted.bytes);
+    std::size_t largest = 0;
     {
         const guard held{*this, who};
         if (!held.held())
-            return who.lane != 0 ? stalled()
+            return who.lane != 0 ? refusal(held)
                                  : heap_answer{nullptr, errc::no_space,
                                                "this thread has no lane: all are in use"};
         if (auto* block = use_aside(units, wanted, who.member, generation))
@@ -202,9 +215,14 @@ heap_answer heap_blocks::allocate(const heap_request& wanted, actor who, std::ui
             merge_all_aside(who);
             found = find_fit(units, wanted);
         }
+        if (!found.block && heap_.external != 0)
+            found = search(units, wanted);
         if (found.block)
             return {.block = use(found, wanted, who.member, generation)};
+        largest = heap_.external != 0 ? largest_free() : 0;
     }
+    if (heap_.external != 0)
+        return exhausted(wanted, largest);
     return grow(units, wanted, who, generation);
 }
 
@@ -303,8 +321,8 @@ heap_blocks::freeing heap_blocks::release(void* payload, actor who) noexcept
     {
         const guard held{*this, who};
         if (!held.held())
-            return freeing::stalled;
-        auto* block = find(payload);
+            return held.lacks_memory() ? freeing::not_attached : freeing::stalled;
+        auto* block = find(payload, who.member);
         if (!block) {
             add(heap_.bad_frees, 1);
             return freeing::not_a_block;
@@ -319,7 +337,7 @@ bool heap_blocks::resize(void* payload, std::size_t bytes, actor who) noexcept
 {
     const auto units = units_for(bytes);
     const guard held{*this, who};
-    auto* block = units != 0 && held.held() ? find(payload) : nullptr;
+    auto* block = units != 0 && held.held() ? find(payload, who.member) : nullptr;
     if (!block)
         return false;
     const auto word = block->load();
@@ -350,18 +368,25 @@ bool heap_blocks::resize(void* payload, std::size_t bytes, actor who) noexcept
     return true;
 }
 
-heap_block* heap_blocks::find(void* payload) const noexcept
+/// Whether the header of a block at `address` would lie in pages that exist.
+bool heap_blocks::lies_in_pages(std::uintptr_t address) const noexcept
+{
+    const auto* list = list_of(memory_.layout(), address);
+    return list && page_map{*list}.holds(address) &&
+           page_map{*list}.holds(address - sizeof(heap_block));
+}
+
+heap_block* heap_blocks::find(void* payload, member_id finder) const noexcept
 {
     const auto address = reinterpret_cast<std::uintptr_t>(payload);
-    if (address % heap_unit_bytes != 0)
-        return nullptr;
-    const auto* list = list_of(memory_.layout(), address);
-    if (!list || !page_map{*list}.holds(address) ||
-        !page_map{*list}.holds(address - sizeof(heap_block)))
+    if (address % heap_unit_bytes != 0 ||
+        !(heap_.external == 0 ? lies_in_pages(address) : lies_in_memory(address, finder)))
         return nullptr;
     auto* block = heap_block::of(payload);
     const auto word = block->load();
-    return word.is_used() && word.check == block->address_check() && word.units >= min_block_units
+    return word.is_used() && word.check == block->address_check() &&
+                   word.units >= min_block_units &&
+                   block->heap.load(std::memory_order_relaxed) == heap_.index  // the caller's block
                ? block
                : nullptr;
 }

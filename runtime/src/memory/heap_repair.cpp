@@ -10,7 +10,7 @@
 namespace cohort {
 /// Bins, `free_before` and counters anew from the chains. Free blocks in a row become one, and what
 /// was put aside is free.
-void heap_blocks::rebuild() noexcept
+void heap_blocks::rebuild(member_id viewer) noexcept
 {
     COHORT_FAULT_POINT("heap.rebuilding");
     std::fill(std::begin(heap_.bins), std::end(heap_.bins), nullptr);
@@ -18,7 +18,7 @@ void heap_blocks::rebuild() noexcept
     std::fill(std::begin(heap_.aside), std::end(heap_.aside), nullptr);
     std::fill(std::begin(heap_.aside_count), std::end(heap_.aside_count), 0u);
     heap_tally found;
-    for_each_arena(memory_.layout(), heap_, [&](heap_arena_layout& arena) {
+    for_each_arena(memory_.layout(), heap_, viewer, [&](heap_arena_layout& arena) {
         ++found.arenas;
         found.bytes += arena.units * heap_unit_bytes;
         heap_block* run = nullptr;  // free blocks in a row, not yet one
@@ -66,10 +66,23 @@ bool heap_blocks::release_mortal(member_id dead, std::uint32_t generation, actor
     // Raised before a block is one, lowered after it is none: 0 is the truth without the lock.
     if (heap_.counters.mortal_blocks.load(std::memory_order_acquire) == 0)
         return true;
-    const guard held{*this, who, lane_id{0}};
-    if (!held.held())
-        return false;
-    for_each_arena(memory_.layout(), heap_, [&](heap_arena_layout& arena) {
+    {
+        const guard held{*this, who, lane_id{0}};
+        if (held.held()) {
+            bury(dead, generation, who);
+            return true;
+        }
+        if (!held.lacks_memory())
+            return false;
+    }
+    return owe(dead, generation, who);
+}
+
+/// Frees what was to go with this member, of this generation of its slot or an earlier one: those
+/// are dead too, and what they left was owed.
+void heap_blocks::bury(member_id dead, std::uint32_t generation, actor who) noexcept
+{
+    for_each_arena(memory_.layout(), heap_, who.member, [&](heap_arena_layout& arena) {
         // What is merged keeps its header as it was, so the walk goes on across it. An arena that
         // is given back on the way has no used block left, and its memory is somebody else's.
         const auto arenas = heap_.counters.arenas.load(std::memory_order_relaxed);  // locked
@@ -77,14 +90,13 @@ bool heap_blocks::release_mortal(member_id dead, std::uint32_t generation, actor
             const bool theirs = heap_.counters.arenas.load(std::memory_order_relaxed) == arenas &&
                                 (word.flags & block_word::mortal) != 0 &&
                                 block.owner.load(std::memory_order_relaxed) == dead &&  // locked
-                                word.owner_generation == static_cast<std::uint16_t>(generation);
+                                static_cast<std::int16_t>(generation - word.owner_generation) >= 0;
             if (theirs) {
                 COHORT_FAULT_POINT("heap.burying");
                 free_locked(&block, who);
             }
         });
     });
-    return true;
 }
 
 std::uint16_t heap_blocks::type(std::string_view name, actor who) noexcept

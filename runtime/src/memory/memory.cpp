@@ -161,6 +161,42 @@ void memory::tell(memory_event::kind what, std::size_t index, std::span<const pa
     }
 }
 
+memzone_layout& memory::reserve_external(const external_span& wanted, actor who)
+{
+    const guard held{*this, who};
+    held.require();
+    for_each_used(layout_, [&](const auto& other) {
+        if (other.word().state != zone_state::empty &&
+            wanted.address < other.address + other.length &&
+            other.address < wanted.address + wanted.length)
+            throw error{
+                errc::exists,
+                fmt::format("the memory at {:#x} with {} bytes overlaps \"{}\" at {:#x} with "
+                            "{} bytes",
+                            wanted.address, wanted.length, other.name.view(), other.address,
+                            other.length)};
+    });
+    auto& zone = free_entry({.name = wanted.name, .kind = zone_kind::heap_arena});
+    zone.kind = zone_kind::heap_arena;
+    zone.list = external_list;
+    zone.creator = who.member;
+    zone.address = wanted.address;
+    zone.length = wanted.length;
+    zone.created_ns = monotonic_ns();
+    zone.flags = 0;
+    zone.name = fixed_name<32>{wanted.name};
+    zone.heap = wanted.heap;
+    zone.attached.store(std::uint64_t{1} << who.member, std::memory_order_relaxed);  // with INIT
+    const auto entry = index_of(zone);
+    layout_.ever_used[entry / 64].fetch_or(std::uint64_t{1} << entry % 64,
+                                           std::memory_order_release);  // USED
+    const auto generation = zone.word().generation + 1;
+    zone.state.store(zone_word{generation, who.member, zone_state::init}.pack(),
+                     std::memory_order_release);
+    COHORT_FAULT_POINT("memory.init_external");
+    return zone;
+}
+
 void memory::publish(memzone_layout& zone, actor who) noexcept
 {
     const zone_word live{zone.word().generation, who.member, zone_state::live};

@@ -116,7 +116,8 @@ void scan::check_structures()
     for_each_live(region_.memory, zone_kind::heap, [&](const memzone_layout& zone) {
         const auto& heap = *static_cast<const heap_layout*>(zone.data());
         check_claim("the lock of", zone.name.view(), heap.lock.holder());
-        for_each_arena(region_.memory, heap, [&](const heap_arena_layout& arena) {
+        constexpr member_id nobody = 0;  // external memory need not be mapped here
+        for_each_arena(region_.memory, heap, nobody, [&](const heap_arena_layout& arena) {
             if (!for_each_block(arena, [](const heap_block&, block_word) {}))
                 findings.insert({fmt::format("heap \"{}\": the chain of its arena at {} is broken",
                                              zone.name.view(), fmt::ptr(&arena)),

@@ -126,6 +126,7 @@ bool reaper::reap_locked(member_ref dead, bool orderly)
     obituary.waiting.fetch_add(waiting, std::memory_order_relaxed);  // a count
     if (!complete || !release_heap_blocks(dead))
         return false;
+    heap_blocks::detach_everywhere(memory_.layout(), dead.id);
     if (before_burial_)
         before_burial_(dead);
     obituary.entries_undone += memory_.undo_of(dead.id);

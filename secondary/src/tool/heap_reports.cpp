@@ -32,6 +32,16 @@ std::pair<std::string, bool> owner_of(const region_layout& region, member_id id,
     return {alive ? std::string{member.name.view()} : "gone", alive};
 }
 
+constexpr member_id nobody = 0;  // this process has no external memory mapped
+
+/// What the counters in the region say of a heap whose blocks nobody here may touch.
+std::string external_text(const heap_layout& heap)
+{
+    return fmt::format("external, {} bytes in {} arenas",
+                       heap.counters.bytes.load(std::memory_order_relaxed),    // for display
+                       heap.counters.arenas.load(std::memory_order_relaxed));  // for display
+}
+
 }  // namespace
 
 table list_heaps(const region_layout& region)
@@ -41,7 +51,7 @@ table list_heaps(const region_layout& region)
                 {}};
     for_each_heap(region, [&](const memzone_layout& zone, const heap_layout& heap) {
         std::uint64_t largest = 0;
-        for_each_arena(region.memory, heap, [&](const heap_arena_layout& arena) {
+        for_each_arena(region.memory, heap, nobody, [&](const heap_arena_layout& arena) {
             for_each_block(arena, [&](const heap_block&, block_word word) {
                 if (word.is_free())
                     largest = std::max(largest, word.units * heap_unit_bytes - sizeof(heap_block));
@@ -50,9 +60,13 @@ table list_heaps(const region_layout& region)
         const auto& counters = heap.counters;
         const auto bytes = counters.bytes.load(std::memory_order_relaxed);      // for display
         const auto used = counters.used_bytes.load(std::memory_order_relaxed);  // for display
-        shown.rows.push_back({zone.name.view(), heap.numa_node, counters.arenas.load(), bytes, used,
-                              bytes - used, largest, counters.used_blocks.load(),
-                              heap.repairs.load(), heap.bad_frees.load()});
+        const bool external = heap.external != 0;
+        shown.rows.push_back(
+            {zone.name.view(),
+             external ? nlohmann::json("external") : nlohmann::json(heap.numa_node),
+             counters.arenas.load(), bytes, used, bytes - used,
+             external ? nlohmann::json("-") : nlohmann::json(largest), counters.used_blocks.load(),
+             heap.repairs.load(), heap.bad_frees.load()});
     });
     return shown;
 }
@@ -65,8 +79,11 @@ table list_blocks(const region_layout& region, bool dead_only)
     };
     using group = std::tuple<std::string, member_id, std::string, std::string, std::string>;
     std::map<group, sum> sums;
+    table shown{{"heap", "member", "name", "type", "lifetime", "blocks", "bytes"}, {}};
     for_each_heap(region, [&](const memzone_layout& zone, const heap_layout& heap) {
-        for_each_arena(region.memory, heap, [&](const heap_arena_layout& arena) {
+        if (heap.external != 0)
+            shown.rows.push_back({zone.name.view(), "-", external_text(heap), "-", "-", "-", "-"});
+        for_each_arena(region.memory, heap, nobody, [&](const heap_arena_layout& arena) {
             for_each_block(arena, [&](const heap_block& block, block_word word) {
                 const auto id = block.owner.load(std::memory_order_relaxed);   // for display
                 const auto type = block.type.load(std::memory_order_relaxed);  // for display
@@ -81,7 +98,6 @@ table list_blocks(const region_layout& region, bool dead_only)
             });
         });
     });
-    table shown{{"heap", "member", "name", "type", "lifetime", "blocks", "bytes"}, {}};
     for (const auto& [key, all] : sums) {
         const auto& [heap, id, name, type, kept] = key;
         shown.rows.push_back(

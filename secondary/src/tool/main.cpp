@@ -2,10 +2,13 @@
 // run, stopped and killed at any moment.
 
 #include "cohort/base/error.hpp"
+#include "cohort/memory/memseg_walk.hpp"
 #include "cohort/secondary/secondary.hpp"
 #include "reports.hpp"
 
+#include <cerrno>
 #include <cstdio>
+#include <fstream>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -17,8 +20,11 @@ using cohort::tool::table;
 struct arguments {
     std::string domain = "default";
     std::string pool;
+    std::string svg;
     bool json = false;
     bool dead_only = false;
+    bool map = false;
+    bool dump = false;
 };
 
 int print(const arguments& given, const table& shown, const std::string& empty)
@@ -45,6 +51,32 @@ int print_audit(const arguments& given, const cohort::region_layout& region)
     return report.clean() ? 0 : 1;
 }
 
+int write_picture(const std::string& path, const cohort::region_layout& region)
+{
+    std::ofstream file{path};
+    file << cohort::tool::picture_of_memory(region) << std::flush;
+    if (!file)
+        throw cohort::error{cohort::errc::system,
+                            fmt::format("cannot write {}: {}; name a file that can be written",
+                                        path, cohort::describe_errno(errno))};
+    return 0;
+}
+
+int print_memory(const arguments& given, const cohort::region_layout& region)
+{
+    namespace tool = cohort::tool;
+    if (!given.svg.empty())
+        return write_picture(given.svg, region);
+    if (given.map || given.dump) {
+        fmt::print("{}", given.map ? tool::map_of_memory(region)
+                                   : cohort::describe_memory(region.memory));
+        return 0;
+    }
+    if (given.dead_only)
+        return print(given, tool::list_blocks(region, true), "no used blocks");
+    return print(given, tool::list_memory(region), "no memseg lists");
+}
+
 int run(const CLI::App& program, const arguments& given)
 {
     namespace tool = cohort::tool;
@@ -60,7 +92,7 @@ int run(const CLI::App& program, const arguments& given)
     if (command == "zones")
         return print(given, tool::list_zones(region), "no named memory");
     if (command == "memory")
-        return print(given, tool::list_memory(region), "no memseg lists");
+        return print_memory(given, region);
     if (command == "heaps")
         return print(given, tool::list_heaps(region), "no heaps");
     if (command == "blocks")
@@ -89,7 +121,11 @@ void declare(CLI::App& program, arguments& given)
     add("deaths", "members that died or left, what they held and where it went");
     add("lanes", "attached threads");
     add("zones", "named spans of memory: memzones, rings, pools, ports, heaps");
-    add("memory", "memseg lists: pages, bytes in use");
+    auto* memory = add("memory", "memseg lists: pages, bytes in use");
+    memory->add_flag("--map", given.map, "draw the lists as text");
+    memory->add_option("--svg", given.svg, "draw them into this file");
+    memory->add_flag("--dump", given.dump, "lists, runs of pages and spans, line by line");
+    memory->add_flag("--dead", given.dead_only, "heap blocks of members that are gone");
     add("heaps", "heaps: arenas, bytes used and free, the largest free block");
     add("blocks", "used blocks of the heaps, by member, type and lifetime")
         ->add_flag("--dead", given.dead_only, "only of members that are gone");

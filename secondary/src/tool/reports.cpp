@@ -2,6 +2,7 @@
 
 #include "cohort/base/clock.hpp"
 #include "cohort/base/error.hpp"
+#include "cohort/memory/memseg_walk.hpp"
 #include "cohort/pool/mempool.hpp"
 
 #include <algorithm>
@@ -36,19 +37,6 @@ std::string_view state_text(lane_state state) noexcept
     case lane_state::leaving: return "leaving";
     case lane_state::dead: return "dead";
     case lane_state::orphan: return "orphan";
-    }
-    return "?";
-}
-
-std::string_view kind_text(zone_kind kind) noexcept
-{
-    switch (kind) {
-    case zone_kind::memzone: return "memzone";
-    case zone_kind::ring: return "ring";
-    case zone_kind::mempool: return "mempool";
-    case zone_kind::port: return "port";
-    case zone_kind::heap: return "heap";
-    case zone_kind::heap_arena: return "heap arena";
     }
     return "?";
 }
@@ -152,32 +140,14 @@ table list_zones(const region_layout& region)
         if (!zone.is_live())
             return;
         const auto& list = region.memory.lists[zone.list % max_memseg_lists];
-        shown.rows.push_back({kind_text(zone.kind), zone.name.view(),
-                              fmt::format("{:#x}", zone.address), zone.length,
-                              to_text(page_size{list.page_bytes}), list.numa_node, zone.creator});
+        const bool external = zone.is_external();
+        shown.rows.push_back(
+            {to_text(zone.kind), zone.name.view(), fmt::format("{:#x}", zone.address), zone.length,
+             external ? "external" : to_text(page_size{list.page_bytes}),
+             external ? nlohmann::json("-") : nlohmann::json(list.numa_node), zone.creator});
     });
     std::sort(shown.rows.begin(), shown.rows.end(),
               [](const auto& a, const auto& b) { return a[2] < b[2]; });
-    return shown;
-}
-
-table list_memory(const region_layout& region)
-{
-    table shown{{"list", "page", "node", "address", "pages", "bytes", "used", "max_bytes"}, {}};
-    for (std::size_t i = 0; i != max_memseg_lists; ++i) {
-        const auto& list = region.memory.lists[i];
-        if (list.page_bytes == 0)
-            continue;
-        std::uint64_t used = 0;
-        for_each_used(region.memory, [&](const auto& zone) {
-            if (zone.word().state != zone_state::empty && zone.list == i)
-                used += zone.length;
-        });
-        const auto committed = list.published.load(std::memory_order_acquire);
-        shown.rows.push_back({i, to_text(page_size{list.page_bytes}), list.numa_node,
-                              fmt::format("{:#x}", list.base), committed / list.page_bytes,
-                              committed, used, list.max_bytes});
-    }
     return shown;
 }
 

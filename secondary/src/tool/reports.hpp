@@ -4,6 +4,7 @@
 #include "cohort/domain/region_layout.hpp"
 #include "table.hpp"
 
+#include <string>
 #include <string_view>
 
 namespace cohort::tool {
@@ -13,6 +14,9 @@ namespace cohort::tool {
 [[nodiscard]] table list_lanes(const region_layout& region);
 [[nodiscard]] table list_zones(const region_layout& region);
 [[nodiscard]] table list_memory(const region_layout& region);
+/// Lists drawn as text, and as an SVG document.
+[[nodiscard]] std::string map_of_memory(const region_layout& region);
+[[nodiscard]] std::string picture_of_memory(const region_layout& region);
 [[nodiscard]] table list_heaps(const region_layout& region);
 /// Used heap blocks, added up by owner, type and lifetime. `dead_only`: of members that are gone.
 [[nodiscard]] table list_blocks(const region_layout& region, bool dead_only);

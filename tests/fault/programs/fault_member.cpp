@@ -8,7 +8,8 @@
 //   objects         makes objects of every kind, one larger than the free memory, and destroys them
 //   buffers         takes and returns buffers past refill and flush of its cache
 //   message         sends to every member and asks it
-//   heap            takes, resizes and frees blocks; one arena comes and goes; leaves one to be
+//   external FILE   makes or takes up a heap over the memory in FILE, in two pieces that come and
+//   go heap            takes, resizes and frees blocks; one arena comes and goes; leaves one to be
 //   freed repair          says "ready"; told to, loses a thread that has the heap's lock, and
 //   repairs it reap            says "ready"; ends when the next death is reaped lose says "ready";
 //   told to, loses a thread and ends when its lane is recovered port IN OUT     copies a capture,
@@ -21,6 +22,7 @@
 #include "support/conversation.hpp"
 #include "support/eventually.hpp"
 #include "support/lost_thread.hpp"
+#include "support/shared_piece.hpp"
 
 #include <array>
 #include <functional>
@@ -120,6 +122,57 @@ void use_heap(const arguments& given)
     require(heap.free(mortal(heap, 50)), "a block is gone");
     static_cast<void>(mortal(heap, 50));  // the same again
     require(heap.trim(), "the heap is stalled");
+}
+
+/// False when the heap has no such memory.
+bool attach_if_there(heap& from, std::span<std::byte> piece)
+{
+    try {
+        from.attach_memory(piece);
+        return true;
+    } catch (const error& refused) {
+        require(refused.reason() == errc::not_found, refused.what());
+        return false;
+    }
+}
+
+void require_sound(heap& from)
+{
+    const auto fault = from.find_fault();
+    require(!fault, fault.value_or(""));
+}
+
+void use_own_memory(const arguments& given)
+{
+    const test::shared_piece mapped{given.at(2)};
+    const auto first = mapped.bytes().subspan(0, test::piece_bytes / 2);
+    const auto second = mapped.bytes().subspan(test::piece_bytes / 2);
+    const auto domain = join(given);
+    // Whatever a dead predecessor left is taken up.
+    auto found = domain->find_heap("own");
+    auto heap = found ? *found : domain->create_heap("own");
+    const bool had_first = attach_if_there(heap, first);
+    if (attach_if_there(heap, second))
+        heap.remove_memory(second);  // what was used in it went with its owner
+    if (!had_first)
+        heap.add_memory(first);
+    require_sound(heap);
+    require(heap.layout().counters.used_blocks == 0, "blocks of a dead member are left");
+
+    auto* block = mortal(heap, 10'000);
+    auto* small = mortal(heap, 100);
+    heap.add_memory(second);
+    require(heap.free(block), "a block is gone");
+    heap.detach_memory(second);
+    heap.attach_memory(second);
+    heap.detach_memory(second);
+    heap.forget_memory(second);
+    require_sound(heap);
+    heap.add_memory(second);
+    require(heap.free(small), "a block is gone");
+    for (const auto piece : {first, second})
+        heap.remove_memory(piece);
+    require(domain->destroy_heap("own"), "the heap is gone");
 }
 
 void repair_heap(const arguments& given)
@@ -292,6 +345,7 @@ const std::map<std::string, std::function<void(const arguments&)>> scenarios{
     {"objects", make_and_destroy},
     {"buffers", use_buffers},
     {"message", talk},
+    {"external", use_own_memory},
     {"heap", use_heap},
     {"repair", repair_heap},
     {"reap", await_reaping},

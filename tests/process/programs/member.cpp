@@ -12,7 +12,12 @@
 //   give-cache POOL N       leaves at least N free packets in its cache
 //   grow NAME BYTES         reserves a memzone, which grows the domain if need be
 //   allocate TYPE BYTES     takes a heap block; "mortal" as type: one that goes with this member
-//   offer-free ACTION       frees the heap block whose address it is asked about
+//   offer-free ACTION [HEAP]  frees the heap block whose address it is asked about
+//   map FILE                maps it as the piece of memory that a test brings
+//   attach-memory HEAP, detach-memory HEAP
+//   add-memory HEAP         that piece
+//   allocate-in HEAP TYPE BYTES
+//   hold HEAP               takes the heap's lock and keeps it
 //   limit-files BYTES       lowers RLIMIT_FSIZE to that
 //   exec                    becomes another program without leaving
 //   leave                   leaves in an orderly way
@@ -21,8 +26,10 @@
 #include "cohort/base/error.hpp"
 #include "cohort/secondary/secondary.hpp"
 #include "support/conversation.hpp"
+#include "support/shared_piece.hpp"
 
 #include <csignal>
+#include <optional>
 #include <sstream>
 #include <thread>
 #include <vector>
@@ -71,7 +78,19 @@ public:
         else if (verb == "release")
             domain_->release_memzone(name);
         else if (verb == "allocate")
-            allocate(name, number(words));
+            allocate(domain_->heap(), name, number(words));
+        else if (verb == "allocate-in")
+            allocate_in(name, words);
+        else if (verb == "map")
+            piece_.emplace(name);
+        else if (verb == "add-memory")
+            domain_->find_heap(name).value().add_memory(piece_.value().bytes());
+        else if (verb == "attach-memory")
+            domain_->find_heap(name).value().attach_memory(piece_.value().bytes());
+        else if (verb == "detach-memory")
+            domain_->find_heap(name).value().detach_memory(piece_.value().bytes());
+        else if (verb == "hold")
+            hold(domain_->find_heap(name).value());
         else if (verb == "limit-files")
             limit_files(std::stoul(name));
         else
@@ -100,7 +119,11 @@ private:
                 std::this_thread::sleep_for(60s);
             if (verb == "offer-free") {
                 auto* block = reinterpret_cast<void*>(std::stoull(std::string{received.text()}));
-                received.reply(domain_->heap().free(block) ? "freed" : "no block");
+                auto from = peer.empty() ? domain_->heap() : domain_->find_heap(peer).value();
+                const bool freed = from.free(block);
+                received.reply(freed                                               ? "freed"
+                               : heap::last_failure().reason == errc::not_attached ? "not attached"
+                                                                                   : "no block");
                 return;
             }
             if (verb == "offer-relay") {
@@ -113,14 +136,27 @@ private:
         });
     }
 
-    void allocate(const std::string& type, std::size_t bytes)
+    void allocate_in(const std::string& name, std::istringstream& words)
     {
-        auto heap = domain_->heap();
+        std::string type;
+        words >> type;
+        allocate(domain_->find_heap(name).value(), type, number(words));
+    }
+
+    void hold(const heap& from)
+    {
+        auto& lock = const_cast<heap_layout&>(from.layout()).lock;
+        static_cast<void>(
+            lock.lock(domain_->members().lane(), deadline_in(1s), [](lane_id) { return false; }));
+    }
+
+    static void allocate(heap from, const std::string& type, std::size_t bytes)
+    {
         const bool mortal = type == "mortal";
-        if (!heap.allocate({.bytes = bytes,
-                            .type = heap.type(type),
+        if (!from.allocate({.bytes = bytes,
+                            .type = from.type(type),
                             .kept = mortal ? lifetime::member : lifetime::domain}))
-            throw std::runtime_error{"the heap is empty"};
+            throw std::runtime_error{heap::last_failure().sentence};
     }
 
     void take(const std::string& name, std::size_t count)
@@ -172,6 +208,7 @@ private:
             throw std::runtime_error{"setrlimit"};
     }
 
+    std::optional<test::shared_piece> piece_;  // outlives the attachment, which may still use it
     std::unique_ptr<secondary::attachment> domain_;
     std::vector<mbuf*> kept_;
 };

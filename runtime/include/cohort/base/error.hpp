@@ -27,10 +27,14 @@ enum class errc : int {
     window_taken = 21,      ///< another mapping stands in the window
     timed_out = 22,         ///< a deadline passed
     stalled = 23,           ///< a live holder did not let go within the deadline
-    no_permission = 24,     ///< the system refused for want of a right
+    no_permission = 24,     ///< the system refused for want of a right, or it is not the caller's
+                            ///< to do (EPERM)
     bad_input = 25,         ///< a file or message is not what it should be
     primary_lost = 26,      ///< the primary died and the call needs one
     system = 27,            ///< a system call failed in a way that has no better name here
+    in_use = 28,            ///< what should go away is still used (EBUSY)
+    not_attached = 29,      ///< memory of the object is not mapped in this process
+    not_found = 30,         ///< nothing there that answers the description (ENOENT)
 };
 
 [[nodiscard]] const std::error_category& cohort_category() noexcept;

@@ -103,6 +103,19 @@ public:
     /// 0. The handle is cheap to copy. Throws `errc::no_memory`, `no_space`, `stalled`.
     [[nodiscard]] cohort::heap heap(int numa_node = any_numa_node);
 
+    /// An external heap: without memory until `heap::add_memory` brings some. Throws `exists`,
+    /// `name_too_long`, `invalid_argument` for an empty name, `no_permission` for one that begins
+    /// with "heap." or "cohort.": those are the domain's own.
+    [[nodiscard]] cohort::heap create_heap(std::string_view name);
+    /// Nothing when no heap has that name. Those of nodes are "heap.0" and so on.
+    [[nodiscard]] std::optional<cohort::heap> find_heap(std::string_view name) noexcept;
+    /// The heap must be unused. False when there is none of that name. Throws `in_use` while it has
+    /// memory, `no_permission` for a heap of a node.
+    bool destroy_heap(std::string_view name);
+    /// The heap that has a used block there; nothing when none has, or it lies in external memory
+    /// that this member has not attached.
+    [[nodiscard]] std::optional<cohort::heap> heap_of(const void* block) noexcept;
+
     /// "pcap:rx=in.pcap,tx=out.pcap": driver and its options.
     port create_port(std::string_view name, std::string_view spec,
                      const port_options& options = {});

@@ -9,15 +9,28 @@
 ///
 /// *When not to use*: for objects of one size on a hot path; that is what mempools are for.
 ///
+/// An external heap (`domain.create_heap`) has only the memory that its users bring, by the
+/// semantics of rte_malloc_heap_memory_add and its kin:
+///
+///     auto heap = domain.create_heap("device");       // once
+///     heap.add_memory(piece);                          // mapped shared, before, by the caller
+///     ... in each other member that uses the heap, after it mapped the same at the same address:
+///     domain.find_heap("device")->attach_memory(piece);
+///
+/// A member that has not attached all of it is refused (`errc::not_attached`) and touches none.
+///
 /// *Thread safety*: all calls from any thread, in any member.
 /// *When a process dies here*: the next caller repairs the heap. What the dead member had allocated
-/// stays, listed under its name, unless it was allocated with `lifetime::member`.
+/// stays, listed under its name, unless it was allocated with `lifetime::member`. An external heap
+/// is repaired, and has such blocks released, by the next caller that has all of its memory
+/// attached; the dead member's attachments end when it is reaped.
 
 #include "cohort/member/membership.hpp"
 #include "cohort/memory/heap_blocks.hpp"
 
 #include <memory_resource>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -60,12 +73,12 @@ public:
     /// block as it was. realloc(nullptr, n) allocates, realloc(p, 0) frees and returns nullptr.
     [[nodiscard]] void* realloc(void* block, std::size_t bytes) noexcept;
 
-    /// False, counted, for a pointer that is no used block; true for nullptr.
+    /// False, counted, for a pointer that is no used block of this heap; true for nullptr.
     bool free(void* block) noexcept;
     /// Overwrites the block first, in a way that no compiler removes.
     bool free_sensitive(void* block) noexcept;
 
-    /// 0 for what is no used block.
+    /// 0 for what is no used block of this heap.
     [[nodiscard]] std::size_t usable_bytes(const void* block) const noexcept;
     [[nodiscard]] std::optional<heap_block_info> info(const void* block) const noexcept;
 
@@ -78,6 +91,36 @@ public:
     /// What is wrong with the heap, or nothing. Stops all its users meanwhile.
     [[nodiscard]] std::optional<std::string> find_fault();
 
+    /// Makes memory part of an external heap. `piece` is mapped here, shared, readable and
+    /// writable, at an address where every member that is to use the heap can map it too; its pages
+    /// exist or can be made. Address and length are multiples of 64, the length from 4 KiB to 64
+    /// GiB. What was in it is lost. Throws `invalid_argument`; `exists` when it overlaps the
+    /// domain's window or memory of a heap; `not_attached` when this member has not attached all
+    /// there is so far; `no_space` after 64 pieces, or without an entry; `no_permission` for a heap
+    /// of a node; `stalled`. The other calls below, too, throw the last two, and `not_found` for
+    /// memory that was not added with that very address and length.
+    void add_memory(std::span<std::byte> piece);
+    /// Takes it out again; it may be unmapped then. Throws `in_use` while blocks of it are, or
+    /// another member has it attached, `not_attached` as `add_memory`.
+    void remove_memory(std::span<std::byte> piece);
+    /// Tells that this member, too, has mapped the memory, at the same address, shared. The member
+    /// that added it need not. Throws `invalid_argument` when something else is mapped there.
+    void attach_memory(std::span<std::byte> piece);
+    /// Tells that this member is about to unmap it. Until it has attached it again, it is refused.
+    void detach_memory(std::span<std::byte> piece);
+    /// For memory that is lost, since all who had it mapped are gone and nobody can map it again:
+    /// takes it out of the heap with all blocks in it. Throws `in_use` while a member has it
+    /// attached.
+    void forget_memory(std::span<std::byte> piece);
+
+    [[nodiscard]] std::string_view name() const noexcept;
+    [[nodiscard]] bool is_external() const noexcept { return layout_->external != 0; }
+    /// Whether this member has all the memory of the heap attached. True for a heap of a node.
+    [[nodiscard]] bool is_attached() const noexcept
+    {
+        return blocks().is_attached(self_->self().id);
+    }
+
     /// Why the calling thread's last nullptr, or false, came about.
     [[nodiscard]] static const heap_failure& last_failure() noexcept;
 
@@ -85,6 +128,7 @@ public:
 
 private:
     [[nodiscard]] heap_blocks blocks() const noexcept { return {*layout_, *segments_}; }
+    [[nodiscard]] actor acting() const;
 
     heap_layout* layout_;
     memory* segments_;

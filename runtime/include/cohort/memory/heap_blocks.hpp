@@ -9,6 +9,9 @@
 /// rebuilds what follows from the chain, in time proportional to the number of blocks. A block
 /// whose release was cut short is either used or free. Behind a holder that is only stopped a call
 /// gives up after `patience` and names it.
+/// *External heaps*: who has not attached all memory is refused before it touches any. If such a
+/// member takes the lock over from a dead one, or reaps one with blocks that go with it, it writes
+/// that down; the next caller who has attached all does the work first.
 
 #include "cohort/base/error.hpp"
 #include "cohort/memory/heap_layout.hpp"
@@ -16,6 +19,7 @@
 
 #include <chrono>
 #include <optional>
+#include <span>
 #include <string>
 
 namespace cohort {
@@ -49,19 +53,25 @@ public:
 
     /// Makes a heap in zeroed memory.
     static void construct(void* place, std::uint32_t zone_index, int numa_node) noexcept;
+    /// The same of one that has no memory but what is added to it.
+    static void construct_external(void* place, std::uint32_t zone_index) noexcept;
 
     /// `generation` is the calling member's.
     [[nodiscard]] heap_answer allocate(const heap_request& wanted, actor who,
                                        std::uint32_t generation);
 
-    enum class freeing { done, not_a_block, stalled };
+    enum class freeing { done, not_a_block, stalled, not_attached };
     freeing release(void* payload, actor who) noexcept;
 
     /// Grows or shrinks in place. False when it cannot: the block is as before.
     [[nodiscard]] bool resize(void* payload, std::size_t bytes, actor who) noexcept;
 
-    /// The used block that `payload` points to, or nullptr. Reads only.
-    [[nodiscard]] heap_block* find(void* payload) const noexcept;
+    /// The used block of this heap that `payload` points to, or nullptr. Reads only, and only what
+    /// `finder` may touch.
+    [[nodiscard]] heap_block* find(void* payload, member_id finder) const noexcept;
+    /// The heap that has a used block there, or nullptr.
+    [[nodiscard]] static heap_layout* owner_of(memory& segments, void* payload,
+                                               member_id finder) noexcept;
 
     /// Registers a type name, or finds it. 0 when all are taken or the lock is stalled.
     [[nodiscard]] std::uint16_t type(std::string_view name, actor who) noexcept;
@@ -71,6 +81,30 @@ public:
 
     /// The first thing that is wrong: chain, bins, counters. Holds the lock all the while.
     [[nodiscard]] std::optional<std::string> find_fault(actor who);
+
+    // Of external heaps (heap_external.cpp). They throw `no_permission` for others, `stalled`, and
+    // `not_found` for memory that was not added with that address and length.
+
+    using bytes_span = std::span<std::byte>;
+    /// `invalid_argument`, `exists`, `no_space`, `not_attached`. The caller has it attached by
+    /// that.
+    void add_memory(bytes_span piece, actor who);
+    /// `in_use`: blocks of it are used, or other members have it attached. `not_attached`.
+    void remove_memory(bytes_span piece, actor who);
+    /// The caller has mapped it at this address, and may touch it from now on; it does, if that is
+    /// the last piece, what others owe the heap. `invalid_argument` when something else lies there.
+    void attach_memory(bytes_span piece, actor who);
+    /// The caller is about to unmap it.
+    void detach_memory(bytes_span piece, actor who);
+    /// Removes memory that no member has attached, with all blocks in it. `in_use`.
+    void forget_memory(bytes_span piece, actor who);
+    /// Takes the heap's own entry away, when it has no memory. `in_use`. False when another did it.
+    [[nodiscard]] bool retire(actor who);
+
+    /// Whether `member` may use the heap.
+    [[nodiscard]] bool is_attached(member_id member) const noexcept;
+    /// For the reaper: this member has no external memory attached any more.
+    static void detach_everywhere(memory_layout& memory, member_id dead) noexcept;
 
     /// For the reaper: takes the lock over from this dead lane, if that has it, and repairs.
     void repair_after(lane_id dead, actor who) noexcept;
@@ -89,13 +123,17 @@ private:
     };
 
     [[nodiscard]] fit find_fit(std::uint32_t units, const heap_request& wanted) const noexcept;
+    [[nodiscard]] fit search(std::uint32_t units, const heap_request& wanted) const noexcept;
     [[nodiscard]] heap_block* first_at_least(std::uint32_t units) const noexcept;
     heap_block* use(const fit& where, const heap_request& wanted, member_id owner,
                     std::uint32_t generation) noexcept;
     heap_answer grow(std::uint32_t units, const heap_request& wanted, actor who,
                      std::uint32_t generation);
-    [[nodiscard]] heap_answer stalled() const;
+    [[nodiscard]] heap_answer refusal(const guard& refused) const;
+    [[nodiscard]] heap_answer exhausted(const heap_request& wanted, std::size_t largest) const;
+    [[nodiscard]] std::size_t largest_free() const noexcept;
     memzone_layout& reserve_arena(std::uint64_t least_bytes, actor who);
+    heap_arena_layout& construct_arena(const memzone_layout& zone) const noexcept;
     void add_arena(heap_arena_layout& arena) noexcept;
     heap_block* use_aside(std::uint32_t units, const heap_request& wanted, member_id owner,
                           std::uint32_t generation) noexcept;
@@ -107,7 +145,23 @@ private:
     void merge_all_aside(actor who) noexcept;
     void give_back(actor who) noexcept;
     void shrink(heap_block* whole, heap_block* end, actor who) noexcept;
-    void rebuild() noexcept;
+    void rebuild(member_id viewer) noexcept;
+    void bury(member_id dead, std::uint32_t generation, actor who) noexcept;
+
+    [[nodiscard]] bool lies_in_pages(std::uintptr_t address) const noexcept;
+    [[nodiscard]] bool lies_in_memory(std::uintptr_t address, member_id finder) const noexcept;
+    [[nodiscard]] std::string_view name() const noexcept;
+    void require_external() const;
+    [[noreturn]] void refuse(const guard& refused) const;
+    [[nodiscard]] memzone_layout* memory_in(std::size_t slot) const noexcept;
+    [[nodiscard]] std::size_t slot_of(bytes_span piece) const;
+    void check_same(const memzone_layout& zone) const;
+    void list_memory(const memzone_layout& zone) noexcept;
+    void drop_memory(std::size_t slot, actor who) noexcept;
+    [[nodiscard]] bool enter_external(lock_result result, bool touches_blocks, actor who) noexcept;
+    void relist() noexcept;
+    void pay(actor who) noexcept;
+    [[nodiscard]] bool owe(member_id dead, std::uint32_t generation, actor who) noexcept;
 
     void link(heap_block* block, std::uint32_t units) noexcept;
     void unlink(heap_block* block, std::uint32_t units) noexcept;

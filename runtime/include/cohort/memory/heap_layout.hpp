@@ -20,6 +20,18 @@
 /// when its list is full, when memory is short, or by `trim`.
 ///
 /// Good fit after TLSF (Masmano and others, 2004): a size selects its bin by two bit scans.
+///
+/// An external heap has its arenas in memory that users bring; this structure lies in the region
+/// all the same. Its lock can be taken by anybody, its blocks be touched only by who has attached
+/// all of its memory. What others owe it they write down, under the lock, for the next one who has:
+///
+///   unsound   0 -> 1   whoever takes the lock over from a dead holder, or forgets memory
+///             1 -> 0   who has attached all, when bins and counters are made anew
+///   debts[m]  blocks that go with member m, of that generation of its slot and before, are to be
+///             released; 0 = none. Set by m's reaper, then m's bit in owed; cleared, in the same
+///             order, by who has attached all, when the blocks are released
+///
+/// Both are looked at by each who has attached all, right after the lock is taken.
 
 #include "cohort/base/fixed_name.hpp"
 #include "cohort/memory/memory_layout.hpp"
@@ -64,8 +76,9 @@ struct block_word {
 struct heap_block {
     std::atomic<std::uint64_t> word{0};
     std::atomic<std::uint32_t> free_before{0};  ///< units of the block before, if that one is free
-    std::atomic<member_id> owner{0};
-    std::atomic<std::uint16_t> type{0};
+    std::atomic<std::uint16_t> heap{0};         ///< of a used one: index of its heap's entry
+    std::atomic<std::uint8_t> owner{0};         ///< of a used one: a member
+    std::atomic<std::uint8_t> type{0};
 
     struct links {
         heap_block* next;
@@ -132,6 +145,10 @@ static_assert(shared_layout<heap_arena_layout> && sizeof(heap_arena_layout) == 6
 
 inline constexpr std::size_t heap_arena_overhead = sizeof(heap_arena_layout) + 2 * heap_unit_bytes;
 inline constexpr std::uint64_t max_heap_block = std::uint64_t{1} << 35;  ///< bytes
+/// Of one piece of external memory: the units of an arena have 32 bits.
+inline constexpr std::uint64_t max_external_bytes = std::uint64_t{1} << 36;
+inline constexpr std::uint64_t min_external_bytes = 4096;
+inline constexpr std::size_t max_heap_memories = 64;  ///< pieces of external memory in one heap
 
 // Bins: one for each size below 32 units, then 16 for each power of two.
 inline constexpr std::size_t heap_bins = 32 + 27 * 16;
@@ -182,6 +199,11 @@ struct heap_layout {
     std::atomic<std::uint32_t> type_count{0};
     std::atomic<std::uint64_t> repairs{0};    ///< lock taken over from a dead holder
     std::atomic<std::uint64_t> bad_frees{0};  ///< pointers that were no used block of this heap
+    std::uint32_t external = 0;               ///< 1 = over memory that users bring; never changes
+    std::atomic<std::uint32_t> unsound{0};    ///< 1 = bins and counters are to be made anew
+    std::atomic<std::uint64_t> owed{0};       ///< a bit for each member with a debt
+    /// Slots in use in `memories`, holes included; raised only. Follows from the entries.
+    std::atomic<std::uint32_t> memory_slots{0};
     alignas(cache_line_bytes) owner_lock lock;
     heap_counters counters;
     alignas(cache_line_bytes) std::uint64_t filled[8]{};  ///< a bit for each bin with a block
@@ -189,9 +211,14 @@ struct heap_layout {
     heap_block* aside[aside_sizes]{};
     std::uint32_t aside_count[aside_sizes]{};
     fixed_name<32> types[max_heap_types];
+    /// 1 + index of the entry of each piece of external memory, 0 = a hole. Follows from the
+    /// entries; no slot moves, so that who looks without the lock misses none.
+    std::atomic<std::uint32_t> memories[max_heap_memories]{};
+    std::atomic<std::uint32_t> debts[64]{};
 };
 static_assert(shared_layout<heap_layout>);
 static_assert(heap_bins <= 8 * 64);
+static_assert(max_zones <= 0xffff && max_heap_types <= 0x100);  // as blocks name them
 
 /// Calls `visit(block, word)` along the chain. False when the chain is broken: a header that is
 /// none, or a step past the end. A walk without the lock may meet that by chance; then walk again.
@@ -212,11 +239,14 @@ bool for_each_block(Arena& arena, Visit&& visit)
     return block->load().is_end();
 }
 
-/// Calls `visit(arena)` for each live arena of one heap.
+/// Calls `visit(arena)` for each live arena of one heap that `viewer` may touch; an observer is
+/// member 0 and has no external memory attached.
 template <typename Memory, typename Visit>
-void for_each_arena(Memory& memory, const heap_layout& heap, Visit&& visit)
+void for_each_arena(Memory& memory, const heap_layout& heap, member_id viewer, Visit&& visit)
 {
     for_each_live(memory, zone_kind::heap_arena, [&](auto& zone) {
+        if (zone.is_external() && (zone.heap != heap.index || !zone.is_attached(viewer)))
+            return;
         auto& arena = *static_cast<heap_arena_layout*>(zone.data());
         // The length too: without the lock, an arena may be given back while one looks at it.
         if (arena.magic == heap_arena_layout::magic_value && arena.heap == heap.index &&

@@ -43,6 +43,14 @@ struct zone_request {
     return page_bytes > 16_MiB ? page_bytes : 16_MiB;
 }
 
+/// Memory that a user brought, to be an arena of one heap.
+struct external_span {
+    std::string_view name;
+    std::uint64_t address = 0;
+    std::uint64_t length = 0;
+    std::uint32_t heap = 0;  ///< index of the heap's entry
+};
+
 class memory {
 public:
     using files = memseg_files;
@@ -54,6 +62,9 @@ public:
     /// `release`. Throws `name_too_long`, `exists`, `invalid_argument`, `no_space`, `no_memory`,
     /// `no_hugepages`, `stalled`; then nothing has changed.
     [[nodiscard]] memzone_layout& reserve(const zone_request& request, actor who);
+    /// The same over memory outside the window, which is not touched. `who` has it attached. Throws
+    /// `exists` when an entry covers part of it, `no_space`, `stalled`.
+    [[nodiscard]] memzone_layout& reserve_external(const external_span& wanted, actor who);
     void publish(memzone_layout& zone, actor who) noexcept;
 
     /// The live entry of that kind and name, or nullptr. Lock-free; O(1) by hash.

@@ -56,6 +56,10 @@ inline constexpr std::uint32_t max_zones = 16383;  ///< ring indices in custody 
 /// Where the pages of a list come from.
 enum class page_backing : std::uint8_t { memfd = 0, hugetlbfs = 1 };
 
+/// The `list` of an entry over memory that users brought: in no list, and not in the window. Only
+/// heap arenas have it. A process may touch such memory only if it has it mapped, see `attached`.
+inline constexpr std::uint16_t external_list = 0xffff;
+
 /// A list of segments (pages) of one size on one node. Pages whose bit is clear are holes that
 /// nobody may touch, for reading a hole makes a page.
 struct alignas(cache_line_bytes) memseg_list_layout {
@@ -112,15 +116,21 @@ inline constexpr std::uint32_t zone_off_node = 1;
 struct memzone_layout {
     std::atomic<std::uint64_t> state{0};
     zone_kind kind{};
-    std::uint16_t list = 0;  ///< index into lists
+    std::uint16_t list = 0;  ///< index into lists, or external_list
     member_id creator = 0;
     std::uint64_t address = 0;
     std::uint64_t length = 0;      ///< bytes, a multiple of 64
     std::uint64_t created_ns = 0;  ///< monotonic clock
     fixed_name<32> name;
     std::uint32_t flags = 0;  ///< zone_off_node
-    std::uint32_t reserved_ = 0;
-    std::uint64_t reserved2_[6]{};
+    std::uint32_t heap = 0;   ///< of external memory: index of its heap's entry
+    /// Of external memory: bit m = member m has it mapped at this address and may touch it.
+    ///   0 -> 1   m alone, holding the heap's lock; the one who adds the memory, before INIT
+    ///   1 -> 0   m alone, holding the heap's lock; or the reaper of the dead m, without it, before
+    ///            m's slot is used again: so a bit never speaks of another generation of the slot
+    /// The entry goes LIVE -> DYING only while nobody but the remover has its bit set.
+    std::atomic<std::uint64_t> attached{0};
+    std::uint64_t reserved2_[5]{};
 
     [[nodiscard]] zone_word word() const noexcept
     {
@@ -128,6 +138,12 @@ struct memzone_layout {
     }
     [[nodiscard]] bool is_live() const noexcept { return word().state == zone_state::live; }
     [[nodiscard]] void* data() const noexcept { return reinterpret_cast<void*>(address); }
+    [[nodiscard]] bool is_external() const noexcept { return list == external_list; }
+    [[nodiscard]] bool is_attached(member_id member) const noexcept
+    {
+        // The heap's lock orders it for those who hold that; each reads its own bit.
+        return (attached.load(std::memory_order_relaxed) >> member & 1) != 0;
+    }
 };
 static_assert(shared_layout<memzone_layout> && sizeof(memzone_layout) == 128);
 

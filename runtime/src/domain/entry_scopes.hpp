@@ -1,0 +1,72 @@
+#pragma once
+// Scopes around the life of a named entry: its making, and its end.
+
+#include "cohort/base/error.hpp"
+#include "cohort/member/membership.hpp"
+#include "cohort/memory/memory.hpp"
+
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace cohort {
+
+/// An entry in INIT that is released again unless the object inside is completed.
+class new_entry {
+public:
+    new_entry(memory& segments, const zone_request& request, actor who)
+        : memory_{segments}
+        , who_{who}
+        , zone_{&segments.reserve(request, who)}
+    {
+    }
+    ~new_entry()
+    {
+        if (zone_)
+            memory_.release(*zone_);
+    }
+    new_entry(const new_entry&) = delete;
+    new_entry& operator=(const new_entry&) = delete;
+
+    [[nodiscard]] void* data() const noexcept { return zone_->data(); }
+    [[nodiscard]] std::uint16_t index() const noexcept
+    {
+        return static_cast<std::uint16_t>(memory_.index_of(*zone_));
+    }
+    memzone_layout& publish() noexcept
+    {
+        memory_.publish(*zone_, who_);
+        return *std::exchange(zone_, nullptr);
+    }
+
+private:
+    memory& memory_;
+    actor who_;
+    memzone_layout* zone_;
+};
+
+/// The recovery lock: while it is held, no reaper walks an object that goes away.
+class destroy_guard {
+public:
+    static constexpr auto patience = 5s;
+
+    destroy_guard(owner_lock& lock, actor who, const membership& self, std::string_view name)
+        : lock_{lock}
+    {
+        const auto ask = [&](lane_id lane) { return self.liveness().is_dead(lane); };
+        if (lock_.lock(who.lane, deadline_in(patience), ask) == lock_result::stalled)
+            throw error{errc::stalled,
+                        fmt::format("\"{}\" is not destroyed: lane {} has been reaping for more "
+                                    "than {} s",
+                                    name, lock_.holder(), patience.count())};
+    }
+    ~destroy_guard() { lock_.unlock(); }
+    destroy_guard(const destroy_guard&) = delete;
+    destroy_guard& operator=(const destroy_guard&) = delete;
+
+private:
+    owner_lock& lock_;
+};
+
+}  // namespace cohort

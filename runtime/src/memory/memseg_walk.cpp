@@ -1,0 +1,82 @@
+#include "cohort/memory/memseg_walk.hpp"
+
+#include <fmt/format.h>
+
+namespace cohort {
+
+std::string_view to_text(zone_kind kind) noexcept
+{
+    switch (kind) {
+    case zone_kind::memzone: return "memzone";
+    case zone_kind::ring: return "ring";
+    case zone_kind::mempool: return "mempool";
+    case zone_kind::port: return "port";
+    case zone_kind::heap: return "heap";
+    case zone_kind::heap_arena: return "heap arena";
+    }
+    return "?";
+}
+
+std::vector<const memzone_layout*> zones_of(const memory_layout& memory, std::size_t list)
+{
+    std::vector<const memzone_layout*> zones;
+    for_each_used(memory, [&](const memzone_layout& zone) {
+        if (zone.word().state != zone_state::empty && zone.list == list)
+            zones.push_back(&zone);
+    });
+    std::sort(zones.begin(), zones.end(),
+              [](const auto* a, const auto* b) { return a->address < b->address; });
+    return zones;
+}
+
+memseg_list_usage usage_of(const memory_layout& memory, std::size_t index)
+{
+    const auto& list = memory.lists[index];
+    memseg_list_usage usage;
+    usage.published = list.published.load(std::memory_order_relaxed);  // for display
+    const page_map map{list};
+    auto free_from = list.base;
+    const auto look_at_gap = [&](std::uint64_t end) {
+        if (end <= free_from)
+            return;
+        map.for_each_run({0, map.top()}, [&](page_run run) {
+            const auto from = std::max(free_from, list.base + run.from * list.page_bytes);
+            const auto to = std::min(end, list.base + run.to * list.page_bytes);
+            if (from < to)
+                usage.largest_free = std::max(usage.largest_free, to - from);
+        });
+    };
+    for (const auto* zone : zones_of(memory, index)) {
+        usage.used += zone->length;
+        look_at_gap(zone->address);
+        free_from = std::max(free_from, zone->address + zone->length);
+    }
+    look_at_gap(list.base + list.max_bytes);
+    return usage;
+}
+
+std::string describe_memory(const memory_layout& memory)
+{
+    std::string text;
+    for_each_memseg_list(memory, [&](const memseg_list_layout& list, std::size_t index) {
+        const auto usage = usage_of(memory, index);
+        text += fmt::format("list {}: pages of {} on node {}, {:#x} to {:#x}, {} of pages, {} in "
+                            "use\n",
+                            index, to_text(page_size{list.page_bytes}), list.numa_node, list.base,
+                            list.base + list.max_bytes, bytes_text(usage.published),
+                            bytes_text(usage.used));
+        const page_map map{list};
+        map.for_each_run({0, map.top()}, [&](page_run run) {
+            text += fmt::format(
+                "  pages {:#x} to {:#x}: {}\n", list.base + run.from * list.page_bytes,
+                list.base + run.to * list.page_bytes, bytes_text(run.count() * list.page_bytes));
+        });
+        for (const auto* zone : zones_of(memory, index))
+            text += fmt::format("  {:<10} {:<31} {:#x} to {:#x}: {}\n", to_text(zone->kind),
+                                zone->name.view(), zone->address, zone->address + zone->length,
+                                bytes_text(zone->length));
+    });
+    return text;
+}
+
+}  // namespace cohort
