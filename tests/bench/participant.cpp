@@ -72,7 +72,7 @@ public:
     }
     std::size_t memory_bytes() override
     {
-        return pages().committed.load(std::memory_order_relaxed);  // nobody else grows it
+        return pages().published.load(std::memory_order_relaxed);  // nobody else grows it
     }
 
 private:

@@ -147,6 +147,38 @@ TEST_CASE("a limit of a node or of a page size is kept, and says so", "[memory][
     CHECK_NOTHROW(by_size->reserve_memzone("little", 2_MiB));
 }
 
+TEST_CASE("a size that cannot be had is an error, and nothing has changed", "[memory][limits]")
+{
+    scratch_domain domain{{.memory = 4_MiB, .node_limits = {48_MiB}, .huge = huge_policy::none}};
+    auto heap = domain->heap();
+    auto random = test::random_engine("shortage");
+    std::size_t refused = 0;
+
+    for (int round = 0; round != 1000; ++round) {
+        const auto bytes = std::size_t{1} << random() % 40;
+        const auto before = published(domain);
+        try {
+            const auto zone = domain->reserve_memzone("zone", bytes + random() % bytes);
+            zone.data()[zone.size() - 1] = std::byte{1};
+            domain->release_memzone(zone);
+        } catch (const error& shortage) {
+            ++refused;
+            REQUIRE(shortage.reason() == errc::no_memory);
+            REQUIRE(published(domain) == before);
+        }
+        auto* block = static_cast<char*>(heap.malloc(bytes));
+        if (block)
+            block[bytes - 1] = 1;
+        else
+            REQUIRE(heap::last_failure().reason != errc{});
+        REQUIRE(heap.free(block));
+    }
+
+    CHECK(refused > 100);
+    CHECK(fault_of(domain) == std::nullopt);
+    CHECK(heap.find_fault() == std::nullopt);
+}
+
 TEST_CASE("a walk visits each page once, and a page is found by any address in it",
           "[memory][walk]")
 {
