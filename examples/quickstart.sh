@@ -12,13 +12,14 @@ Usage: examples/quickstart.sh [options]
   --pcap FILE     capture to read: pcap or pcapng  (examples/captures/veth.pcap)
   --out FILE      keep the output there            (a temporary file, removed at the end)
   --workers N     number of workers, 1 to 16       (2)
-  --loops N       how often to read the capture    (as often as makes about 128 MiB)
+  --loops N       how often to read the capture    (1 with --out, else as often as makes about 128 MiB)
   --no-kill       let all workers live
   --huge MODE     auto, 2M, 1G or none             (auto: 2 MiB pages if enough are free)
-  --json          print the final report as JSON
+  --json          print the final report as JSON; everything else goes to standard error
 
 Needs no rights and no hugepages. Builds into build-quickstart, unless COHORT_BUILD_DIR names a build.
 Exit code 2: wrong options, or an input that is no capture.
+A run that ends before the worker can be killed counts as well; it says "killed nobody".
 TEXT
 }
 
@@ -48,6 +49,10 @@ done
 [[ $workers =~ ^([1-9]|1[0-6])$ ]] || refuse "--workers takes 1 to 16, not $workers"
 [[ -z $loops || $loops =~ ^[1-9][0-9]{0,8}$ ]] || refuse "--loops takes a number above 0, not $loops"
 [[ -r $pcap && -f $pcap ]] || refuse "cannot read the file $pcap"
+
+# All of standard output is the report when programs read it.
+exec {result}>&1
+[[ ${#report[@]} -eq 0 ]] || exec >&2
 
 # --- build -------------------------------------------------------------------------------------
 
@@ -118,7 +123,7 @@ stop_primary() {
 }
 
 run() {
-    local index writer killer status=0 last=$((workers - 1))
+    local index writer killer killed=0 status=0 last=$((workers - 1))
     "$pipeline" setup --domain "$domain" --pcap "$pcap" --out "$out" --workers "$workers" --loops "$loops"
     start writer --name writer
     writer=$started
@@ -132,19 +137,29 @@ run() {
     fi
     start reader --name reader
     echo "started reader, $workers worker(s) and writer, each a process"
-    if [[ $kill == yes ]] && finish "$killer" await; then
-        start worker --name "worker.$last-again" --index "$last"
-        echo "started worker.$last-again in its place"
+    if [[ $kill == yes ]]; then
+        finish "$killer" await || killed=$?
+        if [[ $killed -eq 0 ]]; then
+            start worker --name "worker.$last-again" --index "$last"
+            echo "started worker.$last-again in its place"
+        elif [[ $killed -eq 22 ]]; then
+            echo "killed nobody: worker.$last held no packets in time; raise --loops"
+        else
+            status=$killed
+        fi
     fi
     finish "$writer" writer || status=$?
-    "$pipeline" report --domain "$domain" "${report[@]}" || status=$?
-    return $status
+    "$pipeline" report --domain "$domain" "${report[@]}" >&"$result" || status=$?
+    return "$status"
 }
 
 build_dir=${COHORT_BUILD_DIR:-}
 [[ -n $build_dir ]] || build
 cohortd=$build_dir/primary/cohortd
 pipeline=$build_dir/examples/pipeline
+if [[ -n $out ]]; then
+    loops=${loops:-1}  # what somebody keeps has each packet once
+fi
 out=${out:-$scratch/out.pcap}
 if [[ -z $loops ]]; then
     # Long enough for a kill in the middle, and bounded for captures of a few bytes.

@@ -244,7 +244,7 @@ run_compiled() { # suite
 # Runs one program as one test. Exit code 77 means skipped, its last line says why.
 good=0 bad=0 left=0
 run_program() { # suite, name, seconds, command...
-    local suite=$1 name=$2 limit=$3 log=$logs/$1-${2//\//-}.log status=0
+    local suite=$1 name=$2 limit=$3 log=$logs/$1-${2//[\/ ]/-}.log status=0
     shift 3
     [[ $name == *"$filter"* ]] || return 0
     set_sanitizer_options "$log.sanitizer"
@@ -266,11 +266,15 @@ run_program() { # suite, name, seconds, command...
 
 # An example proves itself by a script run.sh beside it; COHORT_BUILD_DIR has the programs.
 run_examples() {
-    local script since=$SECONDS
+    local script part parts since=$SECONDS
     export COHORT_BUILD_DIR=$build
-    for script in examples/*/run.sh examples/quickstart.sh; do
-        [[ ! -x $script ]] || run_program examples "$script" 300 "$script"
+    for script in examples/*/run.sh; do
+        mapfile -t parts < <("$script" --parts)
+        for part in "${parts[@]}"; do
+            run_program examples "$script $part" 300 "$script" "$part"
+        done
     done
+    run_program examples examples/quickstart.sh 300 examples/quickstart.sh
     report examples "$good" "$bad" "$left" $((SECONDS - since))
 }
 

@@ -4,6 +4,7 @@
 #include "region_view.hpp"
 #include "stages.hpp"
 
+#include <cerrno>
 #include <csignal>
 #include <fstream>
 #include <thread>
@@ -35,27 +36,39 @@ public:
                                             pid_, name)};
     }
 
-    void signal(int number) const
+    /// False when the process has ended.
+    bool signal(int number) const
     {
-        if (::syscall(SYS_pidfd_send_signal, process_.get(), number, nullptr, 0) != 0)
+        if (::syscall(SYS_pidfd_send_signal, process_.get(), number, nullptr, 0) == 0)
+            return true;
+        if (errno != ESRCH)
             cohort::throw_errno(errno, fmt::format("cannot send signal {} to {}", number, pid_));
+        return false;
     }
 
-    /// Stops it and returns once the kernel says that it has stopped. False after the deadline.
+    /// Stops it and returns once the kernel says that it has stopped. False when it has ended, and
+    /// after the deadline.
     [[nodiscard]] bool stop(cohort::deadline until) const
     {
-        signal(SIGSTOP);
-        while (state() != 'T') {
-            if (cohort::steady_clock::now() >= until)
-                return false;
-            std::this_thread::sleep_for(100us);
+        for (bool there = signal(SIGSTOP); there; std::this_thread::sleep_for(100us)) {
+            const auto now = state();
+            if (now == 'T')
+                return true;
+            there = !has_ended(now) && cohort::steady_clock::now() < until;
         }
-        return true;
+        return false;
     }
+
+    [[nodiscard]] bool ended() const { return has_ended(state()); }
 
     [[nodiscard]] int pid() const noexcept { return pid_; }
 
 private:
+    static bool has_ended(char state) noexcept
+    {
+        return state == '?' || state == 'Z' || state == 'X';
+    }
+
     /// The letter after the name in /proc/PID/stat. The name may hold anything but ends with ')'.
     [[nodiscard]] char state() const
     {
@@ -144,14 +157,12 @@ int await_holding(const await_options& options)
 
     const auto held = options.kill ? stop_holding(view, member, process, until)
                                    : watch_holding(view, member, until);
-    if (held == 0)
-        throw cohort::error{cohort::errc::timed_out,
-                            fmt::format("\"{}\" was not seen holding packets before the {}",
-                                        options.victim,
-                                        view.done() ? "run ended; raise --loops" : "deadline")};
     const auto written = view.packets_out();
-    if (options.kill)
-        process.signal(SIGKILL);
+    if (held == 0 || (options.kill && !process.signal(SIGKILL)))
+        throw cohort::error{
+            cohort::errc::timed_out,
+            fmt::format("\"{}\" was not seen holding packets before the {}", options.victim,
+                        view.done() || process.ended() ? "run ended; raise --loops" : "deadline")};
     fmt::print("{} {} (pid {}) while it held {} packets; {} were written by then\n",
                options.kill ? "killed" : "saw", options.victim, process.pid(), held, written);
     return 0;

@@ -33,8 +33,12 @@ const cohort::memzone_layout& region_view::find(cohort::zone_kind kind, std::str
 
 std::uint64_t region_view::packets_expected() const noexcept
 {
-    return port_->driver_words[cohort::pcap_word::rx_packets] *
-           port_->driver_words[cohort::pcap_word::rx_loops];
+    return port_->driver_words[cohort::pcap_word::rx_packets] * loops();
+}
+
+std::uint64_t region_view::loops() const noexcept
+{
+    return port_->driver_words[cohort::pcap_word::rx_loops];
 }
 
 std::uint64_t region_view::packets_in() const noexcept

@@ -27,6 +27,7 @@ public:
 
     /// All there will be: packets of the file times loops.
     [[nodiscard]] std::uint64_t packets_expected() const noexcept;
+    [[nodiscard]] std::uint64_t loops() const noexcept;
     [[nodiscard]] std::uint64_t packets_in() const noexcept;
     [[nodiscard]] std::uint64_t packets_out() const noexcept;
     [[nodiscard]] bool done() const noexcept;

@@ -121,6 +121,7 @@ ordered_json describe_run(const region_view& view)
         seconds > 0 ? static_cast<std::uint64_t>(static_cast<double>(out) / seconds) : 0;
     return {{"domain", view.region().header.name.view()},
             {"done", view.done()},
+            {"loops", view.loops()},
             {"packets_in", view.packets_in()},
             {"packets_out", out},
             {"bytes_in", value(port.rx[0].bytes)},
@@ -199,6 +200,7 @@ void print_text(const ordered_json& run)
     fmt::print("packets      {} in, {} out, {} per second over {:.2f} s\n",
                number(run, "packets_in"), number(run, "packets_out"),
                number(run, "packets_per_second"), run.at("seconds").get<double>());
+    fmt::print("loops        {}\n", number(run, "loops"));
     fmt::print("bytes        {} in, {} out\n", number(run, "bytes_in"), number(run, "bytes_out"));
     if (number(run, "rx_errors") + number(run, "tx_errors") != 0)
         fmt::print("errors       {} on rx, {} on tx\n", number(run, "rx_errors"),

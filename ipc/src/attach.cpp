@@ -68,7 +68,9 @@ region_files sort_files(const wire::attach_reply& reply, std::vector<file_descri
             take(files.segments[i]);
     if (next != fds.size())
         throw error{errc::bad_input,
-                    fmt::format("{} descriptors came with the region but {} were announced",
+                    fmt::format("{} descriptors came with the region but {} were announced; raise "
+                                "the limit of descriptors (ulimit -n), or run the same version of "
+                                "cohort everywhere",
                                 fds.size(), next)};
     return files;
 }
@@ -124,8 +126,13 @@ void ask_for_region(int connection, wire::attach_as as, std::string_view name,
     check_server(connection);
     const wire::attach_request wish{
         .layout_hash = layout_hash(), .as = as, .pid = ::getpid(), .name = fixed_name<64>{name}};
-    if (!send_message(connection, wire::bytes_of(wish), fds))
-        throw_errno(errno, "cannot send the attach request");
+    if (send_message(connection, wire::bytes_of(wish), fds))
+        return;
+    if (errno == EPIPE || errno == ECONNRESET)
+        throw error{errc::primary_lost,
+                    fmt::format("pid {} died before it took the attach request; try again",
+                                peer_of(connection).pid)};
+    throw_errno(errno, "cannot send the attach request");
 }
 
 region_mapping take_region(int connection, map_access access, deadline until)

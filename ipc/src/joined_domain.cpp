@@ -35,8 +35,11 @@ member_claim claim_member(region_layout& region, const rendezvous& place, std::s
         if (table.begin_join(slot, name, role, epoch))
             return {std::move(lock), {slot, table.member(slot).word().generation}};
     }
-    throw error{errc::no_space, fmt::format("all {} member slots of domain \"{}\" are taken",
-                                            max_members - 1, region.header.name.view())};
+    throw error{
+        errc::no_space,
+        fmt::format("all {} member slots of domain \"{}\" are taken; end a member (\"cohort "
+                    "ps\" lists them)",
+                    max_members - 1, region.header.name.view())};
 }
 
 joined_domain::joined_domain(region_mapping region, member_claim claim, rendezvous place,

@@ -99,7 +99,8 @@ cohort::primary::start_options options_from(const arguments& given)
     if (auto level = log_level::info; !given.log_level.empty()) {
         if (!parse_log_level(given.log_level, level))
             throw error{errc::invalid_argument,
-                        fmt::format("--log {} is not a level", given.log_level)};
+                        fmt::format("--log {} is not one of debug, info, warning, error, off",
+                                    given.log_level)};
         set_log_level(level);
     }
     wanted.existing = given.adopt   ? primary::takeover::adopt

@@ -108,6 +108,15 @@ std::vector<file_descriptor> introduce(ipc::joined_domain& self, int wake, admis
     return connections;
 }
 
+/// A member that was killed could not remove its socket. Nobody joins any more, so what belongs to
+/// an empty slot belongs to nobody.
+void remove_sockets_of_the_dead(const member_table_layout& table, const rendezvous& place)
+{
+    for (member_id id = 1; id != max_members; ++id)
+        if (table.members[id].word().state == member_state::empty)
+            ::unlink(place.member_socket(id).c_str());
+}
+
 }  // namespace
 
 owner::owner(region_mapping region, ipc::member_claim claim, rendezvous place, file_descriptor wake,
@@ -140,6 +149,7 @@ owner::~owner()
         others = others || (id != self().id && word.state != member_state::empty);
     });
     ::unlink(place().primary_socket().c_str());
+    remove_sockets_of_the_dead(region().members, place());
     if (others)
         return;
     ::unlink(place().member_socket(self().id).c_str());

@@ -46,7 +46,9 @@ void await_welcome(ipc::dispatcher& loop, member_ref self, int connection, deadl
     while (connected) {
         if (!ipc::wait_readable(connection, until))
             throw error{errc::timed_out,
-                        "the primary did not welcome this member in time; is it stopped?"};
+                        fmt::format("the primary, pid {}, did not welcome member {} in time; is it "
+                                    "stopped?",
+                                    ipc::peer_of(connection).pid, self.id)};
         alignas(8) std::array<std::byte, wire::max_bytes> buffer;
         auto received = ipc::receive_message(connection, buffer);
         const auto bytes = std::span{buffer}.first(received.bytes);
@@ -57,7 +59,9 @@ void await_welcome(ipc::dispatcher& loop, member_ref self, int connection, deadl
         else if (wire::as<wire::member_message>(bytes, wire::kind::welcome))
             return;
     }
-    throw error{errc::primary_lost, "the primary died while this member was joining; try again"};
+    throw error{errc::primary_lost,
+                fmt::format("the primary, pid {}, died while member {} was joining; try again",
+                            ipc::peer_of(connection).pid, self.id)};
 }
 
 }  // namespace

@@ -8,8 +8,10 @@
 #include "support/hugepages.hpp"
 #include "support/skip.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <set>
 #include <string>
 #include <vector>
@@ -30,6 +32,14 @@ std::set<std::string> names_in(const std::filesystem::path& directory)
     for (const auto& entry : std::filesystem::directory_iterator{directory})
         names.insert(entry.path().filename());
     return names;
+}
+
+/// Slots of members that live, join, or are being reaped.
+std::ptrdiff_t taken_slots(const region_layout& region)
+{
+    return std::count_if(
+        std::begin(region.members.members), std::end(region.members.members),
+        [](const auto& member) { return member.word().state != member_state::empty; });
 }
 
 /// A primary, two secondaries and an observer, then all of them killed, the primary first.
@@ -88,6 +98,30 @@ TEST_CASE("the next start of a name whose processes were killed needs no help", 
     REQUIRE(next.wait(patience) == exit_status{});
     CHECK(names_in(directory.path()).empty());
     CHECK(await_no_new_object(objects));
+}
+
+TEST_CASE("a primary that ends takes away the sockets of members that were killed before",
+          "[cleanup]")
+{
+    const scratch_runtime_directory directory;
+    const auto place = directory.path() / "doomed";
+    auto primary = start_cohortd("doomed");
+    for (int i = 0; i != 2; ++i) {
+        auto member = child_process::spawn(probe, {"doomed", "1", "--hold"});
+        member.await("attached", patience);
+        member.kill();
+        REQUIRE(member.wait(patience) == exit_status{.code = 0, .signal = SIGKILL});
+    }
+    {
+        const auto seen = secondary::observe("doomed", patience);
+        REQUIRE(eventually([&] { return taken_slots(seen.region()) == 1; }));
+    }
+    REQUIRE(names_in(place).count("member-2.sock") == 1);
+
+    primary.kill(SIGTERM);
+
+    REQUIRE(primary.wait(patience) == exit_status{});
+    CHECK(names_in(directory.path()).empty());
 }
 
 TEST_CASE("a region file caught by a kill before it lost its name is removed by the next start",

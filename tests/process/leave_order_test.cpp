@@ -170,7 +170,7 @@ TEST_CASE("a member that is not welcomed in time gives slot and lock byte back i
 
     check_that_it_settles_under_its_lock(with);
 
-    check_refused(tried.wait(), errc::timed_out, {"did not welcome this member in time"});
+    check_refused(tried.wait(), errc::timed_out, {"did not welcome member 2 in time"});
     check_that_nothing_is_left(with);
 }
 

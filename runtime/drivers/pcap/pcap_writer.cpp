@@ -56,6 +56,15 @@ bool is_same_file(const struct stat& status, const std::string& path) noexcept
            other.st_ino == status.st_ino;
 }
 
+[[noreturn]] void throw_not_created(const std::string& path, int failure)
+{
+    if (failure != ENOENT && failure != ENOTDIR && failure != EISDIR)
+        throw_errno(failure, fmt::format("cannot create the capture \"{}\"", path));
+    throw error{errc::system, fmt::format("cannot create the capture \"{}\": {}; name a file in a "
+                                          "directory that exists",
+                                          path, describe_errno(failure))};
+}
+
 std::string absolute_path(const std::string& path)
 {
     std::unique_ptr<char, decltype(&std::free)> resolved{::realpath(path.c_str(), nullptr),
@@ -74,11 +83,14 @@ capture_file create_capture(const std::string& path, std::uint32_t link_type,
     const file_descriptor file{::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644)};
     struct stat status {};
     if (!file || ::fstat(file.get(), &status) != 0)
-        throw_errno(errno, fmt::format("cannot create the capture \"{}\"", path));
+        throw_not_created(path, errno);
     if (!S_ISREG(status.st_mode))
         throw error{
             errc::invalid_argument,
-            fmt::format("cannot write a capture to \"{}\": it is not a regular file", path)};
+            fmt::format(
+                "cannot write a capture to \"{}\": it has mode {:#o} and is not a regular file; "
+                "name another output",
+                path, status.st_mode)};
     if (!not_this.empty() && is_same_file(status, not_this))
         throw error{errc::invalid_argument,
                     fmt::format("\"{}\" is both rx and tx of a port; name another output", path)};

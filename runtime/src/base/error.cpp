@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -42,6 +43,19 @@ public:
     }
 };
 
+/// What mends the failures that have one usual cause; empty for the others.
+std::string_view remedy_of(int number) noexcept
+{
+    switch (number) {
+    case EMFILE: return "raise the limit of descriptors (ulimit -n)";
+    case ENFILE: return "raise fs.file-max";
+    case ENOSPC: return "free some space there";
+    case ENOMEM: return "free memory, or raise the limit of this process (ulimit -v, memory.max)";
+    case EACCES: return "run as a user that may, or change the mode";
+    default: return {};
+    }
+}
+
 }  // namespace
 
 const std::error_category& cohort_category() noexcept
@@ -66,7 +80,9 @@ std::string describe_errno(int number)
 void throw_errno(int number, const std::string& what)
 {
     const auto code = number == EPERM || number == EACCES ? errc::no_permission : errc::system;
-    throw error{code, fmt::format("{}: {}", what, describe_errno(number))};
+    const auto remedy = remedy_of(number);
+    throw error{code, fmt::format("{}: {}{}{}", what, describe_errno(number),
+                                  remedy.empty() ? "" : "; ", remedy)};
 }
 
 }  // namespace cohort

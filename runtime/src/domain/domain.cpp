@@ -121,8 +121,11 @@ actor domain::who()
 {
     const auto acting = membership_.who();
     if (acting.lane == 0)
-        throw error{errc::no_space,
-                    fmt::format("this thread has no lane: all {} are in use", max_lanes - 1)};
+        throw error{
+            errc::no_space,
+            fmt::format("this thread has no lane: all {} are in use; end a thread that uses the "
+                        "domain (\"cohort lanes\" lists them)",
+                        max_lanes - 1)};
     return acting;
 }
 
@@ -170,9 +173,11 @@ ring_layout* domain::find_ring_layout(std::string_view name, std::uint32_t eleme
         return nullptr;
     auto& ring = *static_cast<ring_layout*>(zone->data());
     if (ring.element_bytes != element_bytes)
-        throw error{errc::invalid_argument,
-                    fmt::format("ring \"{}\" holds elements of {} bytes, not of {}", name,
-                                ring.element_bytes, element_bytes)};
+        throw error{
+            errc::invalid_argument,
+            fmt::format("ring \"{}\" holds elements of {} bytes, not of {}; find it as it was "
+                        "created",
+                        name, ring.element_bytes, element_bytes)};
     return &ring;
 }
 

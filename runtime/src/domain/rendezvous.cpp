@@ -34,10 +34,18 @@ bool is_name_character(char c) noexcept
            c == '_' || c == '-';
 }
 
+[[noreturn]] void throw_no_directory(const std::string& path, int failure)
+{
+    const auto code = failure == EACCES || failure == EPERM ? errc::no_permission : errc::system;
+    throw error{code, fmt::format("cannot make the directory {}: {}; set COHORT_RUNTIME_DIR to a "
+                                  "directory that this process may write",
+                                  path, describe_errno(failure))};
+}
+
 void make_directory(const std::string& path)
 {
     if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
-        throw_errno(errno, fmt::format("cannot make the directory {}", path));
+        throw_no_directory(path, errno);
 }
 
 /// The last primary of a name takes lock file and directory away.
@@ -127,7 +135,7 @@ void rendezvous::create() const
     for (auto slash = root_.find('/', 1); slash != std::string::npos;
          slash = root_.find('/', slash + 1))
         if (::mkdir(root_.substr(0, slash).c_str(), 0755) != 0 && errno != EEXIST && errno != EROFS)
-            throw_errno(errno, fmt::format("cannot make the directory {}", root_.substr(0, slash)));
+            throw_no_directory(root_.substr(0, slash), errno);
     make_directory(root_);
     make_directory(directory_);
     check();

@@ -102,13 +102,19 @@ lane_id membership::enter_lane(std::string_view name, int cpu)
         cpu_set_t one;
         CPU_ZERO(&one);
         CPU_SET(static_cast<std::size_t>(cpu), &one);
-        if (::pthread_setaffinity_np(::pthread_self(), sizeof one, &one) != 0)
-            throw error{errc::invalid_argument,
-                        fmt::format("cannot pin lane \"{}\" to processor {}", name, cpu)};
+        if (const int failure = ::pthread_setaffinity_np(::pthread_self(), sizeof one, &one))
+            throw error{
+                errc::invalid_argument,
+                fmt::format("cannot pin lane \"{}\" to processor {}: {}; name one that this "
+                            "process may use (nproc, taskset -p)",
+                            name, cpu, describe_errno(failure))};
     }
     const auto lane = members_.enter(self_.id, name, cpu);
     if (!lane)
-        throw error{errc::no_space, fmt::format("all {} lanes are in use", max_lanes - 1)};
+        throw error{errc::no_space,
+                    fmt::format("all {} lanes are in use; end a thread that uses the "
+                                "domain (\"cohort lanes\" lists them)",
+                                max_lanes - 1)};
     adopt_lane(*lane);
     return *lane;
 }

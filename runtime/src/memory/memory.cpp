@@ -2,6 +2,7 @@
 
 #include "cohort/base/error.hpp"
 #include "cohort/base/fault_point.hpp"
+#include "cohort/memory/memseg_walk.hpp"
 #include "memory_guard.hpp"
 
 #include <algorithm>
@@ -85,7 +86,11 @@ memzone_layout& memory::free_entry(const zone_request& request) const
             if (!ever_used(word))
                 break;
         } else if (zone.kind == request.kind && zone.name == request.name) {
-            throw error{errc::exists, fmt::format("the name \"{}\" exists already", request.name)};
+            throw error{
+                errc::exists,
+                fmt::format("a {} of the name \"{}\" exists already, made by member {}; find "
+                            "it, or choose another name",
+                            to_text(request.kind), request.name, zone.creator)};
         }
     }
     if (!candidate)

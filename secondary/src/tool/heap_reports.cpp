@@ -100,8 +100,9 @@ table list_blocks(const region_layout& region, bool dead_only)
     });
     for (const auto& [key, all] : sums) {
         const auto& [heap, id, name, type, kept] = key;
-        shown.rows.push_back(
-            {heap, id, name, type.empty() ? "-" : type, kept, all.blocks, all.bytes});
+        shown.rows.push_back({heap, id, name,
+                              type.empty() ? cell{"-", {{"type", nullptr}}} : cell{type}, kept,
+                              all.blocks, all.bytes});
     }
     return shown;
 }

@@ -137,6 +137,26 @@ void declare(CLI::App& program, arguments& given)
     add("audit", "check that every buffer is in exactly one place; exit code 1 when not");
 }
 
+/// What the user asked for in place of a command; empty when that was an option.
+std::string unknown_command(const CLI::App& program)
+{
+    const auto left = program.remaining();
+    return left.empty() || left.front().starts_with('-') ? "" : left.front();
+}
+
+int refuse(const CLI::App& program, const CLI::ParseError& wrong)
+{
+    const auto unknown = unknown_command(program);
+    if (!program.get_subcommands().empty() || unknown.empty())
+        return program.exit(wrong) == 0 ? 0 : static_cast<int>(cohort::errc::invalid_argument);
+    std::string commands;
+    for (const auto* command : program.get_subcommands({}))
+        commands += (commands.empty() ? "" : ", ") + command->get_name();
+    fmt::print(stderr, "cohort: there is no command \"{}\"; the commands are {}\n", unknown,
+               commands);
+    return static_cast<int>(cohort::errc::invalid_argument);
+}
+
 }  // namespace
 
 int main(int argc, char** argv)
@@ -147,7 +167,7 @@ int main(int argc, char** argv)
     try {
         program.parse(argc, argv);
     } catch (const CLI::ParseError& wrong) {
-        return program.exit(wrong) == 0 ? 0 : static_cast<int>(cohort::errc::invalid_argument);
+        return refuse(program, wrong);
     }
     try {
         return run(program, given);

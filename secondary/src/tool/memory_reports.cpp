@@ -77,13 +77,12 @@ std::string title(const memory_layout& memory, std::size_t index)
 
 table list_memory(const region_layout& region)
 {
-    table shown{{"list", "page", "page_bytes", "node", "backing", "address", "pages", "bytes",
-                 "used", "largest_free", "max_bytes", "growths", "give_backs"},
+    table shown{{"list", "page", "node", "backing", "address", "pages", "bytes", "used",
+                 "largest_free", "max_bytes", "growths", "give_backs"},
                 {}};
     for_each_memseg_list(region.memory, [&](const memseg_list_layout& list, std::size_t index) {
         const auto usage = usage_of(region.memory, index);
-        shown.rows.push_back({index, to_text(page_size{list.page_bytes}), list.page_bytes,
-                              list.numa_node,
+        shown.rows.push_back({index, page_cell(list.page_bytes), list.numa_node,
                               list.backing == page_backing::hugetlbfs ? "hugetlbfs"
                               : list.transparent != 0                 ? "memfd, thp"
                                                                       : "memfd",

@@ -6,6 +6,7 @@
 #include "cohort/pool/mempool.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include <fmt/format.h>
 
@@ -51,17 +52,33 @@ std::string_view policy_text(recovery_policy policy) noexcept
     return "?";
 }
 
-std::string seconds_since(std::uint64_t then_ns)
+/// To a tenth.
+double seconds_since(std::uint64_t then_ns)
 {
     const auto now = monotonic_ns();
-    return fmt::format("{:.1f}", static_cast<double>(now > then_ns ? now - then_ns : 0) / 1e9);
+    return std::round(static_cast<double>(now > then_ns ? now - then_ns : 0) / 1e8) / 10;
 }
 
-std::string side_text(const ring_side& side, ring_mode mode)
+/// In JSON `producer_mode`, and `producer_lane` or null, for the role "producer".
+cell side_cell(const std::string& role, const ring_side& side, ring_mode mode)
 {
     const auto lane = side.load().lane;
-    const auto* kind = mode == ring_mode::single ? "single" : "multi";
-    return lane == 0 ? std::string{kind} : fmt::format("{} (lane {})", kind, lane);
+    const std::string kind = mode == ring_mode::single ? "single" : "multi";
+    return {lane == 0 ? kind : fmt::format("{} (lane {})", kind, lane),
+            {{role + "_mode", kind},
+             {role + "_lane", lane == 0 ? nlohmann::json{} : nlohmann::json(lane)}}};
+}
+
+cell actions_cell(const member_layout& member)
+{
+    std::string text;
+    auto names = nlohmann::json::array();
+    for (const auto& offer : member.offers)
+        if (!offer.view().empty()) {
+            names.push_back(offer.view());
+            text += (text.empty() ? "" : ",") + std::string{offer.view()};
+        }
+    return {text.empty() ? "-" : text, {{"actions", names}}};
 }
 
 std::string member_name(const region_layout& region, member_id id)
@@ -70,6 +87,12 @@ std::string member_name(const region_layout& region, member_id id)
 }
 
 }  // namespace
+
+cell page_cell(std::uint64_t page_bytes)
+{
+    const std::string text{to_text(page_size{page_bytes})};
+    return {text, {{"page", text}, {"page_bytes", page_bytes}}};
+}
 
 table list_members(const region_layout& region)
 {
@@ -85,13 +108,9 @@ table list_members(const region_layout& region)
                               const auto held = lane.word();
                               return held.member == id && held.state == lane_state::live;
                           });
-        std::string actions;
-        for (const auto& offer : member.offers)
-            if (!offer.view().empty())
-                actions += (actions.empty() ? "" : ",") + std::string{offer.view()};
         shown.rows.push_back({id, member.name.view(), role_text(member.role),
-                              state_text(word.state), member.pid, lanes,
-                              actions.empty() ? "-" : actions, seconds_since(member.joined_ns)});
+                              state_text(word.state), member.pid, lanes, actions_cell(member),
+                              seconds_since(member.joined_ns)});
     }
     return shown;
 }
@@ -128,7 +147,7 @@ table list_lanes(const region_layout& region)
         if (word.state != lane_state::free)
             shown.rows.push_back({id, lane.name.view(), state_text(word.state), word.member,
                                   member_name(region, word.member), lane.tid,
-                                  lane.cpu < 0 ? nlohmann::json("any") : nlohmann::json(lane.cpu)});
+                                  lane.cpu < 0 ? cell{"any", {{"cpu", nullptr}}} : cell{lane.cpu}});
     }
     return shown;
 }
@@ -143,8 +162,8 @@ table list_zones(const region_layout& region)
         const bool external = zone.is_external();
         shown.rows.push_back(
             {to_text(zone.kind), zone.name.view(), fmt::format("{:#x}", zone.address), zone.length,
-             external ? "external" : to_text(page_size{list.page_bytes}),
-             external ? nlohmann::json("-") : nlohmann::json(list.numa_node), zone.creator});
+             external ? cell{"external"} : page_cell(list.page_bytes),
+             external ? nlohmann::json(nullptr) : nlohmann::json(list.numa_node), zone.creator});
     });
     std::sort(shown.rows.begin(), shown.rows.end(),
               [](const auto& a, const auto& b) { return a[2] < b[2]; });
@@ -163,9 +182,9 @@ table list_rings(const region_layout& region)
                    + (ring.consumer.*counter).load(std::memory_order_relaxed);
         };
         shown.rows.push_back({zone.name.view(), ring.capacity, ring.count(), ring.element_bytes,
-                              side_text(ring.producer, ring.producer_mode),
-                              side_text(ring.consumer, ring.consumer_mode), sum(&ring_side::stalls),
-                              sum(&ring_side::refused)});
+                              side_cell("producer", ring.producer, ring.producer_mode),
+                              side_cell("consumer", ring.consumer, ring.consumer_mode),
+                              sum(&ring_side::stalls), sum(&ring_side::refused)});
     });
     std::sort(shown.rows.begin(), shown.rows.end());
     return shown;

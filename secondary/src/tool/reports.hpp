@@ -9,6 +9,9 @@
 
 namespace cohort::tool {
 
+/// "2 MiB"; in JSON with the number beside it.
+[[nodiscard]] cell page_cell(std::uint64_t page_bytes);
+
 [[nodiscard]] table list_members(const region_layout& region);
 [[nodiscard]] table list_deaths(const region_layout& region);
 [[nodiscard]] table list_lanes(const region_layout& region);

@@ -5,22 +5,29 @@
 #include <fmt/format.h>
 
 namespace cohort::tool {
-namespace {
 
-std::string cell_text(const nlohmann::json& cell)
+std::string cell::text() const
 {
-    return cell.is_string() ? cell.get<std::string>() : cell.dump();
+    if (value_.is_object())
+        return text_;
+    return value_.is_string() ? value_.get<std::string>() : value_.dump();
 }
 
-}  // namespace
+void cell::add_to(nlohmann::json& row, const std::string& column) const
+{
+    if (value_.is_object())
+        row.update(value_);
+    else
+        row[column] = value_;
+}
 
 nlohmann::json table::as_json() const
 {
     auto all = nlohmann::json::array();
     for (const auto& row : rows) {
-        nlohmann::json object;
+        auto object = nlohmann::json::object();
         for (std::size_t i = 0; i != columns.size(); ++i)
-            object[columns[i]] = row[i];
+            row[i].add_to(object, columns[i]);
         all.push_back(std::move(object));
     }
     return all;
@@ -34,14 +41,14 @@ std::string table::as_text(const std::string& empty) const
     for (std::size_t i = 0; i != columns.size(); ++i) {
         auto width = columns[i].size();
         for (const auto& row : rows)
-            width = std::max(width, cell_text(row[i]).size());
+            width = std::max(width, row[i].text().size());
         widths.push_back(width);
     }
     std::string text;
-    const auto add_line = [&](auto&& cell) {
+    const auto add_line = [&](auto&& padded) {
         std::string line;
         for (std::size_t i = 0; i != columns.size(); ++i)
-            line += cell(i) + "  ";
+            line += padded(i) + "  ";
         line.erase(line.find_last_not_of(' ') + 1);
         text += line + "\n";
     };
@@ -51,8 +58,8 @@ std::string table::as_text(const std::string& empty) const
     });
     for (const auto& row : rows)
         add_line([&](std::size_t i) {
-            return row[i].is_number() ? fmt::format("{:>{}}", cell_text(row[i]), widths[i])
-                                      : fmt::format("{:<{}}", cell_text(row[i]), widths[i]);
+            return row[i].is_number() ? fmt::format("{:>{}}", row[i].text(), widths[i])
+                                      : fmt::format("{:<{}}", row[i].text(), widths[i]);
         });
     return text;
 }

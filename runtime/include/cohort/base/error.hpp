@@ -62,7 +62,8 @@ private:
 /// "Permission denied (EACCES)" for an errno value: the tail of sentences about system calls.
 [[nodiscard]] std::string describe_errno(int number);
 
-/// Throws `errc::system` (or `no_permission` for EPERM and EACCES) with "`what`: reason".
+/// Throws `errc::system` (or `no_permission` for EPERM and EACCES) with "`what`: reason", and a
+/// remedy where the reason has a usual one.
 [[noreturn]] void throw_errno(int number, const std::string& what);
 
 }  // namespace cohort
