@@ -56,6 +56,7 @@ joined_domain::joined_domain(region_mapping region, member_claim claim, rendezvo
 joined_domain::~joined_domain()
 {
     dispatcher_.stop();
+    memory_events().clear();  // ~domain may give pages back when there is no channel any more
     actions_.post().drain(self().id);
     // An owner that was the last member has taken the directory away; what lies there now is the
     // next primary's.

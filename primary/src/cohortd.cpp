@@ -116,9 +116,10 @@ void print_ready(cohort::primary::owner& domain)
     for (const auto& list : region.memory.lists) {
         const auto committed = list.published.load(std::memory_order_relaxed);  // for display
         if (list.page_bytes != 0 && committed != 0)
-            pages += fmt::format("{}{} in {} pages", pages.empty() ? "" : " and ",
-                                 cohort::bytes_text(committed),
-                                 cohort::to_text(cohort::page_size{list.page_bytes}));
+            pages +=
+                fmt::format("{}{} in {} pages on node {}", pages.empty() ? "" : " and ",
+                            cohort::bytes_text(committed),
+                            cohort::to_text(cohort::page_size{list.page_bytes}), list.numa_node);
     }
     fmt::print("cohortd: domain \"{}\" is {}: pid {}, {}, window {:#x}\n", domain.name(),
                domain.adopted() ? "adopted" : "ready", ::getpid(), pages,

@@ -6,7 +6,9 @@
 #include "support/memory_cgroup.hpp"
 #include "support/skip.hpp"
 
+#include <memory>
 #include <string>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
@@ -36,6 +38,30 @@ TEST_CASE("a growth beyond the limit of file sizes is refused and kills nobody",
     limited.tell("grow small 65536");
     other.tell("grow large 33554432");
     CHECK(audit(audited(domain.observe().region())).clean());
+}
+
+TEST_CASE("of many members that reserve one name at once exactly one gets it", "[memory]")
+{
+    const living_domain domain;
+    std::vector<std::unique_ptr<member_process>> members;
+    for (int i = 0; i != 4; ++i)
+        members.push_back(
+            std::make_unique<member_process>("rival" + std::to_string(i), domain.name()));
+
+    for (int round = 0; round != 50; ++round) {
+        const auto name = "contended" + std::to_string(round);
+        for (auto& member : members)
+            member->start("grow " + name + " 262144");
+        int winners = 0;
+        for (auto& member : members) {
+            const auto answer = member->process().read_line(patience).value_or("nothing");
+            winners += answer == "done";
+            CHECK((answer == "done" || answer.find("exists already") != answer.npos));
+        }
+        REQUIRE(winners == 1);
+    }
+    for (auto& member : members)
+        member->leave();
 }
 
 TEST_CASE("a growth beyond the limit of a control group is refused and kills nobody",

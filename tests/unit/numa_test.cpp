@@ -66,6 +66,27 @@ TEST_CASE("a span lies on the node asked for, else on the caller's", "[memory][n
     CHECK(list_of_zone(domain, here.data()).numa_node == 1);
 }
 
+TEST_CASE("a heap of a node takes its memory there, and only there", "[memory][numa][heap]")
+{
+    auto options = two_nodes();
+    options.node_limits = {0, 24_MiB};
+    scratch_domain domain{options};
+    auto zero = domain->heap(0);
+    auto one = domain->heap(1);
+
+    auto* on_zero = zero.malloc(5_MiB);
+    auto* on_one = one.malloc(5_MiB);
+    REQUIRE(on_zero);
+    REQUIRE(on_one);
+    CHECK(list_of_zone(domain, on_zero).numa_node == 0);
+    CHECK(list_of_zone(domain, on_one).numa_node == 1);
+    CHECK(one.malloc(40_MiB) == nullptr);
+    CHECK_THAT(heap::last_failure().sentence, Catch::Contains("on node 1"));
+    CHECK_FALSE(zero.free(on_one));
+    CHECK(one.free(on_one));
+    CHECK(zero.free(on_zero));
+}
+
 TEST_CASE("when a node is full a demand for it fails, a hint goes elsewhere and says so",
           "[memory][numa]")
 {

@@ -15,6 +15,8 @@ public:
     guard(memory& segments, actor who) noexcept : guard{segments, who, deadline_in(patience)} {}
     guard(memory& segments, actor who, deadline until) noexcept : memory_{segments}
     {
+        if (who.lane == 0)  // a lock without a name would be none
+            return;
         const auto ask = [&](lane_id lane) { return memory_.lanes_.is_dead(lane); };
         begin(memory_.layout_.lock.lock(who.lane, until, ask));
     }

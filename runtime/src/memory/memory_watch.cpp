@@ -17,6 +17,13 @@ void memory_watch::validate(validator added)
     validators_.push_back(std::move(added));
 }
 
+void memory_watch::clear()
+{
+    const std::lock_guard guard{mutex_};
+    listeners_.clear();
+    validators_.clear();
+}
+
 bool memory_watch::allows(const memory_growth& growth) const
 {
     const std::lock_guard guard{mutex_};

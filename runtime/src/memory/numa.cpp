@@ -34,10 +34,17 @@ public:
     {
         if (count() < 2)
             return;
-        if (node == any_numa_node)
-            return ::numa_set_localalloc();
+        // Preferred, not bound: a bound thread whose node is full is answered with the OOM killer.
+        // Whoever demands the node looks at where the pages came from.
+        thread_local int policy = MPOL_DEFAULT;
+        thread_local unsigned long nodes[16]{};  // as many as libnuma's own masks have
+        if (node == any_numa_node) {
+            ::set_mempolicy(policy, nodes, sizeof nodes * 8);
+            return;
+        }
+        ::get_mempolicy(&policy, nodes, sizeof nodes * 8, nullptr, 0);
         unsigned long mask = 1ul << node;
-        ::set_mempolicy(MPOL_BIND, &mask, sizeof mask * 8);
+        ::set_mempolicy(MPOL_PREFERRED, &mask, sizeof mask * 8);
     }
 
     [[nodiscard]] int node_of(const void* address) const noexcept override

@@ -116,11 +116,13 @@ void page_supply::make(std::size_t index, page_run run)
     const numa_placement placement{*numa_, list.numa_node};
     const auto offset = run.from * list.page_bytes;
     const auto length = run.count() * list.page_bytes;
+    const page_size size{list.page_bytes};
+    check_pages(size, offset, length);
     // Transparent hugepages are made for mappings that ask for them, not for files. What this does
     // not make, or not in one piece, the call below makes.
     if (list.transparent != 0)
         ::madvise(reinterpret_cast<void*>(list.base + offset), length, MADV_POPULATE_WRITE);
-    make_pages(files_[index].get(), page_size{list.page_bytes}, offset, length);
+    make_pages(files_[index].get(), size, offset, length);
     check_node(list, run);
 }
 

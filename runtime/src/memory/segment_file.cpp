@@ -102,11 +102,15 @@ file_descriptor create_segment_file(page_size size, std::uint64_t length,
     return file;
 }
 
-void make_pages(int fd, page_size size, std::uint64_t offset, std::uint64_t length)
+void check_pages(page_size size, std::uint64_t offset, std::uint64_t length)
 {
     check_file_limit(offset + length);
     check_available(size, length);
     check_cgroup(size, length);
+}
+
+void make_pages(int fd, page_size size, std::uint64_t offset, std::uint64_t length)
+{
     for (std::uint64_t done = 0; done != length;) {
         // In steps, so that a signal costs one of them and not the whole way.
         const auto step = std::min(length - done, std::max(bytes(size), step_bytes));

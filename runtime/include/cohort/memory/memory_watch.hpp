@@ -43,10 +43,12 @@ public:
     /// must not call the domain.
     using validator = std::function<bool(const memory_growth&)>;
 
-    /// Called after each event, also of other members. They cannot be removed.
+    /// Called after each event, also of other members.
     void on_event(listener added);
     /// All of them must agree; else the growth fails with `errc::no_memory`.
     void validate(validator added);
+    /// Takes all listeners and validators away.
+    void clear();
 
     [[nodiscard]] bool allows(const memory_growth& growth) const;
     void tell(const memory_event& event) const;

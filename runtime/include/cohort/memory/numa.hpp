@@ -19,8 +19,8 @@ public:
     [[nodiscard]] virtual int count() const noexcept = 0;
     /// The node of the calling thread's processor.
     [[nodiscard]] virtual int current() const noexcept = 0;
-    /// From now on pages that this thread makes come from `node` only, or, for `any_numa_node`,
-    /// from wherever the kernel likes.
+    /// From now on pages that this thread makes come from `node` while that has any, or, for
+    /// `any_numa_node`, from where they came from before the last call.
     virtual void place_on(int node) const noexcept = 0;
     /// The node of the page that holds `address`, `any_numa_node` when that is unknown. Touches the
     /// page, so it must exist.

@@ -23,9 +23,13 @@ void check_file_limit(std::uint64_t length);
 [[nodiscard]] file_descriptor create_segment_file(page_size size, std::uint64_t length,
                                                   const std::string& huge_dir = {});
 
-/// Makes pages for [offset, offset + length), or throws `errc::no_memory` with wanted and available
-/// and leaves no page behind. Checks free pages, the limits of control groups and RLIMIT_FSIZE
-/// first, because the kernel answers those with a signal and not with an error.
+/// Throws `errc::no_memory` or `errc::no_hugepages`, with wanted and available, when pages for
+/// [offset, offset + length) cannot be had: looks at free pages, the limits of control groups and
+/// RLIMIT_FSIZE, because the kernel answers those with a signal and not with an error.
+void check_pages(page_size size, std::uint64_t offset, std::uint64_t length);
+
+/// Makes pages for that range, which has been checked, or throws the same and leaves no page
+/// behind.
 void make_pages(int fd, page_size size, std::uint64_t offset, std::uint64_t length);
 
 /// Gives the pages of [offset, offset + length) back to the kernel; where there are none, nothing
