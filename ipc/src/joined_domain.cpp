@@ -56,7 +56,7 @@ joined_domain::joined_domain(region_mapping region, member_claim claim, rendezvo
 joined_domain::~joined_domain()
 {
     dispatcher_.stop();
-    memory_events().clear();  // ~domain may give pages back when there is no channel any more
+    segments().watch().clear();  // ~domain may give pages back when there is no channel any more
     actions_.post().drain(self().id);
     // An owner that was the last member has taken the directory away; what lies there now is the
     // next primary's.
@@ -71,26 +71,35 @@ void joined_domain::go_live()
     member_table{this->region().members}.finish_join(self().id);
 }
 
-/// What happens here is told to all others, and what others tell to the listeners here. Nobody
-/// waits for it: an inbox that is full misses the news.
-void joined_domain::pass_memory_events_on()
+/// Only to who listens: a member that is stopped must not fill its inbox with what it never asked
+/// for.
+void joined_domain::tell_others(const memory_event& event)
 {
-    memory_events().on_event([this](const memory_event& event) {
-        if (event.by_member != self().id)
-            return;  // heard from its member
-        const std::string_view bytes{reinterpret_cast<const char*>(&event), sizeof event};
-        members().members().for_each_member([&](member_id id, member_layout&, member_word word) {
-            if (id != self().id && word.state == member_state::live)
-                actions_.send({id, word.generation}, memory_action, bytes);
-        });
+    if (event.by_member != self().id)
+        return;  // heard from its member
+    const auto listeners =
+        this->region().memory.event_listeners.load(std::memory_order_relaxed);  // a hint
+    const std::string_view bytes{reinterpret_cast<const char*>(&event), sizeof event};
+    members().members().for_each_member([&](member_id id, member_layout&, member_word word) {
+        if (id != self().id && word.state == member_state::live && (listeners >> id & 1) != 0)
+            actions_.send({id, word.generation}, memory_action, bytes);
     });
-    actions_.on(memory_action, [this](message& news) {
-        memory_event event;
-        if (news.payload().size() != sizeof event)
-            return;
-        std::memcpy(&event, news.payload().data(), sizeof event);
-        if (event.by_member == news.from().id)
-            memory_events().tell(event);
+}
+
+void joined_domain::on_memory_event(memory_watch::listener hears)
+{
+    segments().watch().on_event(std::move(hears));
+    std::call_once(listening_, [&] {
+        actions_.on(memory_action, [this](message& news) {
+            memory_event event;
+            if (news.payload().size() != sizeof event)
+                return;
+            std::memcpy(&event, news.payload().data(), sizeof event);
+            if (event.by_member == news.from().id)
+                segments().watch().tell(event);
+        });
+        this->region().memory.event_listeners.fetch_or(std::uint64_t{1} << self().id,
+                                                       std::memory_order_relaxed);  // a hint
     });
 }
 
@@ -98,7 +107,7 @@ void joined_domain::start(std::unique_ptr<member_service> service,
                           std::vector<file_descriptor> listeners,
                           std::vector<file_descriptor> connections)
 {
-    pass_memory_events_on();
+    segments().watch().on_event([this](const memory_event& event) { tell_others(event); });
     dispatcher_.start(std::move(service), std::move(listeners), std::move(connections));
 }
 

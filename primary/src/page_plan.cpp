@@ -129,10 +129,18 @@ bool transparent_for(const start_options& options, page_size size)
 std::size_t window_for(const start_options& options, page_size size, std::uint64_t largest,
                        std::uint64_t share)
 {
-    if (options.window_bytes != 0)
-        return align_up(options.window_bytes, window_slot_bytes);
     const auto part = window_slot_bytes / 8 * (size == page_size::small ? 2 : 5) / share;
-    return std::max<std::uint64_t>(1, (largest + part - 1) / part) * window_slot_bytes;
+    const bool given = options.window_bytes != 0;
+    const auto slots = given ? (options.window_bytes - 1) / window_slot_bytes + 1
+                             : std::max<std::uint64_t>(1, largest / part + (largest % part != 0));
+    if (slots > large_slot_bytes / window_slot_bytes)
+        throw wrong(
+            given ? fmt::format("a window of {} is asked for; the largest has {}",
+                                bytes_text(options.window_bytes), bytes_text(large_slot_bytes))
+                  : fmt::format("{} of memory on a node do not fit into the largest window, "
+                                "of {}; ask for less",
+                                bytes_text(largest), bytes_text(large_slot_bytes)));
+    return slots * window_slot_bytes;
 }
 
 }  // namespace

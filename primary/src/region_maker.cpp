@@ -216,8 +216,7 @@ region_mapping try_region(const start_options& options, const rendezvous& place,
                           const lock_description& lock)
 {
     refuse_locked_future();
-    const auto& numa =
-        options.emulated_nodes == 0 ? machine_numa() : emulated_numa(options.emulated_nodes);
+    const auto& numa = numa_of(options.emulated_nodes);
     const auto plan = plan_pages(options, numa);
     const region_place where{
         .window_base = choose_window(options, place, plan.window_bytes),

@@ -192,7 +192,7 @@ TEST_CASE("every member hears of pages that another one makes or gives back", "[
         primary::start({.name = "events", .memory = 1_MiB, .huge = huge_policy::none});
     std::atomic<std::uint64_t> grown{0};
     std::atomic<std::uint64_t> given_back{0};
-    owner->memory_events().on_event([&](const memory_event& event) {
+    owner->on_memory_event([&](const memory_event& event) {
         (event.what == memory_event::kind::grown ? grown : given_back) += event.bytes;
     });
     member_process member{"member", "events"};
@@ -212,8 +212,7 @@ TEST_CASE("a validator decides on the growth that its own process causes", "[mem
     const scratch_runtime_directory directory;
     const auto owner =
         primary::start({.name = "valid", .memory = 1_MiB, .huge = huge_policy::none});
-    owner->memory_events().validate(
-        [](const memory_growth& growth) { return growth.after <= 32_MiB; });
+    owner->validate_growth([](const memory_growth& growth) { return growth.after <= 32_MiB; });
     member_process member{"member", "valid"};
 
     CHECK_NOTHROW(owner->reserve_memzone("little", 16_MiB));

@@ -52,6 +52,23 @@ TEST_CASE("a dead member's blocks stay under its name, but for those that go wit
     CHECK_FALSE(heap.find_fault().has_value());
 }
 
+TEST_CASE("arenas that a death empties go back, but for one", "[heap][process]")
+{
+    scratch_domain domain;
+    auto heap = domain->heap();
+    member_process victim{"victim"};
+    for (int i = 0; i != 5; ++i)
+        victim.tell("allocate mortal 20000000");
+    CHECK(heap.layout().counters.arenas == 5);
+
+    victim.kill();
+
+    CHECK(eventually([&] { return heap.layout().counters.arenas == 1; }));
+    CHECK(eventually([&] { return !domain->actions().find_member("victim"); }));
+    CHECK_FALSE(heap.find_fault().has_value());
+    CHECK_FALSE(domain->segments().find_fault(domain->members().who()).has_value());
+}
+
 TEST_CASE("what a member leaves in an orderly way is kept or released as after its death",
           "[heap][process]")
 {

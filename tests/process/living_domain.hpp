@@ -71,7 +71,7 @@ inline constexpr std::chrono::milliseconds patience{30'000};
         if (list.page_bytes == 0)
             continue;
         const page_map map{list};
-        map.for_each_run({0, map.top()}, [&](page_run run) {
+        map.for_each_run([&](page_run run) {
             const std::span pages{reinterpret_cast<const std::byte*>(list.base) +
                                       run.from * list.page_bytes,
                                   run.count() * list.page_bytes};

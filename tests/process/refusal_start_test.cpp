@@ -180,6 +180,18 @@ const std::vector<refused_start> table{
          return start({"--memory", "17G", "--huge", "none", "--window", "64G"});
      },
      {"17 GiB of memory", "a window of 64 GiB holds at most 16 GiB", "--window"}},
+    {"more memory than the largest window holds",
+     errc::invalid_argument,
+     [](const fs_path&) {
+         return start({"--memory", "16777215T", "--huge", "none"});
+     },
+     {"do not fit into the largest window, of 8192 GiB", "ask for less"}},
+    {"a window that is larger than the largest",
+     errc::invalid_argument,
+     [](const fs_path&) {
+         return start({"--window", "8193G", "--huge", "none"});
+     },
+     {"a window of 8193 GiB is asked for; the largest has 8192 GiB"}},
     {"memory for a node that is not there",
      errc::invalid_argument,
      [](const fs_path&) {

@@ -6,6 +6,7 @@
 #include "support/scratch_domain.hpp"
 #include "support/stopped.hpp"
 
+#include <atomic>
 #include <string>
 #include <thread>
 #include <vector>
@@ -90,6 +91,34 @@ TEST_CASE("while the recovery lock is held nobody is reaped, claims of the dead 
     recovery.lock.unlock();
     CHECK(eventually([&] { return domain.audit_of("p").in_pool == 64; }));
     CHECK(recovery.deaths == deaths + 1);
+}
+
+TEST_CASE("while a lane is being left nothing that its leaver may look at is destroyed", "[stop]")
+{
+    scratch_domain domain;
+    auto& table = domain->members().members();
+    domain->create_mempool("pool", {.count = 64, .element_bytes = 64, .cache_size = 8});
+    std::atomic<int> stage{0};
+    std::thread leaver{[&] {
+        const auto lane = table.enter(domain->self().id, "leaver", -1).value();
+        table.begin_leave(lane);
+        stage = 1;
+        while (stage != 2)
+            std::this_thread::yield();
+        table.finish_leave(lane);
+    }};
+    while (stage != 1)
+        std::this_thread::yield();
+
+    const auto sentence = refusal_of(errc::stalled, [&] { domain->destroy_mempool("pool"); });
+
+    CHECK_THAT(sentence, Catch::Contains("\"pool\" is not destroyed: lane") &&
+                             Catch::Contains("has been leaving for more than 5 s"));
+    CHECK(domain->find_mempool("pool"));
+    stage = 2;
+    CHECK(domain->destroy_mempool("pool"));
+    leaver.join();
+    CHECK_FALSE(domain->find_mempool("pool"));
 }
 
 TEST_CASE("a stopped member's inbox fills up, then senders are refused, and it works again after",

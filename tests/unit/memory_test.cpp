@@ -1,5 +1,6 @@
 #include "cohort/memory/memory.hpp"
 
+#include "cohort/memory/memseg_walk.hpp"
 #include "support/scratch_domain.hpp"
 #include "support/seed.hpp"
 
@@ -132,7 +133,7 @@ TEST_CASE("random reservations never overlap and all space comes back", "[memory
 {
     scratch_domain domain{32_MiB};
     auto random = test::random_engine("memory");
-    const auto before = domain->segments().usage_of(0).used;
+    const auto before = usage_of(domain->region().memory, 0).used;
     std::map<std::string, std::span<std::byte>> held;
 
     for (int round = 0; round != 1500; ++round) {
@@ -154,7 +155,7 @@ TEST_CASE("random reservations never overlap and all space comes back", "[memory
     for (const auto& [name, bytes] : held)
         REQUIRE(domain->release_memzone(name));
 
-    CHECK(domain->segments().usage_of(0).used == before);
+    CHECK(usage_of(domain->region().memory, 0).used == before);
 }
 
 TEST_CASE("of many threads that reserve one name exactly one wins", "[memory]")

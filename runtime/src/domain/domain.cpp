@@ -144,11 +144,26 @@ bool domain::destroy(memzone_layout& zone)
                                   zone.name.view()};
         ours = memory_.begin_release(zone, acting);
         if (ours)
+            await_leavers(zone, acting);
+        if (ours)
             memory_.release(zone);
     }
     if (ours)
         memory_.give_back_idle(acting);
     return ours;
+}
+
+/// Behind a leaver that is stopped the entry becomes LIVE again.
+void domain::await_leavers(memzone_layout& zone, actor acting)
+{
+    const auto leaver = membership_.members().await_leavers(deadline_in(destroy_guard::patience));
+    if (leaver == 0)
+        return;
+    memory_.publish(zone, acting);
+    throw error{errc::stalled,
+                fmt::format("\"{}\" is not destroyed: lane {} has been leaving for more than {} s; "
+                            "see \"cohort lanes\"",
+                            zone.name.view(), leaver, destroy_guard::patience.count())};
 }
 
 ring_layout& domain::create_ring_layout(std::string_view name, std::uint32_t capacity,

@@ -123,7 +123,26 @@ void member_table::begin_leave(lane_id id) noexcept
     auto& lane = layout_->lanes[id];
     auto word = lane.word();
     word.state = lane_state::leaving;
-    lane.state.store(word.pack(), std::memory_order_release);
+    // A full barrier: what the leaver looks at next, a destroyer has not begun to take away, or it
+    // sees this lane leave and waits. See await_leavers.
+    lane.state.exchange(word.pack(), std::memory_order_seq_cst);  // LEAVING
+}
+
+lane_id member_table::await_leavers(deadline until) const noexcept
+{
+    for (lane_id id = 1; id != max_lanes; ++id) {
+        const auto& lane = layout_->lanes[id];
+        const auto seen = lane.state.load(std::memory_order_seq_cst);  // LEAVING
+        if (lane_word::unpack(seen).state != lane_state::leaving)
+            continue;
+        while (lane.state.load(std::memory_order_acquire) == seen && lane.sentinel.is_held() &&
+               !lane.sentinel.owner_died()) {
+            if (steady_clock::now() >= until)
+                return id;
+            std::this_thread::sleep_for(50us);
+        }
+    }
+    return 0;
 }
 
 void member_table::finish_leave(lane_id id) noexcept

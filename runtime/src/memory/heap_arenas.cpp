@@ -24,7 +24,8 @@ memzone_layout& heap_blocks::reserve_arena(std::uint64_t least_bytes, actor who)
                          .kind = zone_kind::heap_arena,
                          .bytes = std::max(usual_arena_bytes, least_bytes),
                          .numa_node = heap_.numa_node,
-                         .zeroed = false};
+                         .zeroed = false,
+                         .heap = heap_.index};
     try {
         return memory_.reserve(request, who);
     } catch (const error& refused) {
@@ -98,20 +99,45 @@ void heap_blocks::shrink(heap_block* whole, heap_block* end, actor who) noexcept
     if (whole != arena.first())
         return;
     add(heap_.counters.free_arenas, 1);
-    if (heap_.external != 0 ||
-        heap_.counters.free_arenas.load(std::memory_order_relaxed) == 1)  // locked
-        return;
+    if (heap_.external == 0 && !walking_ &&
+        heap_.counters.free_arenas.load(std::memory_order_relaxed) > 1)  // locked
+        let_go(arena, who);
+}
+
+/// Takes an arena that is one free block out of the bins and the counters.
+void heap_blocks::unlist(heap_arena_layout& arena) noexcept
+{
     const auto units = static_cast<std::uint32_t>(arena.units);
-    unlink(whole, units);
+    unlink(arena.first(), units);
     add(heap_.counters.arenas, ~std::uint64_t{0});
     add(heap_.counters.free_arenas, ~std::uint64_t{0});
     add(heap_.counters.free_blocks, ~std::uint64_t{0});
     add(heap_.counters.bytes, ~bytes_of(units) + 1);
+}
+
+/// Gives an arena that is one free block back to its list. From here on its memory is somebody
+/// else's, or gone.
+void heap_blocks::let_go(heap_arena_layout& arena, actor who) noexcept
+{
+    unlist(arena);
     auto& zone = memory_.layout().zones[arena.zone % memory_.layout().zone_count];
     COHORT_FAULT_POINT("heap.shrinking");
     if (memory_.begin_release(zone, who))
         memory_.release(zone);
     arena_left_ = true;
+}
+
+/// What a walk along the chains has put off.
+void heap_blocks::let_go_of_empty(actor who) noexcept
+{
+    if (heap_.external != 0)
+        return;
+    for_each_arena(memory_.layout(), heap_, who.member, [&](heap_arena_layout& arena) {
+        const auto first = arena.first()->load();
+        if (heap_.counters.free_arenas.load(std::memory_order_relaxed) > 1 &&  // locked
+            first.is_free() && first.units == arena.units)
+            let_go(arena, who);
+    });
 }
 
 }  // namespace cohort

@@ -288,11 +288,7 @@ void heap_blocks::remove_memory(bytes_span piece, actor who)
         throw error{errc::in_use,
                     fmt::format("{} has {} blocks in use; free them first", text_of(piece), used)};
     }
-    unlink(arena.first(), whole.units);
-    add(heap_.counters.arenas, ~std::uint64_t{0});
-    add(heap_.counters.free_arenas, ~std::uint64_t{0});
-    add(heap_.counters.free_blocks, ~std::uint64_t{0});
-    add(heap_.counters.bytes, ~(std::uint64_t{whole.units} * heap_unit_bytes) + 1);
+    unlist(arena);
     COHORT_FAULT_POINT("heap.removing");
     drop_memory(slot, who);
 }

@@ -82,13 +82,12 @@ bool heap_blocks::release_mortal(member_id dead, std::uint32_t generation, actor
 /// are dead too, and what they left was owed.
 void heap_blocks::bury(member_id dead, std::uint32_t generation, actor who) noexcept
 {
+    // What is merged keeps its header as it was, so the walk goes on across it. Arenas are given
+    // back after it: pages that are gone must not be read.
+    walking_ = true;
     for_each_arena(memory_.layout(), heap_, who.member, [&](heap_arena_layout& arena) {
-        // What is merged keeps its header as it was, so the walk goes on across it. An arena that
-        // is given back on the way has no used block left, and its memory is somebody else's.
-        const auto arenas = heap_.counters.arenas.load(std::memory_order_relaxed);  // locked
         for_each_block(arena, [&](heap_block& block, block_word word) {
-            const bool theirs = heap_.counters.arenas.load(std::memory_order_relaxed) == arenas &&
-                                (word.flags & block_word::mortal) != 0 &&
+            const bool theirs = (word.flags & block_word::mortal) != 0 &&
                                 block.owner.load(std::memory_order_relaxed) == dead &&  // locked
                                 static_cast<std::int16_t>(generation - word.owner_generation) >= 0;
             if (theirs) {
@@ -97,6 +96,8 @@ void heap_blocks::bury(member_id dead, std::uint32_t generation, actor who) noex
             }
         });
     });
+    walking_ = false;
+    let_go_of_empty(who);
 }
 
 std::uint16_t heap_blocks::type(std::string_view name, actor who) noexcept

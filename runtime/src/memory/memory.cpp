@@ -31,9 +31,7 @@ memory::memory(memory_layout& layout, const files& segment_files, liveness_view 
     : layout_{layout}
     , files_{segment_files}
     , lanes_{lanes}
-    , supply_{layout, segment_files,
-              layout.emulated_nodes == 0 ? machine_numa() : emulated_numa(layout.emulated_nodes),
-              &watch_}
+    , supply_{layout, segment_files, numa_of(layout.emulated_nodes), &watch_}
 {
 }
 
@@ -106,7 +104,7 @@ memzone_layout& memory::reserve(const zone_request& request, actor who)
     check(request);
     memzone_layout* zone = nullptr;
     span where;
-    std::vector<range> dirty;
+    std::vector<byte_range> dirty;
     {
         const guard held{*this, who};
         held.require();
@@ -115,37 +113,51 @@ memzone_layout& memory::reserve(const zone_request& request, actor who)
         COHORT_FAULT_POINT("memory.placed");
         if (request.zeroed)
             dirty = dirty_parts(where);
+        raise_high_water(where);
         describe(*zone, request, where, who);
-        const auto entry = index_of(*zone);
-        layout_.ever_used[entry / 64].fetch_or(std::uint64_t{1} << entry % 64,
-                                               std::memory_order_release);  // USED
-        const auto generation = zone->word().generation + 1;
-        zone->state.store(zone_word{generation, who.member, zone_state::init}.pack(),
-                          std::memory_order_release);
+        open(*zone, who);
         COHORT_FAULT_POINT("memory.init");
     }
     tell(memory_event::kind::grown, where.list, where.fresh, who);
     for (const auto& part : dirty)
-        std::memset(reinterpret_cast<void*>(part.from), 0, part.to - part.from);
+        std::memset(reinterpret_cast<void*>(part.from), 0, part.bytes());
     return *zone;
 }
 
 void memory::describe(memzone_layout& zone, const zone_request& request, const span& where,
                       actor who) noexcept
 {
-    auto& list = layout_.lists[where.list];
-    const auto end = where.address + where.length - list.base;
-    const auto high = list.high_water.load(std::memory_order_relaxed);      // locked
-    list.high_water.store(std::max(high, end), std::memory_order_relaxed);  // locked
     zone.kind = request.kind;
     zone.list = static_cast<std::uint16_t>(where.list);
     zone.creator = who.member;
     zone.address = where.address;
     zone.length = where.length;
     zone.flags = where.flags;
+    zone.heap = request.heap;
+    zone.attached.store(0, std::memory_order_relaxed);  // with INIT
     zone.created_ns = monotonic_ns();
     zone.name = fixed_name<32>{request.name};
     COHORT_FAULT_POINT("memory.described");
+}
+
+/// Below it, memory is dirty for all that anybody knows.
+void memory::raise_high_water(const span& where) noexcept
+{
+    auto& list = layout_.lists[where.list];
+    const auto end = where.address + where.length - list.base;
+    const auto high = list.high_water.load(std::memory_order_relaxed);      // locked
+    list.high_water.store(std::max(high, end), std::memory_order_relaxed);  // locked
+}
+
+/// EMPTY -> INIT: from here on the entry counts.
+void memory::open(memzone_layout& zone, actor who) noexcept
+{
+    const auto entry = index_of(zone);
+    layout_.ever_used[entry / 64].fetch_or(std::uint64_t{1} << entry % 64,
+                                           std::memory_order_release);  // USED
+    const auto generation = zone.word().generation + 1;
+    zone.state.store(zone_word{generation, who.member, zone_state::init}.pack(),
+                     std::memory_order_release);
 }
 
 void memory::tell(memory_event::kind what, std::size_t index, std::span<const page_run> runs,
@@ -153,14 +165,16 @@ void memory::tell(memory_event::kind what, std::size_t index, std::span<const pa
 {
     const auto& list = layout_.lists[index];
     try {
-        for (const auto run : runs)
+        for (const auto run : runs) {
+            const auto pages = page_map{list}.addresses(run);
             watch_.tell({.what = what,
                          .list = static_cast<std::uint32_t>(index),
                          .numa_node = list.numa_node,
                          .by_member = who.member,
-                         .address = list.base + run.from * list.page_bytes,
-                         .bytes = run.count() * list.page_bytes,
+                         .address = pages.from,
+                         .bytes = pages.bytes(),
                          .page_bytes = list.page_bytes});
+        }
     } catch (const std::exception&) {
         // A listener's own failure: what it was told of has happened all the same.
     }
@@ -181,23 +195,12 @@ memzone_layout& memory::reserve_external(const external_span& wanted, actor who)
                             wanted.address, wanted.length, other.name.view(), other.address,
                             other.length)};
     });
-    auto& zone = free_entry({.name = wanted.name, .kind = zone_kind::heap_arena});
-    zone.kind = zone_kind::heap_arena;
-    zone.list = external_list;
-    zone.creator = who.member;
-    zone.address = wanted.address;
-    zone.length = wanted.length;
-    zone.created_ns = monotonic_ns();
-    zone.flags = 0;
-    zone.name = fixed_name<32>{wanted.name};
-    zone.heap = wanted.heap;
+    const zone_request request{
+        .name = wanted.name, .kind = zone_kind::heap_arena, .heap = wanted.heap};
+    auto& zone = free_entry(request);
+    describe(zone, request, {external_list, wanted.address, wanted.length}, who);
     zone.attached.store(std::uint64_t{1} << who.member, std::memory_order_relaxed);  // with INIT
-    const auto entry = index_of(zone);
-    layout_.ever_used[entry / 64].fetch_or(std::uint64_t{1} << entry % 64,
-                                           std::memory_order_release);  // USED
-    const auto generation = zone.word().generation + 1;
-    zone.state.store(zone_word{generation, who.member, zone_state::init}.pack(),
-                     std::memory_order_release);
+    open(zone, who);
     COHORT_FAULT_POINT("memory.init_external");
     return zone;
 }
@@ -231,7 +234,7 @@ void memory::give_back_idle(actor who, idle_pages which) noexcept
         for (std::size_t i = 0; i != layout_.list_count; ++i) {
             std::vector<page_run> gone;
             if (const guard held{*this, who, deadline{}}; held.held()) {
-                const auto used = used_ranges(i);
+                const auto used = used_ranges(layout_, i);
                 const auto page_bytes = layout_.lists[i].page_bytes;
                 const auto keep = which == idle_pages::all ? 0 : idle_bytes_kept(page_bytes);
                 if (supply_.idle_bytes(i, used) > 2 * keep)
@@ -252,6 +255,8 @@ void memory::repair_after(lane_id dead, actor who) noexcept
 
 std::size_t memory::undo_of(member_id dead) noexcept
 {
+    layout_.event_listeners.fetch_and(~(std::uint64_t{1} << dead),
+                                      std::memory_order_relaxed);  // a hint: who is sent news
     std::size_t undone = 0;
     for_each_used(layout_, [&](auto& zone) {
         auto seen = zone.state.load(std::memory_order_acquire);
@@ -263,16 +268,6 @@ std::size_t memory::undo_of(member_id dead) noexcept
             ++undone;
     });
     return undone;
-}
-
-memory::usage memory::usage_of(std::size_t list) const noexcept
-{
-    usage total{layout_.lists[list].published.load(std::memory_order_relaxed), 0};  // for display
-    for_each_used(layout_, [&](const auto& zone) {
-        if (zone.word().state != zone_state::empty && zone.list == list)
-            total.used += zone.length;
-    });
-    return total;
 }
 
 }  // namespace cohort

@@ -1,4 +1,5 @@
 #include "cohort/memory/memory.hpp"
+#include "cohort/memory/memseg_walk.hpp"
 #include "memory_guard.hpp"
 
 #include <fmt/format.h>
@@ -20,10 +21,13 @@ public:
     {
         std::uint64_t pages = 0;
         std::uint64_t last = 0;
-        map_.for_each_run({0, map_.pages()}, [&](page_run run) {
-            pages += run.count();
-            last = run.to;
-        });
+        // By the bits alone: the top is what is checked.
+        const auto end = map_.pages();
+        for (auto page = map_.next_published(0, end); page != end;
+             page = map_.next_published(page + 1, end)) {
+            ++pages;
+            last = page + 1;
+        }
         const auto said = list_.published.load(std::memory_order_relaxed);  // locked
         if (pages * list_.page_bytes != said)
             report(
@@ -47,14 +51,13 @@ public:
             report(fmt::format("{} pages exist and {} are published", exist, published_));
     }
 
-    void check_spans(std::span<const page_supply::range> used)
+    void check_spans(std::span<const byte_range> used)
     {
         std::uint64_t free_from = list_.base;
         for (const auto& [from, to] : used) {
             if (from < free_from)
                 report(fmt::format("two spans cover {:#x}", from));
-            const page_run pages{(from - list_.base) / list_.page_bytes,
-                                 (to - list_.base + list_.page_bytes - 1) / list_.page_bytes};
+            const auto pages = map_.covering({from, to});
             if (map_.next_hole(pages.from, pages.to) != pages.to)
                 report(fmt::format("the span at {:#x} lies on a page that is not published", from));
             free_from = to;
@@ -87,7 +90,7 @@ std::optional<std::string> memory::find_fault(actor who)
         list_examination list{layout_.lists[i], i};
         list.check_bits();
         list.check_file(files_[i].get());
-        list.check_spans(used_ranges(i));
+        list.check_spans(used_ranges(layout_, i));
         if (list.fault())
             return list.fault();
     }

@@ -29,29 +29,30 @@ std::vector<const memzone_layout*> zones_of(const memory_layout& memory, std::si
     return zones;
 }
 
+std::vector<byte_range> used_ranges(const memory_layout& memory, std::size_t list)
+{
+    std::vector<byte_range> used;
+    for (const auto* zone : zones_of(memory, list))
+        used.push_back({zone->address, zone->address + zone->length});
+    return used;
+}
+
 memseg_list_usage usage_of(const memory_layout& memory, std::size_t index)
 {
     const auto& list = memory.lists[index];
+    const page_map map{list};
+    const auto used = used_ranges(memory, index);
     memseg_list_usage usage;
     usage.published = list.published.load(std::memory_order_relaxed);  // for display
-    const page_map map{list};
-    auto free_from = list.base;
-    const auto look_at_gap = [&](std::uint64_t end) {
-        if (end <= free_from)
-            return;
-        map.for_each_run({0, map.top()}, [&](page_run run) {
-            const auto from = std::max(free_from, list.base + run.from * list.page_bytes);
-            const auto to = std::min(end, list.base + run.to * list.page_bytes);
-            if (from < to)
-                usage.largest_free = std::max(usage.largest_free, to - from);
+    for (const auto& range : used)
+        usage.used += range.bytes();
+    for_each_unused(used, {list.base, list.base + list.max_bytes}, [&](byte_range gap) {
+        map.for_each_run(map.covering(gap), [&](page_run run) {
+            const auto pages = map.addresses(run);
+            usage.largest_free = std::max(usage.largest_free, std::min(gap.to, pages.to) -
+                                                                  std::max(gap.from, pages.from));
         });
-    };
-    for (const auto* zone : zones_of(memory, index)) {
-        usage.used += zone->length;
-        look_at_gap(zone->address);
-        free_from = std::max(free_from, zone->address + zone->length);
-    }
-    look_at_gap(list.base + list.max_bytes);
+    });
     return usage;
 }
 

@@ -2,6 +2,7 @@
 
 #include "cohort/base/error.hpp"
 #include "cohort/base/fault_point.hpp"
+#include "cohort/memory/memseg_walk.hpp"
 #include "cohort/memory/segment_file.hpp"
 
 #include <fmt/format.h>
@@ -14,9 +15,10 @@ namespace {
 std::uint64_t published_bytes(const memory_layout& layout, auto&& counts)
 {
     std::uint64_t sum = 0;
-    for (const auto& list : layout.lists)
-        if (list.page_bytes != 0 && counts(list))
+    for_each_memseg_list(layout, [&](const auto& list, std::size_t) {
+        if (counts(list))
             sum += list.published.load(std::memory_order_relaxed);  // locked
+    });
     return sum;
 }
 
@@ -33,20 +35,11 @@ void check_limit(std::uint64_t limit, std::uint64_t used, std::uint64_t more, st
 
 /// Calls `visit(run)` for published pages above the kept ones that no used range touches, upwards.
 template <typename Visit>
-void for_each_idle(const memseg_list_layout& list, std::span<const page_supply::range> used,
-                   Visit&& visit)
+void for_each_idle(const memseg_list_layout& list, std::span<const byte_range> used, Visit&& visit)
 {
     const page_map map{list};
-    auto from = list.kept_bytes / list.page_bytes;
-    const auto up_to = [&](std::uint64_t end) {
-        if (from < end)
-            map.for_each_run({from, end}, visit);
-    };
-    for (const auto& taken : used) {
-        up_to((taken.from - list.base) / list.page_bytes);
-        from = std::max(from, align_up(taken.to - list.base, list.page_bytes) / list.page_bytes);
-    }
-    up_to(map.top());
+    for_each_unused(used, {list.base + list.kept_bytes, list.base + list.max_bytes},
+                    [&](byte_range gap) { map.for_each_run(map.within(gap), visit); });
 }
 
 }  // namespace
@@ -136,9 +129,10 @@ void page_supply::check_node(const memseg_list_layout& list, page_run run) const
         if (node == any_numa_node)
             return;  // it cannot be known
         if (node != list.numa_node)
-            throw error{errc::no_memory,
+            throw error{list.page_bytes == bytes(page_size::small) ? errc::no_memory
+                                                                   : errc::no_hugepages,
                         fmt::format("the kernel took pages for node {} from node {}; reserve more "
-                                    "hugepages on node {}, or only hint at the node",
+                                    "there, on node {}, or only hint at the node",
                                     list.numa_node, node, list.numa_node)};
     }
 }
@@ -149,7 +143,7 @@ void page_supply::punch(std::size_t index, page_run run) noexcept
     punch_pages(files_[index].get(), run.from * page_bytes, run.count() * page_bytes);
 }
 
-std::uint64_t page_supply::idle_bytes(std::size_t index, std::span<const range> used) const
+std::uint64_t page_supply::idle_bytes(std::size_t index, std::span<const byte_range> used) const
 {
     const auto& list = layout_.lists[index];
     std::uint64_t pages = 0;
@@ -157,7 +151,7 @@ std::uint64_t page_supply::idle_bytes(std::size_t index, std::span<const range> 
     return pages * list.page_bytes;
 }
 
-std::vector<page_run> page_supply::give_back(std::size_t index, std::span<const range> used,
+std::vector<page_run> page_supply::give_back(std::size_t index, std::span<const byte_range> used,
                                              std::uint64_t keep_bytes)
 {
     auto& list = layout_.lists[index];
@@ -180,7 +174,7 @@ std::vector<page_run> page_supply::give_back(std::size_t index, std::span<const 
         idle_pages -= count;
         all_gone.push_back(gone);
     }
-    page_map{list}.lower_top(page_map{list}.top());
+    page_map{list}.lower_top();
     list.give_backs.fetch_add(1, std::memory_order_relaxed);  // a count
     return all_gone;
 }
@@ -189,13 +183,11 @@ void page_supply::repair() noexcept
 {
     for (std::size_t i = 0; i != layout_.list_count; ++i) {
         auto& list = layout_.lists[i];
-        if (list.page_bytes == 0)
-            continue;
         page_map map{list};
         std::uint64_t published = 0;
-        map.for_each_run({0, map.pages()}, [&](page_run run) { published += run.count(); });
+        map.lower_top();
+        map.for_each_run([&](page_run run) { published += run.count(); });
         map.for_each_gap({0, map.pages()}, [&](page_run gap) { punch(i, gap); });
-        map.lower_top(map.pages());
         list.published.store(published * list.page_bytes, std::memory_order_relaxed);  // locked
     }
 }

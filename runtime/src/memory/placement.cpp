@@ -1,6 +1,7 @@
 // Where a span goes: into a gap between entries, in pages that exist or in pages to be made.
 
 #include "cohort/memory/memory.hpp"
+#include "cohort/memory/memseg_walk.hpp"
 
 #include <algorithm>
 
@@ -15,15 +16,20 @@ struct candidate {
     std::uint64_t gap = 0;  ///< bytes of the gap that it lies in
 };
 
-/// The first place in [from, to) for a request, if there is one.
-std::optional<candidate> fit(std::uint64_t from, std::uint64_t to, const zone_request& request)
+byte_range whole(const memseg_list_layout& list) noexcept
 {
-    auto start = align_up(from, request.alignment);
+    return {list.base, list.base + list.max_bytes};
+}
+
+/// The first place in a gap for a request, if there is one.
+std::optional<candidate> fit(byte_range gap, const zone_request& request)
+{
+    auto start = align_up(gap.from, request.alignment);
     auto length = align_up(std::uint64_t{request.bytes}, cache_line_bytes);
     if (request.boundary != 0 && length > 0 &&
         align_down(start, request.boundary) != align_down(start + length - 1, request.boundary))
         start = align_up(start, std::max(request.boundary, request.alignment));
-    const auto room = to > start ? to - start : 0;
+    const auto room = gap.to > start ? gap.to - start : 0;
     if (request.bytes == 0) {
         length = align_down(room, cache_line_bytes);
         if (request.boundary != 0)
@@ -43,25 +49,6 @@ void keep_better(std::optional<candidate>& best, const std::optional<candidate>&
         best = found;
 }
 
-/// Calls `visit(from, to)` for each range of [from, end) that `used` leaves.
-template <typename Used, typename Visit>
-void for_each_free(const Used& used, std::uint64_t from, std::uint64_t end, Visit&& visit)
-{
-    for (const auto& taken : used) {
-        if (taken.from > from)
-            visit(from, taken.from);
-        from = std::max(from, taken.to);
-    }
-    if (from < end)
-        visit(from, end);
-}
-
-page_run pages_of(const memseg_list_layout& list, std::uint64_t from, std::uint64_t to) noexcept
-{
-    return {(from - list.base) / list.page_bytes,
-            align_up(to - list.base, list.page_bytes) / list.page_bytes};
-}
-
 /// Lists in two groups: on the node asked for, or the caller's, and on the others, which is empty
 /// when that node was demanded.
 struct list_groups {
@@ -77,7 +64,7 @@ list_groups groups_of(const memory_layout& layout, const zone_request& request,
     const int home = any ? current_node : request.numa_node;
     for (std::size_t i = 0; i != layout.list_count; ++i) {
         const auto& list = layout.lists[i];
-        if (list.page_bytes == 0 || (pages && bytes(*pages) != list.page_bytes))
+        if (pages && bytes(*pages) != list.page_bytes)
             continue;
         if (list.numa_node == home)
             groups.home.push_back(i);
@@ -89,18 +76,6 @@ list_groups groups_of(const memory_layout& layout, const zone_request& request,
 
 }  // namespace
 
-/// What entries cover of a list, sorted.
-std::vector<memory::range> memory::used_ranges(std::size_t list) const
-{
-    std::vector<range> used;
-    for_each_used(layout_, [&](const auto& zone) {
-        if (zone.word().state != zone_state::empty && zone.list == list)
-            used.push_back({zone.address, zone.address + zone.length});
-    });
-    std::sort(used.begin(), used.end(), [](auto a, auto b) { return a.from < b.from; });
-    return used;
-}
-
 /// In pages that exist: the first list with room, or for length 0 the longest span of all.
 std::optional<memory::span> memory::place_in_pages(const std::vector<std::size_t>& lists,
                                                    const zone_request& request) const
@@ -110,20 +85,15 @@ std::optional<memory::span> memory::place_in_pages(const std::vector<std::size_t
         const auto& list = layout_.lists[index];
         const page_map map{list};
         std::optional<candidate> best;
-        for_each_free(used_ranges(index), list.base, list.base + list.max_bytes,
-                      [&](std::uint64_t from, std::uint64_t to) {
-                          auto pages = pages_of(list, from, to);
-                          pages.to = std::min(pages.to, map.top());
-                          if (pages.from >= pages.to)
-                              return;
-                          map.for_each_run(pages, [&](page_run run) {
-                              keep_better(
-                                  best,
-                                  fit(std::max(from, list.base + run.from * list.page_bytes),
-                                      std::min(to, list.base + run.to * list.page_bytes), request),
-                                  request.bytes == 0);
-                          });
-                      });
+        for_each_unused(used_ranges(layout_, index), whole(list), [&](byte_range gap) {
+            map.for_each_run(map.covering(gap), [&](page_run run) {
+                const auto pages = map.addresses(run);
+                keep_better(
+                    best,
+                    fit({std::max(gap.from, pages.from), std::min(gap.to, pages.to)}, request),
+                    request.bytes == 0);
+            });
+        });
         if (best && (!longest || best->length > longest->length))
             longest = span{index, best->address, best->length};
         if (longest && request.bytes != 0)
@@ -141,15 +111,13 @@ std::optional<memory::span> memory::place_by_growth(const std::vector<std::size_
     for (const auto index : lists) {
         const auto& list = layout_.lists[index];
         std::optional<candidate> best;
-        for_each_free(used_ranges(index), list.base, list.base + list.max_bytes,
-                      [&](std::uint64_t from, std::uint64_t to) {
-                          keep_better(best, fit(from, to, request), false);
-                      });
+        for_each_unused(used_ranges(layout_, index), whole(list),
+                        [&](byte_range gap) { keep_better(best, fit(gap, request), false); });
         if (!best)
             continue;
         try {
-            auto fresh =
-                supply_.obtain(index, pages_of(list, best->address, best->address + best->length));
+            auto fresh = supply_.obtain(
+                index, page_map{list}.covering({best->address, best->address + best->length}));
             return span{index, best->address, best->length, std::move(fresh)};
         } catch (const error& refused) {
             refusal = refused;  // another list may have room
@@ -161,14 +129,15 @@ std::optional<memory::span> memory::place_by_growth(const std::vector<std::size_
 memory::span memory::place(const zone_request& request)
 {
     std::optional<error> refusal;
+    const int here = numa().current();  // once: the thread may move on meanwhile
     std::vector<std::optional<page_size>> choices{request.pages};
     if (request.pages && request.pages_hint_only)
         choices.push_back(std::nullopt);
     for (const bool at_home : {true, false})
         for (const auto& pages : choices) {
-            auto groups = groups_of(layout_, request, pages, numa().current());
+            auto groups = groups_of(layout_, request, pages, here);
             auto& lists = at_home ? groups.home : groups.elsewhere;
-            if (request.bytes == 0 && request.numa_node == any_numa_node)
+            if (at_home && request.bytes == 0 && request.numa_node == any_numa_node)
                 lists.insert(lists.end(), groups.elsewhere.begin(), groups.elsewhere.end());
             auto found = place_in_pages(lists, request);
             if (!found && request.bytes != 0)
@@ -188,20 +157,20 @@ memory::span memory::place(const zone_request& request)
 }
 
 /// What of a span is not zero for sure: pages that were there before, where spans have been.
-std::vector<memory::range> memory::dirty_parts(const span& where) const
+std::vector<byte_range> memory::dirty_parts(const span& where) const
 {
     const auto& list = layout_.lists[where.list];
     const auto high = list.base + list.high_water.load(std::memory_order_relaxed);  // locked
-    const auto end = std::min(where.address + where.length, high);
-    std::vector<range> fresh;
+    const byte_range used_before{where.address, std::min(where.address + where.length, high)};
+    std::vector<byte_range> fresh;
     for (const auto run : where.fresh)
-        fresh.push_back(
-            {list.base + run.from * list.page_bytes, list.base + run.to * list.page_bytes});
-    std::vector<range> dirty;
-    if (where.address < end)
-        for_each_free(fresh, where.address, end, [&](std::uint64_t from, std::uint64_t to) {
-            if (from < std::min(to, end))
-                dirty.push_back({from, std::min(to, end)});
+        fresh.push_back(page_map{list}.addresses(run));
+    std::vector<byte_range> dirty;
+    if (used_before.from < used_before.to)
+        for_each_unused(fresh, used_before, [&](byte_range part) {
+            part.to = std::min(part.to, used_before.to);
+            if (part.from < part.to)
+                dirty.push_back(part);
         });
     return dirty;
 }

@@ -35,7 +35,7 @@ drawn_list draw(const memory_layout& memory, std::size_t index)
              cell * drawn.cell_bytes < to && cell < drawn.row.size(); ++cell)
             drawn.row[cell] = std::max(drawn.row[cell], what);
     };
-    map.for_each_run({0, map.top()}, [&](page_run run) {
+    map.for_each_run([&](page_run run) {
         raise(run.from * list.page_bytes, run.to * list.page_bytes, content::page);
     });
     for (const auto* zone : zones_of(memory, index))

@@ -9,6 +9,7 @@
 #include "cohort/ipc/peers.hpp"
 
 #include <memory>
+#include <mutex>
 #include <string_view>
 #include <utility>
 
@@ -48,6 +49,11 @@ public:
     }
     [[nodiscard]] const rendezvous& place() const noexcept { return place_; }
 
+    /// `hears` is called when pages have come or gone: by this member's doing in the thread that
+    /// did it, by others' in the dispatcher's. News that finds a full inbox is lost: nothing may
+    /// depend on it.
+    void on_memory_event(memory_watch::listener hears);
+
 protected:
     joined_domain(region_mapping region, member_claim claim, rendezvous place,
                   file_descriptor wake);
@@ -60,13 +66,14 @@ protected:
     [[nodiscard]] int wake_fd() const noexcept { return wake_.get(); }
 
 private:
-    void pass_memory_events_on();
+    void tell_others(const memory_event& event);
 
     rendezvous place_;
     file_descriptor wake_;
     peers peers_;
     ipc::actions actions_;
     dispatcher dispatcher_;
+    std::once_flag listening_;
 };
 
 }  // namespace cohort::ipc

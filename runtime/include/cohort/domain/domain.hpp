@@ -68,7 +68,8 @@ public:
         return layout ? std::optional<ring<T>>{ring<T>{*layout}} : std::nullopt;
     }
     /// The ring must be empty of buffers and unused. False when there is none of that name. Throws
-    /// `errc::stalled` behind a reaper that is stopped; so do the other destroying calls.
+    /// `errc::stalled` behind a reaper or a leaver that is stopped; so do the other destroying
+    /// calls.
     bool destroy_ring(std::string_view name);
 
     mempool create_mempool(std::string_view name, const mempool_options& options);
@@ -96,8 +97,12 @@ public:
     }
     /// Gives all pages that nothing uses back to the kernel, those kept for the next span too.
     void give_back_memory() { memory_.give_back_idle(who(), memory::idle_pages::all); }
-    /// In this process, see memory_watch.hpp.
-    [[nodiscard]] memory_watch& memory_events() noexcept { return memory_.watch(); }
+    /// `agrees` is asked before this process grows the domain: see memory_watch.hpp. Others' growth
+    /// is for theirs to decide.
+    void validate_growth(memory_watch::validator agrees)
+    {
+        memory_.watch().validate(std::move(agrees));
+    }
 
     /// The heap of a node, made on first use by whichever member asks. `any_numa_node` means node
     /// 0. The handle is cheap to copy. Throws `errc::no_memory`, `no_space`, `stalled`.
@@ -140,6 +145,7 @@ private:
     [[nodiscard]] actor who();
     bool destroy(zone_kind kind, std::string_view name);
     bool destroy(memzone_layout& zone);
+    void await_leavers(memzone_layout& zone, actor acting);
     void leave_everything(lane_id lane) noexcept;
     [[nodiscard]] bool settle() noexcept;
 

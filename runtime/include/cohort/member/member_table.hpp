@@ -44,6 +44,10 @@ public:
     /// LIVE -> LEAVING, by the lane's own thread before it flushes, then LEAVING -> FREE.
     void begin_leave(lane_id lane) noexcept;
     void finish_leave(lane_id lane) noexcept;
+    /// A leaver looks into all pools, rings and ports. Waits until each lane that leaves now has
+    /// done so, or is dead: what was DYING before the call is then seen by no leaver. Returns a
+    /// lane that has not at the deadline, else 0.
+    [[nodiscard]] lane_id await_leavers(deadline until) const noexcept;
 
     /// Marks the lane dead if its sentinel has died or `member_is_dead`. True when it is dead now.
     bool mark_dead(lane_id lane, bool member_is_dead) noexcept;

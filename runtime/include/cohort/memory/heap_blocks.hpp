@@ -145,6 +145,9 @@ private:
     void merge_all_aside(actor who) noexcept;
     void give_back(actor who) noexcept;
     void shrink(heap_block* whole, heap_block* end, actor who) noexcept;
+    void unlist(heap_arena_layout& arena) noexcept;
+    void let_go(heap_arena_layout& arena, actor who) noexcept;
+    void let_go_of_empty(actor who) noexcept;
     void rebuild(member_id viewer) noexcept;
     void bury(member_id dead, std::uint32_t generation, actor who) noexcept;
 
@@ -168,6 +171,7 @@ private:
 
     heap_layout& heap_;
     memory& memory_;
+    bool walking_ = false;     ///< along a chain: its arena must stay
     bool arena_left_ = false;  ///< in this call: pages may be idle
 };
 

@@ -245,7 +245,8 @@ template <typename Memory, typename Visit>
 void for_each_arena(Memory& memory, const heap_layout& heap, member_id viewer, Visit&& visit)
 {
     for_each_live(memory, zone_kind::heap_arena, [&](auto& zone) {
-        if (zone.is_external() && (zone.heap != heap.index || !zone.is_attached(viewer)))
+        // Its own arenas only: another heap's may be given back while it is looked at.
+        if (zone.heap != heap.index || (zone.is_external() && !zone.is_attached(viewer)))
             return;
         auto& arena = *static_cast<heap_arena_layout*>(zone.data());
         // The length too: without the lock, an arena may be given back while one looks at it.

@@ -34,6 +34,7 @@ struct zone_request {
     int numa_node = any_numa_node;     ///< any: the caller's node, then others
     bool node_hint_only = false;       ///< on other nodes, flagged, when this one has no room
     bool zeroed = true;                ///< false: what was there before may still be
+    std::uint32_t heap = 0;            ///< of a heap arena: index of its heap's entry
 };
 
 /// Idle pages of a list that are kept, in bytes: given back are those above twice as much, down to
@@ -83,7 +84,8 @@ public:
 
     /// For the reaper: takes the memory lock over from this dead lane, if that has it, and repairs.
     void repair_after(lane_id dead, actor who) noexcept;
-    /// Empties what a dead member left in INIT or DYING; returns how many entries that was.
+    /// Empties what a dead member left in INIT or DYING; returns how many entries that was. It
+    /// hears of no more events.
     std::size_t undo_of(member_id dead) noexcept;
 
     [[nodiscard]] std::size_t index_of(const memzone_layout& zone) const noexcept
@@ -98,13 +100,6 @@ public:
     /// `errc::stalled`. A page made by somebody who read a hole is a fault, too.
     [[nodiscard]] std::optional<std::string> find_fault(actor who);
 
-    /// Bytes in pages, and bytes covered by entries, of one list.
-    struct usage {
-        std::uint64_t published = 0;
-        std::uint64_t used = 0;
-    };
-    [[nodiscard]] usage usage_of(std::size_t list) const noexcept;
-
     [[nodiscard]] memory_watch& watch() noexcept { return watch_; }
 
     /// The nodes that this process sees. A test may bring its own.
@@ -113,7 +108,6 @@ public:
 
 private:
     class guard;
-    using range = page_supply::range;
     struct span {
         std::size_t list = 0;
         std::uint64_t address = 0;
@@ -128,6 +122,8 @@ private:
               actor who) const noexcept;
     void describe(memzone_layout& zone, const zone_request& request, const span& where,
                   actor who) noexcept;
+    void raise_high_water(const span& where) noexcept;
+    void open(memzone_layout& zone, actor who) noexcept;
 
     // placement.cpp
     [[nodiscard]] span place(const zone_request& request);
@@ -136,8 +132,7 @@ private:
     [[nodiscard]] std::optional<span> place_by_growth(const std::vector<std::size_t>& lists,
                                                       const zone_request& request,
                                                       std::optional<error>& refusal);
-    [[nodiscard]] std::vector<range> used_ranges(std::size_t list) const;
-    [[nodiscard]] std::vector<range> dirty_parts(const span& where) const;
+    [[nodiscard]] std::vector<byte_range> dirty_parts(const span& where) const;
 
     memory_layout& layout_;
     const files& files_;

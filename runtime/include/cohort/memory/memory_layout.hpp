@@ -32,6 +32,7 @@
 #include "cohort/memory/page_size.hpp"
 #include "cohort/sync/owner_lock.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstddef>
@@ -123,7 +124,7 @@ struct memzone_layout {
     std::uint64_t created_ns = 0;  ///< monotonic clock
     fixed_name<32> name;
     std::uint32_t flags = 0;  ///< zone_off_node
-    std::uint32_t heap = 0;   ///< of external memory: index of its heap's entry
+    std::uint32_t heap = 0;   ///< of a heap arena: index of its heap's entry
     /// Of external memory: bit m = member m has it mapped at this address and may touch it.
     ///   0 -> 1   m alone, holding the heap's lock; the one who adds the memory, before INIT
     ///   1 -> 0   m alone, holding the heap's lock; or the reaper of the dead m, without it, before
@@ -157,7 +158,9 @@ struct memory_layout {
     std::uint32_t emulated_nodes = 0;             ///< 0 = the nodes are the machine's
     std::uint32_t reserved_ = 0;
     memzone_layout* zones = nullptr;  ///< behind the region_layout
-    std::uint64_t reserved2_[2]{};
+    /// Bit m = member m wants to hear of memory events. Set by m, cleared by m's reaper.
+    std::atomic<std::uint64_t> event_listeners{0};
+    std::uint64_t reserved2_{};
     /// Set, never cleared, under the lock and before a zone's first INIT.
     std::atomic<std::uint64_t> ever_used[(max_zones + 1) / 64]{};
 };
@@ -179,7 +182,9 @@ static_assert(offsetof(memory_layout, ever_used) == 4288);
 template <typename Memory, typename Visit>
 void for_each_used(Memory& memory, Visit&& visit)
 {
-    for (std::size_t i = 0; i != std::size(memory.ever_used); ++i) {
+    const auto words =
+        std::min<std::size_t>((memory.zone_count + 63) / 64, std::size(memory.ever_used));
+    for (std::size_t i = 0; i != words; ++i) {
         auto bits = memory.ever_used[i].load(std::memory_order_acquire);  // USED
         for (; bits != 0; bits &= bits - 1)
             visit(memory.zones[i * 64 + static_cast<std::size_t>(std::countr_zero(bits))]);

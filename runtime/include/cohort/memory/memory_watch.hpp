@@ -1,5 +1,6 @@
 #pragma once
-/// What a process wants to hear, and to have a say in, about the growth of its domain.
+/// What a process wants to hear, and to have a say in, about the growth of its domain. Its users
+/// call `joined_domain::on_memory_event` and `domain::validate_growth`.
 ///
 /// Nothing depends on it: pages that another member makes are usable without any call here.
 ///

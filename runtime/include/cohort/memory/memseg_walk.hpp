@@ -36,9 +36,9 @@ void for_each_memseg_run(const memory_layout& memory, Visit&& visit)
 {
     for_each_memseg_list(memory, [&](const memseg_list_layout& list, std::size_t index) {
         const page_map map{list};
-        map.for_each_run({0, map.top()}, [&](page_run run) {
-            visit(memseg{list.base + run.from * list.page_bytes, run.count() * list.page_bytes,
-                         index, list.page_bytes, list.numa_node});
+        map.for_each_run([&](page_run run) {
+            const auto pages = map.addresses(run);
+            visit(memseg{pages.from, pages.bytes(), index, list.page_bytes, list.numa_node});
         });
     });
 }
@@ -74,9 +74,24 @@ struct memseg_list_usage {
 };
 [[nodiscard]] memseg_list_usage usage_of(const memory_layout& memory, std::size_t list);
 
-/// Entries of one list that are not EMPTY, by address.
+/// Entries of one list that are not EMPTY, by address; and what they cover.
 [[nodiscard]] std::vector<const memzone_layout*> zones_of(const memory_layout& memory,
                                                           std::size_t list);
+[[nodiscard]] std::vector<byte_range> used_ranges(const memory_layout& memory, std::size_t list);
+
+/// Calls `visit(byte_range)` for what sorted ranges leave of `whole`.
+template <typename Ranges, typename Visit>
+void for_each_unused(const Ranges& used, byte_range whole, Visit&& visit)
+{
+    auto from = whole.from;
+    for (const auto& taken : used) {
+        if (taken.from > from)
+            visit(byte_range{from, taken.from});
+        from = std::max(from, taken.to);
+    }
+    if (from < whole.to)
+        visit(byte_range{from, whole.to});
+}
 
 /// Lists, runs of pages and spans, as text for a person: rte_dump_physmem_layout and
 /// rte_memzone_dump.

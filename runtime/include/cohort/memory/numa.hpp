@@ -34,6 +34,12 @@ public:
 /// belong to nodes in turn.
 [[nodiscard]] const numa_system& emulated_numa(unsigned count) noexcept;
 
+/// The nodes of a domain: 0 emulated ones means those of the machine.
+[[nodiscard]] inline const numa_system& numa_of(unsigned emulated_nodes) noexcept
+{
+    return emulated_nodes == 0 ? machine_numa() : emulated_numa(emulated_nodes);
+}
+
 /// While it lives, pages that this thread makes come from `node`. Not for use by two scopes at once
 /// in one thread.
 class numa_placement {

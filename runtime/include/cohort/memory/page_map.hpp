@@ -22,6 +22,14 @@ struct page_run {
     [[nodiscard]] std::uint64_t count() const noexcept { return to - from; }
 };
 
+/// Addresses [from, to).
+struct byte_range {
+    std::uint64_t from = 0;
+    std::uint64_t to = 0;
+
+    [[nodiscard]] std::uint64_t bytes() const noexcept { return to - from; }
+};
+
 class page_map {
 public:
     /// Writing takes a list that is not const.
@@ -45,6 +53,23 @@ public:
     {
         return (word(page / 64) >> page % 64 & 1) != 0;
     }
+    /// All pages that a range of this list touches.
+    [[nodiscard]] page_run covering(byte_range range) const noexcept
+    {
+        return {(range.from - list_.base) / list_.page_bytes,
+                align_up(range.to - list_.base, list_.page_bytes) / list_.page_bytes};
+    }
+    /// Only those that lie in it as a whole; none when `from` is not below `to`.
+    [[nodiscard]] page_run within(byte_range range) const noexcept
+    {
+        return {align_up(range.from - list_.base, list_.page_bytes) / list_.page_bytes,
+                (range.to - list_.base) / list_.page_bytes};
+    }
+    [[nodiscard]] byte_range addresses(page_run run) const noexcept
+    {
+        return {list_.base + run.from * list_.page_bytes, list_.base + run.to * list_.page_bytes};
+    }
+
     /// Whether the page of an address of this list is published.
     [[nodiscard]] bool holds(std::uintptr_t address) const noexcept
     {
@@ -66,10 +91,11 @@ public:
     }
 
     /// Sets `top` to what the bits say.
-    void lower_top(std::uint64_t from) noexcept
+    void lower_top() noexcept
     {
+        auto from = top();
         while (from != 0 && !is_published(from - 1))
-            --from;
+            from -= from % 64 == 0 && word(from / 64 - 1) == 0 ? 64 : 1;
         writable_->top.store(from * list_.page_bytes, std::memory_order_release);  // GROWN
     }
 
@@ -83,14 +109,20 @@ public:
         return next(page, end, ~std::uint64_t{0});
     }
 
-    /// Calls `visit(run)` for each run of published pages within `range`.
+    /// Calls `visit(run)` for each run of published pages, of all or of those in `range`.
+    template <typename Visit>
+    void for_each_run(Visit&& visit) const
+    {
+        for_each_run({0, top()}, visit);
+    }
     template <typename Visit>
     void for_each_run(page_run range, Visit&& visit) const
     {
-        for (auto from = next_published(range.from, range.to); from != range.to;) {
-            const auto to = next_hole(from, range.to);
+        const auto end = std::min(range.to, top());
+        for (auto from = next_published(range.from, end); from < end;) {
+            const auto to = next_hole(from, end);
             visit(page_run{from, to});
-            from = next_published(to, range.to);
+            from = next_published(to, end);
         }
     }
     /// The same for runs of pages that are not published.

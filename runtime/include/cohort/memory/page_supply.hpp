@@ -34,16 +34,13 @@ public:
     /// nothing has changed. `errc::no_memory` too when the kernel puts pages on another node.
     std::vector<page_run> obtain(std::size_t list, page_run wanted);
 
-    struct range {
-        std::uint64_t from;
-        std::uint64_t to;
-    };
     /// Published pages, above those kept for ever, that none of the ranges touches: in bytes.
     /// `used` are the addresses of the list that zones cover, sorted.
-    [[nodiscard]] std::uint64_t idle_bytes(std::size_t list, std::span<const range> used) const;
+    [[nodiscard]] std::uint64_t idle_bytes(std::size_t list,
+                                           std::span<const byte_range> used) const;
     /// Gives such pages back, the highest first, until `keep_bytes` of them are left; returns those
     /// that are gone.
-    std::vector<page_run> give_back(std::size_t list, std::span<const range> used,
+    std::vector<page_run> give_back(std::size_t list, std::span<const byte_range> used,
                                     std::uint64_t keep_bytes);
 
     /// Gives back each page without a bit, and counts those with one. After a death.
