@@ -8,6 +8,7 @@
 #include "support/member_process.hpp"
 #include "support/scale.hpp"
 #include "support/skip.hpp"
+#include "support/stopped.hpp"
 
 #include <atomic>
 #include <cstring>
@@ -205,6 +206,31 @@ TEST_CASE("every member hears of pages that another one makes or gives back", "[
     owner->reserve_memzone("own", 96_MiB);
     CHECK(grown >= by_others + 64_MiB);
     member.leave();
+}
+
+TEST_CASE("news of pages fill no inbox of a member that does not listen", "[memory][events]")
+{
+    const scratch_runtime_directory directory;
+    const auto owner =
+        primary::start({.name = "quiet", .memory = 1_MiB, .huge = huge_policy::none});
+    member_process sleeper{"sleeper", "quiet"};
+    sleeper.tell("offer ping");
+    const auto to = owner->actions().find_member("sleeper").value();
+    sleeper.process().kill(SIGSTOP);
+    REQUIRE(eventually([&] { return is_stopped(sleeper.process().pid()); }));
+
+    for (int round = 0; round != 50; ++round) {
+        owner->reserve_memzone("large", 64_MiB);
+        owner->release_memzone("large");
+        owner->give_back_memory();
+    }
+
+    int accepted = 0;
+    while (accepted != 1000 && owner->actions().send(to, "ping", "unanswered"))
+        ++accepted;
+    CHECK(accepted == 256);  // as many as an inbox takes
+    sleeper.process().kill(SIGCONT);
+    sleeper.leave();
 }
 
 TEST_CASE("a validator decides on the growth that its own process causes", "[memory][events]")
