@@ -8,15 +8,18 @@ cd "$root"
 usage() {
     cat <<'EOF'
 Usage: tests/run.sh [--suite NAME]... [--sanitize KIND] [--filter TEXT] [--build-dir DIR]
+                    [--build-only]
 
-  --suite NAME     unit, contract, process, fault, stress, examples, lint; may be repeated.
+  --suite NAME     unit, contract, process, fault, stress, examples, model, lint; may be repeated.
                    Without it: all of these.
                    soak   the compiled suites at full counts (hours)
                    fuzz   the fuzz targets, built with clang
+                   mutation  breaks one rule of the sources at a time, and the tests must notice
                    bench  the benchmarks, built for release; prints their tables
   --sanitize KIND  address, undefined, thread, or address,undefined
   --filter TEXT    only tests whose name contains TEXT, or that have the tag if it is "[tag]"
-  --build-dir DIR  default: build, build-KIND, build-fuzz or build-bench
+  --build-dir DIR  default: build, build-KIND, build-fuzz, build-mutation or build-bench
+  --build-only     build what these suites need, run nothing
 
 Environment:
   COHORT_TEST_SEED        repeats a run; it is printed by each
@@ -31,9 +34,10 @@ refuse() {
 }
 
 compiled=(unit contract process fault stress)
-suites=() sanitize='' filter='' build=''
+suites=() sanitize='' filter='' build='' only_build=''
 while [[ $# -gt 0 ]]; do
     [[ $1 == --help || $1 == -h ]] && usage && exit 0
+    [[ $1 == --build-only ]] && only_build=yes && shift && continue
     [[ $# -ge 2 ]] || refuse "$1 needs a value, or is unknown; see --help"
     case $1 in
     --suite) suites+=("$2") ;;
@@ -48,10 +52,10 @@ case $sanitize in
 '' | address | undefined | thread | address,undefined) ;;
 *) refuse "--sanitize takes address, undefined, thread or address,undefined, not $sanitize" ;;
 esac
-# Lint reads sources: a sanitizer would not change its answer.
+# Lint and model read sources: a sanitizer would not change their answer.
 if [[ ${#suites[@]} -eq 0 ]]; then
     suites=("${compiled[@]}" examples)
-    [[ -n $sanitize ]] || suites+=(lint)
+    [[ -n $sanitize ]] || suites+=(model lint)
 fi
 
 suite_limit=900
@@ -59,8 +63,8 @@ test_limit=120
 [[ -z $sanitize ]] || test_limit=240
 for suite in "${suites[@]}"; do
     case $suite in
-    unit | contract | process | fault | stress | examples | lint) ;;
-    soak | fuzz | bench) [[ ${#suites[@]} -eq 1 ]] || refuse "--suite $suite stands alone" ;;
+    unit | contract | process | fault | stress | examples | model | lint) ;;
+    soak | fuzz | mutation | bench) [[ ${#suites[@]} -eq 1 ]] || refuse "--suite $suite stands alone" ;;
     *) refuse "there is no suite $suite; see --help" ;;
     esac
 done
@@ -70,7 +74,7 @@ soak)
     suites=("${compiled[@]}")
     export COHORT_TEST_SCALE=full
     ;;
-fuzz | bench) kind=${suites[0]} ;;
+fuzz | mutation | bench) kind=${suites[0]} ;;
 esac
 if [[ ${COHORT_TEST_SCALE:-} == full ]]; then
     suite_limit=$((12 * 3600))
@@ -147,7 +151,7 @@ compile() {
     for suite in "${suites[@]}"; do
         case $suite in
         examples) targets=(all) && break ;;
-        lint) ;;
+        model | lint) ;;
         *) ! exists "${suite}_suite" || targets+=("${suite}_suite") ;;
         esac
     done
@@ -278,6 +282,15 @@ run_examples() {
     report examples "$good" "$bad" "$left" $((SECONDS - since))
 }
 
+# A model explores every state that its bounds allow; what it must find out is in check.sh.
+run_model() {
+    local part since=$SECONDS
+    for part in $(tests/model/check.sh --parts); do
+        run_program model "$part" 300 tests/model/check.sh "$part"
+    done
+    report model "$good" "$bad" "$left" $((SECONDS - since))
+}
+
 run_fuzz() {
     local source name since=$SECONDS runs=20000 corpus
     [[ ${COHORT_TEST_SCALE:-} != full ]] || runs=20000000
@@ -300,19 +313,23 @@ run_bench() {
     report bench "$good" "$bad" "$left" $((SECONDS - since))
 }
 
-run_lint() {
-    local log=$logs/lint.log since=$SECONDS counts=()
-    timeout --kill-after=10 "$suite_limit" tests/lint/run.sh "$filter" >"$log" 2>&1 || true
+# A program that prints PASS, FAIL or SKIP a test, and last the three numbers.
+run_counted() { # suite, seconds, command...
+    local suite=$1 limit=$2 log=$logs/$1.log since=$SECONDS counts=()
+    shift 2
+    timeout --kill-after=10 "$limit" "$@" >"$log" 2>&1 || true
     read -ra counts <<<"$(sed -n '$s/ passed, \| failed, \| skipped$/ /gp' "$log")"
     if [[ ${#counts[@]} -ne 3 ]]; then
         cat "$log"
-        echo "FAILED lint: tests/lint/run.sh did not finish"
+        echo "FAILED $suite: $1 did not finish"
         counts=(0 1 0)
     else
-        sed -e '$d' -e '/^PASS/d' "$log"
+        sed -e '$d' -e '/^PASS/d' -e '/^note:/d' "$log"
     fi
-    report lint "${counts[@]}" $((SECONDS - since))
+    report "$suite" "${counts[@]}" $((SECONDS - since))
 }
+run_lint() { run_counted lint "$suite_limit" tests/lint/run.sh "$filter"; }
+run_mutation() { run_counted mutation $((3 * 3600)) tests/mutation/check.py "$build" "$filter"; }
 
 packages=(tests)
 [[ $kind != fuzz ]] || packages+=(fuzz)
@@ -321,15 +338,16 @@ packages=(tests)
 mkdir -p "$build/test-logs"
 build=$(cd "$build" && pwd)
 logs=$build/test-logs
-# bench builds by itself, for release.
-if [[ ${suites[*]} != lint && ${suites[*]} != bench ]]; then
+# bench builds by itself, for release; mutation builds broken copies.
+if [[ ! ${suites[*]} =~ ^(lint|model|mutation|bench)$ ]]; then
     echo "building $build"
     configure
     compile
 fi
+[[ -z $only_build ]] || exit 0
 for suite in "${suites[@]}"; do
     case $suite in
-    examples | fuzz | bench | lint) "run_$suite" ;;
+    examples | model | fuzz | mutation | bench | lint) good=0 bad=0 left=0 && "run_$suite" ;;
     *) run_compiled "$suite" ;;
     esac
 done

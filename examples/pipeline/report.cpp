@@ -92,6 +92,8 @@ ordered_json describe_audit(const region_view& view)
                          {"in_rings", pool.in_rings},
                          {"held", pool.held},
                          {"followers", pool.followers},
+                         {"shared", pool.shared},
+                         {"kept", pool.kept},
                          {"waiting", pool.waiting},
                          {"unexplained", pool.unexplained}});
     return {{"clean", found.clean()}, {"faults", found.faults}, {"pools", pools}};
@@ -178,12 +180,14 @@ void print_audit(const ordered_json& audit)
     fmt::print("audit        {}\n", audit.at("clean").get<bool>() ? "clean" : "NOT CLEAN");
     for (const auto& fault : audit.at("faults"))
         fmt::print("             {}\n", fault.get<std::string>());
-    constexpr std::array<std::pair<const char*, const char*>, 6> places{
+    constexpr std::array<std::pair<const char*, const char*>, 8> places{
         {{"in_pool", "in the pool"},
          {"cached", "cached"},
          {"in_rings", "in rings"},
          {"held", "held"},
          {"followers", "behind others"},
+         {"shared", "kept by clones"},
+         {"kept", "kept by the domain"},
          {"waiting", "waiting"}}};
     for (const auto& pool : audit.at("pools")) {
         std::string sum;

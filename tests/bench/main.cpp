@@ -1,9 +1,12 @@
 // cohort_bench: every measurement in one run with its peers. See tests/bench/run.sh.
 
+#include "copy_bench.hpp"
 #include "heap_bench.hpp"
+#include "packet_bench.hpp"
 #include "pages.hpp"
 #include "participant.hpp"
 #include "process_bench.hpp"
+#include "ring_bench.hpp"
 #include "support/conversation.hpp"
 #include "support/hugepages.hpp"
 
@@ -29,6 +32,9 @@ struct options {
     std::size_t rounds = 15;
     bool check = false;
     bool no_heaps = false;
+    std::string ring;
+    std::string packets;
+    std::uint32_t who = 0;
 };
 
 /// The other process of "two processes": churns from "go" to "stop".
@@ -67,7 +73,14 @@ void measure_all(const std::vector<measurement>& list, const options& given, std
     }
 }
 
-void measure_heaps(const options& given, std::vector<row>& into)
+/// Whether measurements whose names begin so can have been asked for.
+bool any_of(const std::string& begin, const options& given)
+{
+    return given.filter.empty() || given.filter.find(begin) != std::string::npos;
+}
+
+/// What needs a running EAL beside ours, of which a process has one.
+void measure_beside_eal(const options& given, std::vector<row>& into)
 {
     const hugetlbfs mount{dpdk_prefix};
     pin_to(0);
@@ -77,6 +90,8 @@ void measure_heaps(const options& given, std::vector<row>& into)
                              .dpdk = dpdk_malloc(role::primary, heap_megabytes, mount.path()),
                              .pages = "2M"};
     measure_all(heap_measurements(heaps), given, into);
+    packet_stage packets{heaps.dpdk != nullptr};
+    measure_all(packets.measurements(), given, into);
 }
 
 int report(const std::vector<row>& rows, const options& given)
@@ -105,8 +120,17 @@ int measure(const options& given)
     std::vector<row> rows;
     // First: what follows pins this process, and its children would inherit that.
     measure_all(process_measurements(), given, rows);
-    if (!given.no_heaps)
-        measure_heaps(given, rows);
+    if (any_of("ring", given)) {
+        ring_stage rings;
+        measure_all(rings.measurements(), given, rows);
+    }
+    if (any_of("copy", given)) {
+        pin_to(0);
+        measure_all(copy_measurements_any(), given, rows);
+        measure_all(copy_measurements_native(), given, rows);
+    }
+    if (!given.no_heaps && !given.filter.starts_with("ring") && !given.filter.starts_with("copy"))
+        measure_beside_eal(given, rows);
     return report(rows, given);
 }
 
@@ -127,10 +151,18 @@ int main(int argc, char** argv)
     program.add_option("--part", given.part, "be a process of a measurement")
         ->expected(5)
         ->group("");  // not for people
+    program.add_option("--ring", given.ring, "be a process of a ring measurement")->group("");
+    program.add_option("--packets", given.packets, "be the other process of packet measurements")
+        ->group("");
+    program.add_option("--who", given.who, "which of them")->group("");
     CLI11_PARSE(program, argc, argv);
     try {
         if (!given.part.empty())
             return play(part::from(given.part));
+        if (!given.ring.empty())
+            return play_ring(given.ring, given.who);
+        if (!given.packets.empty())
+            return play_packets(given.packets == "dpdk");
         return given.compete.empty() ? measure(given) : compete(given.compete);
     } catch (const std::exception& failure) {
         fmt::print(stderr, "cohort_bench: {}\n", failure.what());

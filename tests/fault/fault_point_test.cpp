@@ -21,12 +21,6 @@
 namespace cohort::test {
 namespace {
 
-#ifdef COHORT_FAULT_POINTS
-constexpr bool built_with_fault_points = true;
-#else
-constexpr bool built_with_fault_points = false;
-#endif
-
 // The points that each scenario of fault_member passes.
 const std::map<std::string, std::vector<std::string>> points_of{
     {"start",
@@ -46,6 +40,11 @@ const std::map<std::string, std::vector<std::string>> points_of{
       "memory.published", "memory.dying", "memory.withdrawn", "memory.punched",
       "pool.constructed"}},
     {"buffers", {"pool.refilled", "pool.flushing"}},
+    {"clones",
+     {"mbuf.counted", "mbuf.uncounted", "mbuf.letting_go", "mbuf.let_go", "mbuf.taken",
+      "mbuf.gathered", "mbuf.giving", "mbuf.given", "mbuf.releasing", "mbuf.released",
+      "mbuf.parking", "mbuf.parked"}},
+    {"dynamic", {"mbuf.described"}},
     {"message", {"ipc.written", "ipc.posted"}},
     {"heap",
      {"heap.unlinked", "heap.split", "heap.used", "heap.gathered", "heap.freed", "heap.merged",
@@ -54,11 +53,19 @@ const std::map<std::string, std::vector<std::string>> points_of{
     {"external",
      {"heap.created", "memory.init_external", "heap.brought", "heap.memory_live", "heap.attached",
       "heap.detached", "heap.forgetting", "heap.removing", "heap.unlinked", "heap.used",
-      "heap.freed"}},
+      "heap.freed", "heap.memory_listed", "heap.dropped", "heap.retiring", "memory.dying",
+      "memory.published"}},
+    {"owe", {"heap.unsound", "heap.relisted", "heap.indebted", "heap.owed", "heap.dismissed"}},
+    {"bury", {"heap.rebuilding", "heap.rebuilt", "heap.burying", "heap.freed", "heap.dismissed"}},
+    {"settle",
+     {"heap.rebuilt", "heap.burying", "heap.put_aside", "heap.freed", "heap.merged", "heap.paid",
+      "heap.acquitted"}},
     {"repair", {"heap.rebuilding", "heap.rebuilt"}},
+    {"take over", {"ring.taken_over"}},
     {"reap",
-     {"reaper.begun", "reaper.scrubbed", "reaper.redelivered", "reaper.taken_apart", "reaper.batch",
-      "reaper.recovered", "lane.recovered"}},
+     {"reaper.begun", "reference.settled", "reaper.scrubbed", "reaper.redelivered",
+      "reaper.taken_apart", "reaper.detached", "reaper.batch", "reaper.recovered", "lane.recovered",
+      "reaper.external"}},
     {"lose", {"lane.recovered"}},
     {"port",
      {"port.rx_listed", "port.rx_marked", "port.committed", "port.tx_listed", "port.tx_given"}},
@@ -94,12 +101,12 @@ std::set<std::string> points_in_sources()
 /// Runs `once(point)` for each point of a scenario, killed at its first, second ... pass, until it
 /// is passed less often. `once` says how the process ended.
 template <typename Once>
-void sweep(const std::string& scenario, Once once)
+void sweep(const std::string& scenario, Once once, std::uint64_t reduced = 6)
 {
     for (const auto& point : points_of.at(scenario))
         DYNAMIC_SECTION(scenario << " killed at " << point)
         {
-            const auto most = scaled(6, 1000);
+            const auto most = scaled(reduced, 1000);
             for (std::uint64_t pass = 1; pass <= most; ++pass) {
                 INFO("at pass " << pass << " of " << point);
                 const auto fault = point + ":" + std::to_string(pass);
@@ -162,6 +169,53 @@ std::optional<exit_status> kill_with_own_memory(const std::string& fault)
     }
     domain.check_survivors();
     CHECK(domain.spawn({"external", piece}).wait(patience) == exit_status{});
+    domain.check_survivors();
+    domain.check_next_start();
+    return ended;
+}
+
+/// A member with blocks in memory of its own is killed inside the heap, and whoever settles that is
+/// killed too: a reaper without the memory ("owe"), one that has it ("bury"), or the next member
+/// that attaches it ("settle").
+std::optional<exit_status> kill_at_the_debts(const std::string& scenario, const std::string& fault)
+{
+    const scratch_directory files;
+    const auto piece = (files.path() / "piece").string();
+    faulty_domain domain;
+    domain.bring_to_life();
+    std::optional<child_process> debtor{domain.spawn({"debtor", piece})};
+    debtor->await("holding", patience);
+    const auto kill_inside = [&] {
+        debtor->tell("go");
+        debtor->await("inside", patience);
+        debtor.reset();
+    };
+    const auto await_members = [&](std::size_t count) {
+        const auto seen = secondary::observe(domain.name, patience);
+        REQUIRE(eventually([&] { return live_members(seen.region()) == count; }));
+    };
+    std::optional<exit_status> ended;
+    // Who is killed gets another slot than the debtor had: the death of a later member in that slot
+    // would pay what is owed for an earlier one.
+    std::optional<child_process> in_its_slot;
+    if (scenario == "settle") {
+        kill_inside();
+        await_members(2);
+        in_its_slot.emplace(domain.spawn({"lose"}));
+        in_its_slot->await("ready", patience);
+        ended = domain.spawn({"settle", piece}, fault).wait(patience);
+    } else {
+        auto reaper = domain.spawn({scenario, piece}, fault);
+        reaper.await("ready", patience);
+        domain.signal_all(SIGSTOP);
+        kill_inside();
+        ended = reaper.wait(patience);
+        domain.signal_all(SIGCONT);
+    }
+    await_members(in_its_slot ? 3u : 2u);
+    CHECK(domain.spawn({"settle", piece}).wait(patience) == exit_status{});
+    in_its_slot.reset();
+    CHECK(domain.spawn({"inherit", piece}).wait(patience) == exit_status{});
     domain.check_survivors();
     domain.check_next_start();
     return ended;
@@ -236,7 +290,7 @@ TEST_CASE("each fault point of the sources has a case, and each case a fault poi
 TEST_CASE("a primary killed while it starts leaves nothing that the next start stumbles over",
           "[fault]")
 {
-    COHORT_SKIP_UNLESS(built_with_fault_points, "a build with -Dfault_points=true");
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
     sweep("start", [](const std::string& fault) {
         faulty_domain domain;
         const auto ended = domain.spawn({"start"}, fault).wait(patience);
@@ -247,7 +301,7 @@ TEST_CASE("a primary killed while it starts leaves nothing that the next start s
 
 TEST_CASE("a primary killed while it adopts is followed by one that adopts", "[fault]")
 {
-    COHORT_SKIP_UNLESS(built_with_fault_points, "a build with -Dfault_points=true");
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
     sweep("adopt", [](const std::string& fault) {
         faulty_domain domain;
         domain.bring_to_life();
@@ -263,28 +317,52 @@ TEST_CASE("a primary killed while it adopts is followed by one that adopts", "[f
 
 TEST_CASE("a member killed at work costs the others nothing", "[fault]")
 {
-    COHORT_SKIP_UNLESS(built_with_fault_points, "a build with -Dfault_points=true");
-    const auto scenario =
-        GENERATE(as<std::string>{}, "attach", "objects", "buffers", "message", "heap");
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    const auto scenario = GENERATE(as<std::string>{}, "attach", "objects", "buffers", "clones",
+                                   "dynamic", "message", "heap");
     sweep(scenario, [&](const std::string& fault) { return kill_beside_others(scenario, fault); });
 }
 
 TEST_CASE("a member killed at memory of its own leaves a heap that serves the next", "[fault]")
 {
-    COHORT_SKIP_UNLESS(built_with_fault_points, "a build with -Dfault_points=true");
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
     sweep("external", kill_with_own_memory);
+}
+
+TEST_CASE("a reaper killed while it notes what a heap is owed is followed by the next", "[fault]")
+{
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    sweep(
+        "owe", [](const std::string& fault) { return kill_at_the_debts("owe", fault); }, 2);
+}
+
+TEST_CASE(
+    "a reaper killed while it releases blocks of the dead releases none twice and leaves none",
+    "[fault]")
+{
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    sweep(
+        "bury", [](const std::string& fault) { return kill_at_the_debts("bury", fault); }, 2);
+}
+
+TEST_CASE("a member killed while it pays what a heap is owed pays nothing twice and leaves nothing",
+          "[fault]")
+{
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    sweep(
+        "settle", [](const std::string& fault) { return kill_at_the_debts("settle", fault); }, 2);
 }
 
 TEST_CASE("a reaper killed at work is followed by the next", "[fault]")
 {
-    COHORT_SKIP_UNLESS(built_with_fault_points, "a build with -Dfault_points=true");
-    const auto scenario = GENERATE(as<std::string>{}, "reap", "lose", "repair");
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    const auto scenario = GENERATE(as<std::string>{}, "reap", "lose", "repair", "take over");
     sweep(scenario, [&](const std::string& fault) { return kill_the_reaper(scenario, fault); });
 }
 
 TEST_CASE("a member killed at a port loses no packet and doubles none", "[fault]")
 {
-    COHORT_SKIP_UNLESS(built_with_fault_points, "a build with -Dfault_points=true");
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
     sweep("port", kill_at_the_port);
 }
 

@@ -66,7 +66,8 @@ namespace cohort::test {
                 std::to_string(pool.in_pool) + " + cached " + std::to_string(pool.cached) +
                 " + in rings " + std::to_string(pool.in_rings) + " + held " +
                 std::to_string(pool.held) + " + followers " + std::to_string(pool.followers) +
-                " + waiting " + std::to_string(pool.waiting);
+                " + shared " + std::to_string(pool.shared) + " + kept " +
+                std::to_string(pool.kept) + " + waiting " + std::to_string(pool.waiting);
     for (const auto& fault : report.faults)
         text += "\n  " + fault;
     for (std::size_t i = 1; i != max_members; ++i)

@@ -6,6 +6,13 @@
 // Tester and victim share one processor: a step is then a plain switch between them instead of two
 // wake-ups of an idle one, and takes 4 us instead of 30.
 
+#include "cohort/base/error.hpp"
+#include "cohort/packet/mbuf_clone.hpp"
+#include "fault/step_pieces.hpp"
+#include "fault/stepped_lanes.hpp"
+#include "fault/stepped_process.hpp"
+#include "fault/stepped_stack.hpp"
+#include "fault/stepped_values.hpp"
 #include "support/child_process.hpp"
 #include "support/eventually.hpp"
 #include "support/scale.hpp"
@@ -14,110 +21,112 @@
 #include "support/skip.hpp"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
+#include <optional>
 #include <set>
+#include <span>
+#include <string>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
-#include <sched.h>
-#include <sys/ptrace.h>
-#include <sys/wait.h>
-
 using namespace cohort;
-using test::child_process;
 using test::eventually;
+using test::one_processor;
 using test::scratch_domain;
+using test::stepped_process;
 
 namespace {
 
-constexpr auto patience = 30s;
-
-/// Keeps this thread, and the processes it starts meanwhile, on the first processor it may use.
-class one_processor {
+/// A heap over memory that tester and victims map: one piece, and a second that comes and goes.
+class own_memory {
 public:
-    one_processor()
+    /// The pieces outlive the domain, which may touch them to the end.
+    own_memory(primary::owner& domain, const test::step_pieces& pieces)
+        : heap_{domain.create_heap("own")}
+        , second_{pieces.second.bytes()}
     {
-        ::sched_getaffinity(0, sizeof before_, &before_);
-        cpu_set_t first{};
-        for (int cpu = 0; CPU_COUNT(&first) == 0; ++cpu)
-            if (CPU_ISSET(cpu, &before_))
-                CPU_SET(cpu, &first);
-        ::sched_setaffinity(0, sizeof first, &first);
-    }
-    ~one_processor() { ::sched_setaffinity(0, sizeof before_, &before_); }
-    one_processor(const one_processor&) = delete;
-    one_processor& operator=(const one_processor&) = delete;
-
-private:
-    cpu_set_t before_{};
-};
-
-/// A stepper, stopped at its first breakpoint.
-class stepped_process {
-public:
-    stepped_process(const std::string& program, const std::string& call)
-        : child_{child_process::spawn(program, {"scratch", call})}
-    {
-        child_.await("ready", patience);
-        REQUIRE(::ptrace(PTRACE_SEIZE, child_.pid(), nullptr, PTRACE_O_EXITKILL) == 0);
-        child_.tell("go");
-        REQUIRE(wait_for_stop());
+        heap_.add_memory(pieces.first.bytes());
     }
 
-    /// Executes up to `count` instructions; fewer when the second breakpoint comes first.
-    std::uint64_t step(std::uint64_t count)
+    /// A call of a survivor: when the victim's piece is the heap's, it is attached, and then
+    /// served.
+    void proceed()
     {
-        for (std::uint64_t done = 0; done != count; ++done) {
-            if (::ptrace(PTRACE_SINGLESTEP, child_.pid(), nullptr, nullptr) != 0 ||
-                !wait_for_stop())
-                throw std::runtime_error{"the victim cannot be stepped"};
-            siginfo_t why{};
-            ::ptrace(PTRACE_GETSIGINFO, child_.pid(), nullptr, &why);
-            if (why.si_code == SI_KERNEL)  // the breakpoint, not the step
-                return done;
+        auto* block = heap_.malloc(100);
+        if (!block) {
+            REQUIRE(heap::last_failure().reason == errc::not_attached);
+            heap_.attach_memory(second_);
+            block = heap_.malloc(100);
         }
-        return count;
+        REQUIRE(block);
+        REQUIRE(heap_.free(block));
     }
 
-    void kill()
+    /// All is paid and sound; the second piece goes.
+    void check_and_reset()
     {
-        child_.kill();
-        static_cast<void>(child_.wait(patience));
+        proceed();
+        const auto& layout = heap_.layout();
+        const auto fault = heap_.find_fault();
+        CAPTURE(fault.value_or(""));
+        REQUIRE(!fault);
+        REQUIRE(layout.owed == 0);
+        REQUIRE(layout.counters.used_blocks == 0);  // they went with the victim
+        if (layout.counters.arenas == 2)
+            heap_.remove_memory(second_);
+        REQUIRE(layout.counters.arenas == 1);
     }
 
 private:
-    bool wait_for_stop()
-    {
-        int status = 0;
-        return ::waitpid(child_.pid(), &status, __WALL) == child_.pid() && WIFSTOPPED(status) &&
-               WSTOPSIG(status) == SIGTRAP;
-    }
-
-    child_process child_;
+    heap heap_;
+    std::span<std::byte> second_;
 };
+
+/// What "multi" holds: packets of its own, or two clones of each packet in "single".
+enum class filling { packets, clones };
 
 /// What a call leaves to be checked.
 class stage {
 public:
     static constexpr std::uint32_t packets = 256;
 
-    stage(std::uint32_t filled, std::uint32_t position, recovery_policy policy)
+    stage(std::uint32_t filled, std::uint32_t position, recovery_policy policy,
+          filling with = filling::packets, std::string_view backing = "ring")
         : filled_{filled}
+        , position_{position}
+        , filling_{with}
         , pool_{domain_->create_pktmbuf_pool(
-              "p", {.count = packets, .cache_size = 16, .policy = policy})}
+              "p", {.count = packets, .cache_size = 16, .policy = policy, .backing = backing})}
         , multi_{domain_->create_ring<mbuf*>("multi", 8)}
         , single_{domain_->create_ring<mbuf*>(
               "single", 8, {.producers = ring_mode::single, .consumers = ring_mode::single})}
     {
-        for (auto* ring : {&multi_, &single_})
-            for (auto* side : {&ring->layout().producer, &ring->layout().consumer}) {
-                side->word = ring_word{position, 0, 0}.pack();
-                side->peer_seen = position;
-            }
+    }
+
+    void fill_with_clones()
+    {
+        for (std::uint32_t i = 0; i != filled_; ++i) {
+            auto* packet = pool_.alloc_chain(64);
+            packet->hash.tag = i + 1;
+            for (int copies = 0; copies != 2; ++copies)
+                REQUIRE(multi_.enqueue(clone(*packet, pool_.objects())));
+            REQUIRE(single_.enqueue(packet));
+        }
     }
 
     void fill()
     {
+        // The same place each time: which way a call goes depends on it.
+        for (auto* ring : {&multi_, &single_})
+            rewind(ring->layout(), position_);
+        values_.fill(filled_, position_);
+        if (filling_ == filling::clones) {
+            fill_with_clones();
+            domain_->leave_lane();
+            return;
+        }
         for (auto* ring : {&multi_, &single_}) {
             for (std::uint32_t i = 0; i != filled_; ++i) {
                 auto* packet = pool_.alloc();
@@ -125,6 +134,7 @@ public:
                 REQUIRE(ring->enqueue(packet));
             }
         }
+        shelf_.fill(pool_, filled_);
         domain_->leave_lane();  // roles and caches are free for the victim
     }
 
@@ -142,9 +152,14 @@ public:
         CAPTURE(heap_fault.value_or(""));
         REQUIRE(!heap_fault);
         REQUIRE(heap_.layout().counters.used_blocks == 0);  // they went with the victim
+        if (own_)
+            own_->check_and_reset();
         REQUIRE(eventually([&] { return domain_.audit_of("cohort.messages").in_pool == 1024; }));
         return steps;
     }
+
+    /// From here on victims have memory of their own, in the same place as the tester.
+    void bring_memory() { own_.emplace(*domain_, pieces_); }
 
     /// The same with another program. Returns how many packets are lost.
     std::uint32_t lost_by(const std::string& program, const std::string& call, std::uint64_t count)
@@ -159,7 +174,10 @@ private:
                                 std::uint64_t count)
     {
         fill();
-        stepped_process victim{program, call};
+        std::vector<std::string> arguments{"scratch", call};
+        if (own_)
+            arguments.push_back(files_.path());
+        stepped_process victim{program, arguments};
         const auto steps = victim.step(count);
         const auto deaths = domain_->region().recovery.deaths.load();
         victim.kill();
@@ -175,6 +193,9 @@ private:
     {
         drain_in_order(multi_);
         drain_in_order(single_);
+        values_.check();
+        shelf_.check(filling_ == filling::packets);
+        lanes_.check();
         domain_->release_memzone("stepped");
         pool_.objects().flush();
     }
@@ -193,6 +214,11 @@ private:
     void survivors_proceed()
     {
         REQUIRE(heap_.free(heap_.malloc(100)));
+        if (own_)
+            own_->proceed();
+        values_.proceed();
+        shelf_.proceed(pool_);
+        lanes_.proceed(pool_);
         mbuf* packet = nullptr;
         if (multi_.dequeue(packet))
             free(packet);
@@ -216,19 +242,28 @@ private:
         bool first = true;
         for (mbuf* packet = nullptr; from.dequeue(packet); free(packet)) {
             REQUIRE(find_fault(*packet, true) == nullptr);
-            REQUIRE((first || !in_order ||
-                     packet->hash.tag > last));  // FIFO: tags were sent in rising order
+            REQUIRE((first || !in_order || packet->hash.tag > last ||
+                     (filling_ == filling::clones &&
+                      packet->hash.tag == last)));  // FIFO: tags were sent in rising order
             last = packet->hash.tag;
             first = false;
         }
     }
 
+    test::scratch_directory files_;
+    test::step_pieces pieces_{files_.path()};
     scratch_domain domain_;
     std::uint32_t filled_;
+    std::uint32_t position_;
+    filling filling_;
     heap heap_{domain_->heap()};
     pktmbuf_pool pool_;
     ring<mbuf*> multi_;
     ring<mbuf*> single_;
+    test::stepped_values values_{*domain_};
+    test::stepped_stack shelf_{*domain_};
+    test::stepped_lanes lanes_{*domain_};
+    std::optional<own_memory> own_;
 };
 
 constexpr std::uint64_t to_the_end = std::uint64_t{1} << 40;
@@ -264,14 +299,51 @@ TEST_CASE("a member killed after any instruction of a call loses, doubles and bl
 {
     const std::string call = GENERATE(
         as<std::string>{}, "enqueue multi", "dequeue multi", "enqueue single", "dequeue single",
-        "get refill", "get cached", "put cached", "put flush", "alloc chain", "free chain", "flush",
-        "enter lane", "leave lane", "request", "reserve", "heap malloc", "heap aligned",
-        "heap free", "heap realloc", "heap grow", "heap shrink");
+        "enqueue values", "dequeue values", "get refill", "get cached", "put cached", "put flush",
+        "alloc chain", "free chain", "flush", "enter lane", "leave lane", "request", "reserve",
+        "heap malloc", "heap aligned", "heap free", "heap realloc", "heap grow", "heap shrink");
     const bool is_ring = call.find("queue") != std::string::npos;
-    // Nearly empty, half full, nearly full; and positions just below the wrap.
+    // Nearly empty, half full, nearly full. A batch of three that starts at position 6 or just
+    // below the wrap of the positions lies in two lines, else in one: there are two ways.
     const auto filled = is_ring ? GENERATE(0u, 2u, 5u, 7u) : 4u;
-    stage scene{filled, filled % 2 == 1 ? 0xffff'fffeu : 6u, recovery_policy::release};
+    const std::map<std::uint32_t, std::uint32_t> start_at{
+        {0, 6}, {2, 0}, {4, 6}, {5, 0xffff'fffe}, {7, 6}};
+    stage scene{filled, start_at.at(filled), recovery_policy::release};
     try_instructions(scene, call, test::scaled(is_ring ? 16 : 24, 24));
+}
+
+TEST_CASE(
+    "a member killed between start and finish, or while it wakes, drops or chooses, loses nothing",
+    "[single-step][ring]")
+{
+    const std::string call =
+        GENERATE(as<std::string>{}, "zc enqueue multi", "zc dequeue multi", "zc enqueue values",
+                 "zc dequeue values", "waking enqueue values", "offer multi", "lane enqueue");
+    const auto [filled, position] = GENERATE(std::pair{2u, 6u}, std::pair{7u, 0xffff'fffeu});
+    stage scene{filled, position, recovery_policy::release};
+    try_instructions(scene, call, test::scaled(12, 24));
+}
+
+TEST_CASE(
+    "a member killed after any instruction at a stack, or at a pool on one, moves all or nothing",
+    "[single-step][stack]")
+{
+    const std::string call =
+        GENERATE(as<std::string>{}, "push", "pop", "get refill", "put flush", "flush");
+    const auto filled = GENERATE(0u, 2u, 5u);
+    stage scene{filled, 6, recovery_policy::release, filling::packets, "stack"};
+    try_instructions(scene, call, test::scaled(8, 24));
+}
+
+TEST_CASE("a member killed after any instruction at memory of its own leaves a heap that serves",
+          "[single-step][heap]")
+{
+    const std::string call =
+        GENERATE(as<std::string>{}, "external malloc", "external free", "external add",
+                 "external remove", "external attach", "external detach");
+    stage scene{4, 6, recovery_policy::release};
+    scene.bring_memory();
+    try_instructions(scene, call, test::scaled(24, 24));
 }
 
 TEST_CASE("a received packet is redelivered whole wherever a chain operation was cut short",
@@ -282,12 +354,39 @@ TEST_CASE("a received packet is redelivered whole wherever a chain operation was
     try_instructions(scene, call, test::scaled(24, 24));
 }
 
+TEST_CASE("a member killed after any instruction of a call on clones leaves each count right",
+          "[single-step][clone]")
+{
+    const std::string call = GENERATE(
+        as<std::string>{}, "clone chain", "free clone", "free original", "free last clone",
+        "clone received", "free received", "free received original", "attach", "detach", "copy");
+    stage scene{3, 6, recovery_policy::release, filling::clones};
+    try_instructions(scene, call, test::scaled(12, 12));
+}
+
+TEST_CASE("a clone is redelivered, or freed, wherever a call on it was cut short",
+          "[single-step][clone]")
+{
+    const std::string call = GENERATE(as<std::string>{}, "clone received", "free received",
+                                      "free received original", "detach");
+    stage scene{3, 6, recovery_policy::give_back, filling::clones};
+    try_instructions(scene, call, test::scaled(12, 12));
+}
+
+TEST_CASE("a received packet is redelivered whole wherever linearize was cut short",
+          "[single-step][clone]")
+{
+    stage scene{4, 6, recovery_policy::give_back};
+    try_instructions(scene, "linearize", test::scaled(24, 24));
+}
+
 // Shows that these tests can fail. The stepper is built once more over a header in which a dequeue
 // takes custody after it has freed the slots: killed in between, the packets are lost.
 TEST_CASE("packets are lost if custody is taken after the slots are freed", "[single-step]")
 {
     const one_processor pinned;
-    stage scene{5, 6, recovery_policy::release};
+    const auto position = GENERATE(0u, 6u);  // in one line and in two
+    stage scene{5, position, recovery_policy::release};
     std::uint32_t lost = 0;
     scene.lost_by("stepper_late_custody", "dequeue multi", to_the_end);
     for (std::uint64_t k = 1; lost == 0 && k != 10'000; ++k)

@@ -1,9 +1,12 @@
-// Any bytes as a packet: parse it, name its flow, lower its TTL. AddressSanitizer watches the
+// Any bytes as a packet: parse it, name its flow, lower its TTL, classify it as a chain of segments
+// and look at its checksums. AddressSanitizer watches the
 // bounds; the properties that need no second implementation are required here.
 //
 // The first input byte chooses the link type, the second the stage, the rest is the packet.
 
 #include "cohort/packet/checksum.hpp"
+#include "cohort/packet/ip_checksum.hpp"
+#include "cohort/packet/packet_type.hpp"
 #include "cohort/packet/parse.hpp"
 #include "cohort/packet/ttl.hpp"
 
@@ -83,6 +86,39 @@ void check_ttl(const parsed_packet& packet, std::span<std::byte> bytes, std::uin
     require(parse(packet.link, bytes).l4_offset() == packet.l4_offset());
 }
 
+/// The bytes as a chain of mbufs that no pool knows; they end where the packet ends.
+std::vector<mbuf> segments_of(std::span<std::byte> bytes, std::size_t piece)
+{
+    std::vector<mbuf> chain(bytes.size() / piece + 1);
+    std::size_t at = 0;
+    for (auto& segment : chain) {
+        const auto length = std::min(piece, bytes.size() - at);
+        segment.buf_addr = bytes.data() + at;
+        segment.data_len = segment.buf_len = static_cast<std::uint16_t>(length);
+        segment.next = &segment == &chain.back() ? nullptr : &segment + 1;
+        at += length;
+    }
+    chain[0].pkt_len = static_cast<std::uint32_t>(bytes.size());
+    chain[0].nb_segs = static_cast<std::uint16_t>(chain.size());
+    return chain;
+}
+
+void check_classes(std::span<std::byte> bytes, std::size_t piece)
+{
+    auto chain = segments_of(bytes, piece);
+    auto& packet = chain[0];
+    const auto found = classify(packet);
+    require(found.lengths.sum() <= bytes.size());
+    require((found.type & ~ptype::all) == 0);
+    auto whole = segments_of(bytes, bytes.size() + 1);
+    require(classify(whole[0]) == found);  // however it is cut
+    for (const auto layers : {ptype::l2_mask, ptype::l2_mask | ptype::l3_mask})
+        require(classify(packet, layers).type == (found.type & layers));
+    const auto before = verify_l4_checksum(packet);
+    if (fill_checksums(whole[0]) && before != checksum_state::unknown)
+        require(verify_l4_checksum(whole[0]) == checksum_state::good);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)
@@ -99,6 +135,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     check_bounds(packet, bytes);
     check_flow(packet, bytes);
     check_ttl(packet, bytes, stage);
+    if (bytes.size() < 0x8000)
+        check_classes(bytes, 1 + stage % 64);
 
     // Any word may be found where a note should be; it must not lead outside either.
     if (bytes.size() >= sizeof(std::uint64_t)) {

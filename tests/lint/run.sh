@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 export PYTHONDONTWRITEBYTECODE=1
 
-rules=(layers headers_alone file_length format words listed house)
+rules=(layers headers_alone file_length format words listed mutations_fit house)
 only=${1:-}
 passed=0 failed=0 skipped=0
 

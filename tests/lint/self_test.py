@@ -14,6 +14,11 @@ import tree
 
 HERE = pathlib.Path(__file__).resolve().parent
 
+MUTATION = """
+import types
+MUTATIONS = [types.SimpleNamespace(rule="x", file="runtime/src/ring/%s", before="only", after="")]
+"""
+
 SOUND = {
     "meson.build": "",
     "runtime/meson.build": "'src/ring/ring.cpp' 'drivers/null/null.cpp'",
@@ -22,7 +27,7 @@ SOUND = {
         "#pragma once\n\n#include <cohort/base/bits.hpp>\n\n// volatile is only a word here\n"
     ),
     "runtime/src/ring/ring.cpp": "#include <cohort/ring/ring.hpp>\n",
-    "runtime/src/ring/claim.hpp": "#pragma once\n",
+    "runtime/src/ring/claim.hpp": "#pragma once  // only\n",
     "runtime/drivers/null/null.cpp": "#include <cohort/ring/ring.hpp>\n",
     "ipc/include/cohort/ipc/action.hpp": "#pragma once\n\n#include <cohort/ring/ring.hpp>\n",
     "primary/include/cohort/primary/start.hpp": (
@@ -35,6 +40,7 @@ SOUND = {
     "examples/hello/hello.cpp": "#include <cohort/primary/start.hpp>\n",
     "tests/meson.build": "'unit/claim_test.cpp' 'process/attach_test.cpp'",
     "tests/unit/claim_test.cpp": '#include "runtime/src/ring/claim.hpp"\n',
+    "tests/mutation/mutations.py": MUTATION % "claim.hpp",
     "tests/process/attach_test.cpp": "#include <cohort/secondary/attach.hpp>\n",
 }
 
@@ -67,6 +73,8 @@ DEFECTS = [
     ("listed", {"tests/unit/forgotten_test.cpp": ""}),
     ("listed", {"runtime/src/ring/forgotten.cpp": ""}),
     ("listed", {"ipc/src/forgotten.cpp": ""}),
+    ("mutations_fit", {"tests/mutation/mutations.py": MUTATION % "ring.cpp"}),
+    ("mutations_fit", {"tests/mutation/mutations.py": MUTATION % "gone.cpp"}),
     ("house", {"notes.txt": ""}),
     ("house", {"utils/x.hpp": ""}),
 ]

@@ -19,6 +19,7 @@
 
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 
 namespace cohort::test {
 namespace {
@@ -149,6 +150,43 @@ TEST_CASE("transparent hugepages are used for 4 KiB pages where they are allowed
     CHECK(owner->region().memory.lists[0].transparent == 1);
     CHECK(meminfo("ShmemHugePages:") >= before + 32_MiB);
     CHECK(owner->segments().find_fault(owner->members().who()) == std::nullopt);
+}
+
+namespace {
+
+/// Not instrumented: shadow memory has page faults of its own.
+__attribute__((no_sanitize("address", "thread"))) void touch(std::byte* first, std::size_t bytes,
+                                                             std::size_t page)
+{
+    for (std::size_t at = 0; at < bytes; at += page)
+        first[at] = std::byte{1};
+}
+
+}  // namespace
+
+TEST_CASE("hugepages that a growth made cost their maker no page fault", "[memory][huge]")
+{
+    const hugepages pages{7};
+    COHORT_SKIP_UNLESS(pages.available(), pages.missing());
+    const scratch_runtime_directory directory;
+    const auto owner =
+        primary::start({.name = "touch", .memory = 2_MiB, .huge = huge_policy::only_2m});
+    const auto grown = [&] { return owner->region().memory.lists[0].growths.load(); };
+    const auto growths = grown();
+    const auto zone = owner->reserve_memzone("grown", 8_MiB);
+    REQUIRE(grown() > growths);
+    const auto faults = [] {
+        rusage used{};
+        ::getrusage(RUSAGE_THREAD, &used);
+        return used.ru_minflt;
+    };
+    const auto bytes = zone.bytes();
+
+    const auto before = faults();
+    touch(bytes.data(), bytes.size(), 2_MiB);
+    const auto after = faults();
+
+    CHECK(after == before);
 }
 
 TEST_CASE("windows are as long as was asked for, and members attach to each", "[window]")

@@ -112,6 +112,48 @@ TEST_CASE("received packets are redelivered once and in no other case", "[death]
     CHECK(pool.objects().available() == 1024);
 }
 
+TEST_CASE("what a member has given away or entrusted to the domain survives it", "[death][custody]")
+{
+    scratch_domain domain;
+    auto pool = domain->create_pktmbuf_pool("p", {.count = 1024, .cache_size = 64});
+    member_process giver{"giver"};
+    member_process heir{"heir"};
+    giver.tell("take p 30");
+    giver.tell("chain p 9000");
+    giver.tell("give heir");
+    giver.tell("take p 20");
+    giver.tell("entrust");
+    giver.tell("take p 10");
+
+    giver.kill();
+    REQUIRE(eventually([&] { return is_gone(domain, "giver"); }));
+    CHECK(domain.audit().clean());
+    CHECK(domain.audit_of("p").held == 31);
+    CHECK(domain.audit_of("p").kept == 20);
+
+    heir.kill();
+    REQUIRE(eventually([&] { return is_gone(domain, "heir"); }));
+    CHECK(domain.audit().clean());
+    CHECK(domain.audit_of("p").kept == 20);
+    CHECK(pool.objects().available() == 1024 - 20);
+}
+
+TEST_CASE("what lies in a cache of a killed member's own comes back with what it held", "[death]")
+{
+    scratch_domain domain;
+    domain->create_pktmbuf_pool("p", {.count = 256, .cache_size = 0});
+    member_process member{"victim"};
+    member.tell("fill-own-cache p 60");
+    REQUIRE(domain.audit_of("p").held == 120);
+
+    member.kill();
+
+    REQUIRE(eventually([&] { return is_gone(domain, "victim"); }));
+    CHECK(obituary_of(domain, "victim")->released == 120);
+    CHECK(domain.audit_of("p").in_pool == 256);
+    CHECK(domain.audit().clean());
+}
+
 TEST_CASE("packets that find the redelivery ring full wait and are never dropped", "[death]")
 {
     scratch_domain domain;

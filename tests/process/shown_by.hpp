@@ -13,13 +13,13 @@ namespace cohort::test {
 
 inline std::string shown_by(std::vector<std::string> command)
 {
-    constexpr std::chrono::seconds patience{30};
+    constexpr std::chrono::seconds limit{30};
     command.insert(command.begin(), {"--domain", "scratch"});
     auto tool = child_process::spawn("cohort", command);
     std::string text;
-    while (auto line = tool.read_line(patience))
+    while (auto line = tool.read_line(limit))
         text += *line + "\n";
-    CHECK(tool.wait(patience) == exit_status{});
+    CHECK(tool.wait(limit) == exit_status{});
     return text;
 }
 

@@ -93,6 +93,27 @@ TEST_CASE("while the recovery lock is held nobody is reaped, claims of the dead 
     CHECK(recovery.deaths == deaths + 1);
 }
 
+TEST_CASE("while the recovery lock is held a member that leaves ends, and is reaped later",
+          "[stop]")
+{
+    scratch_domain domain;
+    domain->create_pktmbuf_pool("p", {.count = 64, .cache_size = 8});
+    member_process leaver{"leaver"};
+    leaver.tell("take p 20");
+    auto& recovery = domain->region().recovery;
+    const auto deaths = recovery.deaths.load();
+    hold(recovery.lock, domain->members().lane());
+
+    leaver.process().tell("leave");
+
+    CHECK(leaver.process().wait(member_process::patience) == exit_status{});
+    CHECK(recovery.deaths == deaths);
+    CHECK(domain.audit_of("p").in_pool != 64);
+    recovery.lock.unlock();
+    CHECK(eventually([&] { return domain.audit_of("p").in_pool == 64; }));
+    CHECK(recovery.deaths == deaths + 1);
+}
+
 TEST_CASE("while a lane is being left nothing that its leaver may look at is destroyed", "[stop]")
 {
     scratch_domain domain;
@@ -189,7 +210,7 @@ TEST_CASE("while a pool's ring is claimed, caches serve, and what finds no room 
 
     CHECK(from_cache > 0);
     CHECK(stranded > 0);
-    scrub(backing, holder);
+    scrub(backing, holder, holder);
     for (auto* object : taken)
         pool.put(object);
     const auto after = domain.audit_of("p");

@@ -2,7 +2,14 @@
 
 #include "process/attempt.hpp"
 #include "process/living_domain.hpp"
+#include "process/shown_by.hpp"
+#include "support/eventually.hpp"
+#include "support/member_process.hpp"
+#include "support/scratch_domain.hpp"
+#include "support/shared_piece.hpp"
 
+#include <cstdint>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -12,9 +19,9 @@
 namespace cohort::test {
 namespace {
 
-nlohmann::json json_of(const living_domain& domain, const std::string& command)
+nlohmann::json json_of(const std::string& domain, const std::string& command)
 {
-    auto tool = child_process::spawn("cohort", {"-d", domain.name(), command, "--json"});
+    auto tool = child_process::spawn("cohort", {"-d", domain, command, "--json"});
     std::string text;
     while (const auto line = tool.read_line(patience))
         text += *line + "\n";
@@ -29,27 +36,90 @@ TEST_CASE("in the JSON of the cohort command numbers are numbers and what is not
 {
     const living_domain domain;
 
-    const auto member = json_of(domain, "ps").at(0);
+    const auto member = json_of(domain.name(), "ps").at(0);
     CHECK(member.at("up_s").is_number());
     CHECK(member.at("pid").is_number_integer());
     CHECK(member.at("actions").is_array());
 
-    CHECK(json_of(domain, "lanes").at(0).at("cpu").is_null());
+    CHECK(json_of(domain.name(), "lanes").at(0).at("cpu").is_null());
 
-    for (const auto* command : {"memory", "zones"}) {
-        const auto first = json_of(domain, command).at(0);
+    const auto memory = json_of(domain.name(), "memory");
+    CHECK(memory.at("external_heaps").empty());
+    for (const auto& first : {memory.at("lists").at(0), json_of(domain.name(), "zones").at(0)}) {
         CHECK(first.at("page") == "4 KiB");
         CHECK(first.at("page_bytes") == 4096);
         CHECK(first.at("address").is_string());
     }
 
-    for (const auto& ring : json_of(domain, "rings"))
+    for (const auto& ring : json_of(domain.name(), "rings"))
         for (const std::string side : {"producer", "consumer"}) {
             const auto mode = ring.at(side + "_mode").get<std::string>();
             CHECK((mode == "single" || mode == "multi"));
             CHECK((ring.at(side + "_lane").is_null() || ring.at(side + "_lane").is_number()));
             CHECK_FALSE(ring.contains(side + "s"));
         }
+}
+
+TEST_CASE("the cohort command adds memory up by member and by type, and tells what it cannot see",
+          "[tool][heap]")
+{
+    scratch_directory files;
+    const shared_piece piece{files.path() / "piece"};  // outlives the domain
+    scratch_domain domain;
+    auto heap = domain->heap();
+    member_process maker{"maker"};
+    member_process mourned{"mourned"};
+    const auto before = json_of("scratch", "memory");
+    maker.tell("allocate routes 1000");
+    maker.tell("allocate routes 2000");
+    maker.tell("grow table 65536");
+    mourned.tell("allocate flows 3000");
+    mourned.tell("grow last 4096");
+    auto* untyped = heap.malloc(100);
+    domain->create_heap("own").add_memory(piece.bytes());
+    mourned.kill();
+    REQUIRE(eventually([&] { return !domain->actions().find_member("mourned"); }));
+
+    const auto after = json_of("scratch", "memory");
+
+    const auto row_of = [](const nlohmann::json& all, const char* section, const char* key,
+                           const nlohmann::json& value) {
+        for (const auto& each : all.at(section))
+            if (each.at(key) == value)
+                return each;
+        FAIL("no row " << value);
+        return nlohmann::json{};
+    };
+    const auto row = [&](const char* section, const char* key, const nlohmann::json& value) {
+        return row_of(after, section, key, value);
+    };
+    const auto more_zone_bytes = [&](const nlohmann::json& now, const char* name) {
+        return now.at("zone_bytes").get<std::uint64_t>() -
+               row_of(before, "members", "name", name).at("zone_bytes").get<std::uint64_t>();
+    };
+    const auto makers = row("members", "name", "maker");
+    CHECK(makers.at("member") == domain->actions().find_member("maker").value().id);
+    CHECK(makers.at("zones") == 2);  // its inbox, and "table"
+    CHECK(more_zone_bytes(makers, "maker") == 65536);
+    CHECK(makers.at("blocks") == 2);
+    CHECK(makers.at("block_bytes") == 1024 + 2016);
+    const auto gone = row("members", "name", "gone");
+    CHECK(more_zone_bytes(gone, "mourned") == 4096);
+    CHECK(gone.at("blocks") == 1);
+    CHECK(row("types", "type", "routes").at("blocks") == 2);
+    CHECK(row("types", "type", "routes").at("bytes") == makers.at("block_bytes"));
+    CHECK(row("types", "type", "flows").at("bytes") == 3024);
+    CHECK(row("types", "type", nullptr).at("blocks") == 1);
+    CHECK(row("external_heaps", "heap", "own").at("bytes") == piece_bytes - 96);
+    const auto list = after.at("lists").at(0);
+    CHECK(list.at("used").get<std::uint64_t>() + list.at("free").get<std::uint64_t>() ==
+          list.at("bytes"));
+    CHECK(list.at("used") > before.at("lists").at(0).at("used"));
+
+    std::istringstream text{shown_by({"memory"})};
+    for (std::string line; std::getline(text, line);)
+        CHECK(line.size() <= 80);
+    CHECK(heap.free(untyped));
 }
 
 TEST_CASE("the cohort command names a command that it does not know, and lists those it knows",

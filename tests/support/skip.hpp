@@ -13,6 +13,13 @@ namespace cohort::test {
 /// Notes that the running test did not happen because `missing` was not there.
 void record_skip(const std::string& missing);
 
+/// For what kills or stops a process at a named place.
+#ifdef COHORT_FAULT_POINTS
+inline constexpr bool built_with_fault_points = true;
+#else
+inline constexpr bool built_with_fault_points = false;
+#endif
+
 }  // namespace cohort::test
 
 /// Leaves the test, uncounted, unless `condition` holds. `missing` names the right or thing it
@@ -25,3 +32,6 @@ void record_skip(const std::string& missing);
             return;                               \
         }                                         \
     } while (false)
+#define COHORT_SKIP_WITHOUT_FAULT_POINTS()                                      \
+    COHORT_SKIP_UNLESS(::cohort::test::built_with_fault_points, "a build with " \
+                                                                "-Dfault_points=true")

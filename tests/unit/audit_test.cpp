@@ -2,6 +2,9 @@
 
 #include "support/scratch_domain.hpp"
 
+#include <atomic>
+#include <thread>
+
 #include <catch2/catch.hpp>
 
 using namespace cohort;
@@ -66,6 +69,42 @@ TEST_CASE("the audit tells of a handle that is no buffer, and of a claim by a la
         CHECK_THAT(domain.audit().faults.at(0), Catch::Contains("lane 77"));
         ring.layout().producer.word = 0;
     }
+}
+
+TEST_CASE("an audit beside a flow that is faster than its scans finds no buffer twice", "[audit]")
+{
+    scratch_domain domain;
+    auto pool = domain->create_pktmbuf_pool("p", {.count = 2048, .cache_size = 0});
+    auto forth = domain->create_ring<mbuf*>("forth", 256);
+    auto between = domain->create_ring<mbuf*>("between", 2048);  // long to walk
+    auto back = domain->create_ring<mbuf*>("back", 256);
+    for (int i = 0; i != 1900; ++i)
+        REQUIRE(between.enqueue(pool.alloc()));
+    std::array<mbuf*, 64> packets{};
+    REQUIRE(pool.alloc_bulk(packets));
+    REQUIRE(forth.enqueue_bulk(packets));
+
+    std::atomic<bool> done{false};
+    std::thread flow{[&] {
+        const auto move = [](auto& from, auto& to) {
+            std::array<mbuf*, 64> some{};
+            const auto taken = std::span{some}.first(from.dequeue_burst(some));
+            while (!taken.empty() && !to.enqueue_bulk(taken))
+                ;
+        };
+        while (!done.load(std::memory_order_relaxed)) {
+            move(forth, back);
+            move(back, forth);
+        }
+    }};
+    std::size_t told = 0;
+    for (int i = 0; i != 100; ++i)
+        told += domain.audit().faults.size();
+    done.store(true, std::memory_order_relaxed);
+    flow.join();
+
+    CHECK(told == 0);
+    CHECK(domain.audit().clean());
 }
 
 TEST_CASE("holders says who has received, fresh and cached buffers", "[audit]")

@@ -84,6 +84,34 @@ TEST_CASE("a group that uses more than its limit leaves nothing", "[cgroup]")
     CHECK(cgroup_headroom(tree.root(), "0::/a").headroom == 0);
 }
 
+TEST_CASE("page cache is looked at only when the rest is not enough", "[cgroup]")
+{
+    const fake_cgroups tree;
+    tree.write("a/memory.max", "10000");
+    tree.write("a/memory.current", "4000");
+    tree.write("a/memory.stat", "inactive_file 3000");
+    const auto asked_for = [&](std::uint64_t enough) {
+        return cgroup_headroom(tree.root(), "0::/a", page_size::small, enough);
+    };
+
+    CHECK(asked_for(6000).headroom == 6000);
+    CHECK(asked_for(6001).headroom == 9000);
+    CHECK_FALSE(asked_for(9000).forbids(9000));
+    CHECK(asked_for(9001).forbids(9001));
+}
+
+TEST_CASE("the number by which version 1 says that there is no limit limits nothing", "[cgroup]")
+{
+    const fake_cgroups tree;
+    tree.write("memory/a/memory.limit_in_bytes", "9223372036854771712");
+    tree.write("memory/a/memory.usage_in_bytes", "650084352");
+
+    const auto seen = cgroup_headroom(tree.root() / "memory", "4:memory:/a");
+
+    CHECK(seen.headroom == unlimited);
+    CHECK(seen.file.empty());
+}
+
 TEST_CASE("page cache, which the kernel takes back, does not count as used", "[cgroup]")
 {
     const fake_cgroups tree;

@@ -99,6 +99,42 @@ TEST_CASE("what is attached must be the memory that was added", "[heap]")
     CHECK_FALSE(given.own.is_attached());
 }
 
+TEST_CASE("a private mapping of the very file is refused, and one page of it is enough", "[heap]")
+{
+    with_piece given;
+    const auto file = given.files.path() / "piece";
+    const auto piece = given.piece.bytes();
+    const auto page = part(piece, 64 * 4096, 4096);
+    const auto map = [&](std::span<std::byte> where, int flags) {
+        const int fd = ::open(file.c_str(), O_RDWR | O_CLOEXEC);
+        void* at = ::mmap(where.data(), where.size(), PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd,
+                          where.data() - piece.data());
+        ::close(fd);
+        REQUIRE(at == where.data());
+    };
+    given.own.detach_memory(piece);
+
+    for (const auto& where : {piece, page}) {
+        map(where, MAP_PRIVATE);
+        CHECK_THROWS_WITH(given.own.attach_memory(piece),
+                          Catch::Contains("is mapped private here (\"") &&
+                              Catch::Contains("rw-p") && Catch::Contains("MAP_SHARED"));
+        CHECK_FALSE(given.own.is_attached());
+        map(piece, MAP_SHARED);
+    }
+    const auto hole = part(piece, 0, 4096);
+    map(hole, MAP_PRIVATE);
+    CHECK(refusal_of([&] { given.domain->create_heap("other").add_memory(hole); }) ==
+          errc::invalid_argument);
+
+    map(piece, MAP_SHARED);
+    given.own.attach_memory(piece);
+    auto* block = given.own.malloc(100);
+    CHECK(block != nullptr);
+    CHECK(given.own.free(block));
+    require_sound(given.own);
+}
+
 TEST_CASE("memory that nobody has attached can be forgotten, with its blocks", "[heap]")
 {
     with_piece given;

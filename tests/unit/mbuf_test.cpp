@@ -1,5 +1,6 @@
 #include "cohort/packet/mbuf.hpp"
 
+#include "support/byte_pattern.hpp"
 #include "support/scratch_domain.hpp"
 
 #include <numeric>
@@ -8,19 +9,8 @@
 #include <catch2/catch.hpp>
 
 using namespace cohort;
+using cohort::test::byte_pattern;
 using cohort::test::scratch_domain;
-
-namespace {
-
-std::vector<std::byte> pattern(std::size_t length)
-{
-    std::vector<std::byte> bytes(length);
-    for (std::size_t i = 0; i != length; ++i)
-        bytes[i] = static_cast<std::byte>(i * 7 + i / 251);
-    return bytes;
-}
-
-}  // namespace
 
 TEST_CASE("a fresh packet is empty, sound, and has its headroom", "[packet]")
 {
@@ -66,7 +56,7 @@ TEST_CASE("a packet longer than a buffer is a chain that reads and writes as one
     scratch_domain domain;
     auto pool = domain->create_pktmbuf_pool("p", {.count = 64, .cache_size = 8});
     const auto length = GENERATE(1u, 2047u, 2048u, 2049u, 9000u, 65000u);
-    const auto bytes = pattern(length);
+    const auto bytes = byte_pattern(length);
 
     auto* packet = pool.alloc_chain(length);
     REQUIRE(packet);

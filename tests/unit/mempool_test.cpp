@@ -1,9 +1,12 @@
-#include "cohort/pool/mempool.hpp"
-
+#include "cohort/pool/pool_cache.hpp"
 #include "support/lost_thread.hpp"
 #include "support/scratch_domain.hpp"
 
+#include <algorithm>
+#include <array>
+#include <map>
 #include <set>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -119,6 +122,118 @@ TEST_CASE("a pool with options that cannot be is refused with both numbers", "[p
                           .policy = recovery_policy::redeliver}),
                     error);
     CHECK_FALSE(domain->find_mempool("p").has_value());
+}
+
+TEST_CASE("objects are aligned as asked for, and constructed once each before the pool is seen",
+          "[pool]")
+{
+    scratch_domain domain;
+    std::map<void*, std::uint32_t> made;
+    auto pool = domain->create_mempool("p", {.count = 40,
+                                             .element_bytes = 100,
+                                             .cache_size = 0,
+                                             .alignment = 4096,
+                                             .construct = [&](void* object, std::uint32_t index) {
+                                                 CHECK_FALSE(domain->find_mempool("p"));
+                                                 made.emplace(object, index);
+                                             }});
+    REQUIRE(made.size() == 40);
+    while (void* object = pool.get()) {
+        CHECK(reinterpret_cast<std::uintptr_t>(object) % 4096 == 0);
+        CHECK(made.at(object) < 40);
+    }
+    CHECK(find_fault(pool.layout()) == nullptr);
+}
+
+TEST_CASE("a constructor that throws leaves no pool", "[pool]")
+{
+    scratch_domain domain;
+    const auto refuse = [](void*, std::uint32_t index) {
+        if (index == 7)
+            throw std::runtime_error{"refused"};
+    };
+    CHECK_THROWS_WITH(
+        domain->create_mempool(
+            "p", {.count = 40, .element_bytes = 8, .cache_size = 0, .construct = refuse}),
+        "refused");
+    CHECK_FALSE(domain->find_mempool("p"));
+    CHECK(domain->create_mempool("p", {.count = 40, .element_bytes = 8, .cache_size = 0}).count() ==
+          40);
+}
+
+TEST_CASE("spread objects begin on all of four memory channels, others are packed", "[pool]")
+{
+    scratch_domain domain;
+    for (const std::uint32_t bytes : {64u, 192u, 448u, 1000u, 2048u, 9000u}) {
+        const auto lines = [&](bool spread) {
+            const auto name = spread ? "spread" : "packed";
+            domain->create_mempool(
+                name, {.count = 8, .element_bytes = bytes, .cache_size = 0, .spread = spread});
+            const auto stride = domain->find_mempool(name)->layout().stride;
+            REQUIRE(domain->destroy_mempool(name));
+            return stride / cache_line_bytes;
+        };
+        CHECK(lines(true) % 2 == 1);
+        CHECK(lines(false) == (bytes + object_header_bytes + 63) / 64);
+    }
+}
+
+TEST_CASE("a pool has a private area that is zero and the same for all", "[pool]")
+{
+    scratch_domain domain;
+    auto pool =
+        domain->create_pktmbuf_pool("p", {.count = 64, .cache_size = 8, .private_area_bytes = 100});
+    const auto area = pool.objects().private_area();
+    REQUIRE(area.size() == 100);
+    CHECK(std::ranges::all_of(area, [](std::byte byte) { return byte == std::byte{0}; }));
+    std::ranges::fill(area, std::byte{0xff});
+    CHECK(find_fault(pool.objects().layout()) == nullptr);
+    CHECK(domain.audit().clean());
+    CHECK(domain->find_pktmbuf_pool("p")->objects().private_area().data() == area.data());
+}
+
+TEST_CASE("who finds a pool empty gets what idles in others' caches, at their next call", "[pool]")
+{
+    scratch_domain domain;
+    auto pool = domain->create_mempool("p", {.count = 60, .element_bytes = 8, .cache_size = 32});
+    std::array<void*, 60> objects{};
+    REQUIRE(pool.get_bulk(objects));
+    pool.put_bulk(std::span{objects}.first(48));  // no more than the cache takes
+    REQUIRE(pool.layout().backing().count() == 0);
+
+    std::thread{[&] { CHECK(pool.get() == nullptr); }}.join();
+    CHECK(pool.layout().backing().count() == 0);
+    pool.put(objects[48]);
+    CHECK(pool.layout().backing().count() == 49);
+    std::thread{[&] { CHECK(pool.get() != nullptr); }}.join();
+    pool.put(objects[49]);
+    CHECK(pool.layout().cache(domain->members().lane()).length == 1);
+}
+
+TEST_CASE("a cache of one's own serves, refills and flushes, and its pool adds up", "[pool]")
+{
+    scratch_domain domain;
+    auto pool = domain->create_mempool("p", {.count = 200, .element_bytes = 8, .cache_size = 0});
+    {
+        pool_cache cache{pool, 16};
+        std::array<void*, 40> objects{};
+        REQUIRE(cache.get_bulk(objects));
+        CHECK(std::set(objects.begin(), objects.end()).size() == 40);
+        CHECK(cache.count() == 16);
+        CHECK(domain.audit().clean());
+        CHECK(domain.audit_of("p").held == 56);
+        cache.put_bulk(objects);
+        CHECK(cache.count() <= 24);
+        void* const newest = objects.back();
+        CHECK(cache.get() == newest);
+        cache.put(newest);
+        CHECK(domain.audit_of("p").held == cache.count());
+        std::array<void*, 201> too_many{};
+        CHECK_FALSE(cache.get_bulk(too_many));
+    }
+    CHECK(domain.audit_of("p").in_pool == 200);
+    CHECK_THROWS_WITH(pool_cache(pool, 0), Catch::Contains("0 objects"));
+    CHECK_THROWS_WITH(pool_cache(pool, 150), Catch::Contains("150 objects"));
 }
 
 TEST_CASE("threads that get and put at once lose nothing", "[pool][stress]")

@@ -66,7 +66,7 @@ TEST_CASE("a span at the edge of the kept pages comes and goes without making a 
     const auto growths = small_list(domain).growths.load();
     const auto give_backs = small_list(domain).give_backs.load();
 
-    for (int round = 0; round != 100; ++round) {
+    for (std::size_t round = 0; round != 100; ++round) {
         domain->reserve_memzone("edge", idle_bytes_kept(4_KiB) - 1_MiB + 4_KiB * (round % 3));
         domain->release_memzone("edge");
     }

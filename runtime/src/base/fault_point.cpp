@@ -1,5 +1,6 @@
 #include "cohort/base/fault_point.hpp"
 
+#include <array>
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
@@ -12,31 +13,46 @@ namespace {
 
 struct plan {
     std::string_view name;
-    int passes = 1;  // die at this one
+    int passes = 1;  // act at this one
+    int signal = SIGKILL;
+    std::atomic<int> passed{0};
 };
 
-plan read_plan() noexcept
+/// "name", "name:n" or "name:n:stop", cut off the front of `text` with its comma.
+void read_plan(std::string_view& text, plan& into) noexcept
 {
-    const char* text = std::getenv("COHORT_FAULT");
-    if (!text)
-        return {};
-    const std::string_view whole{text};
-    const auto colon = whole.find(':');
-    if (colon == std::string_view::npos)
-        return {whole, 1};
-    return {whole.substr(0, colon), std::atoi(text + colon + 1)};
+    const auto one = text.substr(0, text.find(','));
+    text.remove_prefix(one.size() == text.size() ? one.size() : one.size() + 1);
+    const auto colon = one.find(':');
+    into.name = one.substr(0, colon);
+    if (colon != std::string_view::npos)
+        into.passes = std::atoi(one.data() + colon + 1);
+    if (one.ends_with(":stop"))
+        into.signal = SIGSTOP;
+}
+
+using plans = std::array<plan, 2>;
+
+plans& read_plans() noexcept
+{
+    static plans wanted;
+    if (const char* given = std::getenv("COHORT_FAULT")) {
+        std::string_view text{given};
+        for (auto& each : wanted)
+            read_plan(text, each);
+    }
+    return wanted;
 }
 
 }  // namespace
 
 void pass_fault_point(const char* name) noexcept
 {
-    static const plan wanted = read_plan();
-    static std::atomic<int> passed{0};
-    if (wanted.name.empty() || wanted.name != name)
-        return;
-    if (passed.fetch_add(1, std::memory_order_relaxed) + 1 == wanted.passes)  // a count, no order
-        ::kill(::getpid(), SIGKILL);
+    static auto& all = read_plans();
+    for (auto& each : all)
+        if (!each.name.empty() && each.name == name &&
+            each.passed.fetch_add(1, std::memory_order_relaxed) + 1 == each.passes)  // a count
+            ::kill(::getpid(), each.signal);
 }
 
 }  // namespace cohort::detail

@@ -7,17 +7,14 @@
 #include "cohort/recovery/reaper.hpp"
 #include "entry_scopes.hpp"
 
-#include <thread>
-
 #include <fmt/format.h>
 
 namespace cohort {
 namespace {
 
 constexpr auto leave_patience = 2s;
-constexpr auto heap_patience = 5s;  // for another member to publish it
 
-void check_ring_request(std::string_view name, std::uint32_t capacity)
+void check_ring_request(std::string_view name, std::uint32_t capacity, const ring_options& options)
 {
     constexpr std::size_t longest = 28;  // as rte_ring
     if (name.size() > longest)
@@ -28,6 +25,21 @@ void check_ring_request(std::string_view name, std::uint32_t capacity)
         throw error{errc::invalid_argument,
                     fmt::format("the ring \"{}\" asks for {} elements; 1 to {} are allowed", name,
                                 capacity, max_ring_capacity)};
+    if (options.watermark > capacity)
+        throw error{errc::invalid_argument,
+                    fmt::format("the ring \"{}\" has {} elements and a watermark of {}; choose one "
+                                "up to its capacity",
+                                name, capacity, options.watermark)};
+}
+
+std::string_view text_of(publication how)
+{
+    switch (how) {
+    case publication::by_height: return "stack";
+    case publication::by_slot: return "ring of pointers";
+    case publication::by_index: break;
+    }
+    return "ring of values";
 }
 
 /// The pool that a port was created with; nullptr when there was none, or it has been destroyed.
@@ -43,6 +55,19 @@ mempool_layout* rx_pool_of(const port_layout& port, memory_layout& memory)
     return pool->kind == pool_kind::pktmbuf ? pool : nullptr;
 }
 
+/// Others have no pointer to memory outside the window.
+void check_pieces(const pktmbuf_options& options, const region_header& region)
+{
+    for (const auto piece : options.pieces) {
+        const auto offset = reinterpret_cast<std::uint64_t>(piece.data()) - region.window_base;
+        if (offset >= region.window_bytes || piece.size() > region.window_bytes - offset)
+            throw error{errc::invalid_argument,
+                        fmt::format("a piece of memory at {} lies outside the domain's window; use "
+                                    "a memzone or heap block",
+                                    fmt::ptr(piece.data()))};
+    }
+}
+
 }  // namespace
 
 domain::domain(region_mapping region, member_ref self)
@@ -52,6 +77,7 @@ domain::domain(region_mapping region, member_ref self)
     , membership_{region_.layout().header.window_base, region_.layout().header.window_bytes,
                   member_table{region_.layout().members}, self,
                   [this](lane_id lane) { leave_everything(lane); }}
+    , node_heaps_{memory_, membership_}
 {
     register_builtin_drivers();
 }
@@ -109,7 +135,7 @@ void domain::leave_everything(lane_id lane) noexcept
         // may be of another member.
         pool.cache(lane).length.store(0, std::memory_order_release);
     });
-    scrub_everywhere(layout, lane);
+    scrub_everywhere(layout, lane, lane);
 }
 
 std::string_view domain::name() const noexcept
@@ -140,8 +166,8 @@ bool domain::destroy(memzone_layout& zone)
     const auto acting = who();
     bool ours = false;
     {
-        const destroy_guard guard{region_.layout().recovery.lock, acting, membership_,
-                                  zone.name.view()};
+        const recovery_lock_guard guard{region_.layout().recovery.lock, acting, membership_,
+                                        zone.name.view()};
         ours = memory_.begin_release(zone, acting);
         if (ours)
             await_leavers(zone, acting);
@@ -156,32 +182,34 @@ bool domain::destroy(memzone_layout& zone)
 /// Behind a leaver that is stopped the entry becomes LIVE again.
 void domain::await_leavers(memzone_layout& zone, actor acting)
 {
-    const auto leaver = membership_.members().await_leavers(deadline_in(destroy_guard::patience));
+    const auto leaver =
+        membership_.members().await_leavers(deadline_in(recovery_lock_guard::patience));
     if (leaver == 0)
         return;
     memory_.publish(zone, acting);
     throw error{errc::stalled,
                 fmt::format("\"{}\" is not destroyed: lane {} has been leaving for more than {} s; "
                             "see \"cohort lanes\"",
-                            zone.name.view(), leaver, destroy_guard::patience.count())};
+                            zone.name.view(), leaver, recovery_lock_guard::patience.count())};
 }
 
 ring_layout& domain::create_ring_layout(std::string_view name, std::uint32_t capacity,
-                                        std::uint32_t element_bytes, std::int32_t custody_offset,
-                                        const ring_options& options)
+                                        std::uint32_t element_bytes, publication how,
+                                        std::int32_t custody_offset, const ring_options& options)
 {
-    check_ring_request(name, capacity);
+    check_ring_request(name, capacity, options);
     new_entry entry{
         memory_,
-        {.name = name, .kind = zone_kind::ring, .bytes = ring_bytes(capacity, element_bytes)},
+        {.name = name, .kind = zone_kind::ring, .bytes = ring_bytes(capacity, element_bytes, how)},
         who()};
-    auto& ring = construct_ring(entry.data(), capacity, element_bytes, custody_offset,
+    auto& ring = construct_ring(entry.data(), capacity, element_bytes, how, custody_offset,
                                 entry.index(), options);
     entry.publish();
     return ring;
 }
 
-ring_layout* domain::find_ring_layout(std::string_view name, std::uint32_t element_bytes)
+ring_layout* domain::find_ring_layout(std::string_view name, std::uint32_t element_bytes,
+                                      publication how)
 {
     auto* zone = memory_.find(zone_kind::ring, name);
     if (!zone)
@@ -193,7 +221,33 @@ ring_layout* domain::find_ring_layout(std::string_view name, std::uint32_t eleme
             fmt::format("ring \"{}\" holds elements of {} bytes, not of {}; find it as it was "
                         "created",
                         name, ring.element_bytes, element_bytes)};
+    if (ring.published != how)
+        throw error{errc::invalid_argument,
+                    fmt::format("\"{}\" is a {}, not a {}; find it as it was created", name,
+                                text_of(ring.published), text_of(how))};
     return &ring;
+}
+
+element_ring domain::create_element_ring(std::string_view name, std::uint32_t element_bytes,
+                                         std::uint32_t capacity, const ring_options& options)
+{
+    if (element_bytes == 0 || element_bytes % 4 != 0 || element_bytes > max_element_bytes)
+        throw error{errc::invalid_argument,
+                    fmt::format("the ring \"{}\" asks for elements of {} bytes; a multiple of 4 up "
+                                "to {} is allowed",
+                                name, element_bytes, max_element_bytes)};
+    return element_ring{create_ring_layout(name, capacity, element_bytes, publication::by_index,
+                                           no_custody, options)};
+}
+
+std::optional<element_ring> domain::find_element_ring(std::string_view name)
+{
+    const auto* zone = memory_.find(zone_kind::ring, name);
+    if (!zone)
+        return std::nullopt;
+    const auto bytes = static_cast<const ring_layout*>(zone->data())->element_bytes;
+    auto* layout = find_ring_layout(name, bytes, publication::by_index);
+    return layout ? std::optional{element_ring{*layout}} : std::nullopt;
 }
 
 bool domain::destroy_ring(std::string_view name)
@@ -212,7 +266,7 @@ mempool domain::create_mempool(std::string_view name, const mempool_options& opt
                     who()};
     auto& pool = construct_mempool(entry.data(), options, object_header_bytes,
                                    object_custody_offset, pool_kind::objects, entry.index());
-    fill_mempool(pool);
+    fill_mempool(pool, options.construct);
     entry.publish();
     return mempool{pool};
 }
@@ -221,17 +275,18 @@ pktmbuf_pool domain::create_pktmbuf_pool(std::string_view name, const pktmbuf_op
 {
     const auto objects = as_mempool(options);
     check(objects);
+    check_pieces(options, region_.layout().header);
     new_entry entry{memory_,
                     {.name = name,
                      .kind = zone_kind::mempool,
-                     .bytes = mempool_bytes(objects, 0),
+                     .bytes = pktmbuf_pool_bytes(options),
                      .numa_node = options.numa_node},
                     who()};
     auto& pool = construct_mempool(entry.data(), objects, 0, mbuf_custody_offset,
                                    pool_kind::pktmbuf, entry.index());
     COHORT_FAULT_POINT("pool.constructed");
     initialise_mbufs(pool, options);
-    fill_mempool(pool);
+    fill_mempool(pool, options.construct);
     entry.publish();
     return pktmbuf_pool{pool};
 }
@@ -295,28 +350,10 @@ bool domain::release_memzone(std::string_view name)
 
 cohort::heap domain::heap(int numa_node)
 {
-    const int node = std::max(numa_node, 0);
-    const auto name = fmt::format("heap.{}", node);
-    const auto until = deadline_in(heap_patience);
-    for (;;) {
-        if (auto* zone = memory_.find(zone_kind::heap, name))
-            return {*static_cast<heap_layout*>(zone->data()), memory_, membership_};
-        try {
-            new_entry entry{memory_,
-                            {.name = name,
-                             .kind = zone_kind::heap,
-                             .bytes = sizeof(heap_layout),
-                             .numa_node = numa_node},
-                            who()};
-            heap_blocks::construct(entry.data(), entry.index(), node);
-            entry.publish();
-        } catch (const error& refused) {
-            // Another member is about to publish it, or dies on the way and is undone.
-            if (refused.reason() != errc::exists || steady_clock::now() >= until)
-                throw;
-            std::this_thread::sleep_for(1ms);
-        }
-    }
+    const bool any = numa_node == any_numa_node;
+    auto& first = node_heaps_.of(any ? 0 : numa_node);
+    // With one node there is nothing to choose, and no call shall look.
+    return {first, memory_, membership_, any && node_heaps_.count() > 1 ? &node_heaps_ : nullptr};
 }
 
 port domain::create_port(std::string_view name, std::string_view spec, const port_options& options)

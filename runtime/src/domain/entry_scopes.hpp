@@ -46,24 +46,25 @@ private:
     memzone_layout* zone_;
 };
 
-/// The recovery lock: while it is held, no reaper walks an object that goes away.
-class destroy_guard {
+/// The recovery lock: while it is held, no reaper walks an object that goes away, and nobody else
+/// registers a name.
+class recovery_lock_guard {
 public:
     static constexpr auto patience = 5s;
 
-    destroy_guard(owner_lock& lock, actor who, const membership& self, std::string_view name)
+    recovery_lock_guard(owner_lock& lock, actor who, const membership& self, std::string_view name)
         : lock_{lock}
     {
         const auto ask = [&](lane_id lane) { return self.liveness().is_dead(lane); };
         if (lock_.lock(who.lane, deadline_in(patience), ask) == lock_result::stalled)
             throw error{errc::stalled,
-                        fmt::format("\"{}\" is not destroyed: lane {} has been reaping for more "
+                        fmt::format("\"{}\" is left as it is: lane {} has been reaping for more "
                                     "than {} s",
                                     name, lock_.holder(), patience.count())};
     }
-    ~destroy_guard() { lock_.unlock(); }
-    destroy_guard(const destroy_guard&) = delete;
-    destroy_guard& operator=(const destroy_guard&) = delete;
+    ~recovery_lock_guard() { lock_.unlock(); }
+    recovery_lock_guard(const recovery_lock_guard&) = delete;
+    recovery_lock_guard& operator=(const recovery_lock_guard&) = delete;
 
 private:
     owner_lock& lock_;

@@ -105,7 +105,7 @@ bool domain::destroy_heap(std::string_view name)
     if (!zone)
         return false;
     const auto acting = who();
-    const destroy_guard guard{region_.layout().recovery.lock, acting, membership_, name};
+    const recovery_lock_guard guard{region_.layout().recovery.lock, acting, membership_, name};
     return heap_blocks{*static_cast<heap_layout*>(zone->data()), memory_}.retire(acting);
 }
 

@@ -15,6 +15,24 @@ std::size_t payload_bytes(const heap_block& block) noexcept
     return block.load().units * heap_unit_bytes - sizeof(heap_block);
 }
 
+/// Why `free` did not. Apart, so that `free` itself stays short.
+[[gnu::cold]] heap_failure refusal_of(heap_blocks::freeing refused)
+{
+    switch (refused) {
+    case heap_blocks::freeing::done: break;
+    case heap_blocks::freeing::not_a_block:
+        return {errc::invalid_argument, "free got a pointer that is no used block of this heap"};
+    case heap_blocks::freeing::not_attached:
+        return {errc::not_attached,
+                "the heap has memory that this process has not attached, so the block is not "
+                "freed; map it at the same address and call attach_memory"};
+    case heap_blocks::freeing::stalled:
+        return {errc::stalled,
+                "the heap's lock is held, so the block is not freed; see \"cohort lanes\""};
+    }
+    return {};
+}
+
 }  // namespace
 
 const heap_failure& heap::last_failure() noexcept
@@ -25,7 +43,8 @@ const heap_failure& heap::last_failure() noexcept
 void* heap::allocate(const heap_request& wanted) noexcept
 {
     try {
-        auto answer = blocks().allocate(wanted, self_->who(), self_->self().generation);
+        auto answer = nodes_ ? ask_nodes(wanted)
+                             : blocks().allocate(wanted, self_->who(), self_->self().generation);
         if (answer.block)
             return answer.block->payload();
         failure = {answer.reason, std::move(answer.sentence)};
@@ -65,13 +84,14 @@ void* heap::realloc(void* block, std::size_t bytes) noexcept
         free(block);
         return nullptr;
     }
-    auto* old = blocks().find(block, self_->self().id);
+    const auto owner = owner_of(block);
+    auto* old = owner.blocks().find(block, self_->self().id);
     if (!old) {
         failure = {errc::invalid_argument,
                    "realloc got a pointer that is no used block of this heap"};
         return nullptr;
     }
-    if (blocks().resize(block, bytes, self_->who()))
+    if (owner.blocks().resize(block, bytes, self_->who()))
         return block;
     const auto kept =
         (old->load().flags & block_word::mortal) != 0 ? lifetime::member : lifetime::domain;
@@ -88,21 +108,12 @@ bool heap::free(void* block) noexcept
 {
     if (!block)
         return true;
-    switch (blocks().release(block, self_->who())) {
-    case heap_blocks::freeing::done: return true;
-    case heap_blocks::freeing::not_a_block:
-        failure = {errc::invalid_argument, "free got a pointer that is no used block of this heap"};
-        return false;
-    case heap_blocks::freeing::not_attached:
-        failure = {errc::not_attached,
-                   "the heap has memory that this process has not attached, so the block is not "
-                   "freed; map it at the same address and call attach_memory"};
-        return false;
-    case heap_blocks::freeing::stalled:
-        failure = {errc::stalled, "the heap's lock is held, so the block is not freed; see "
-                                  "\"cohort lanes\""};
-        return false;
-    }
+    if (nodes_) [[unlikely]]
+        return free_in_node(block);
+    const auto freed = blocks().release(block, self_->who());
+    if (freed == heap_blocks::freeing::done) [[likely]]
+        return true;
+    failure = refusal_of(freed);
     return false;
 }
 
@@ -115,20 +126,20 @@ bool heap::free_sensitive(void* block) noexcept
 
 std::size_t heap::usable_bytes(const void* block) const noexcept
 {
-    const auto* found = blocks().find(const_cast<void*>(block), self_->self().id);
+    const auto* found = owner_of(block).blocks().find(const_cast<void*>(block), self_->self().id);
     return found ? payload_bytes(*found) : 0;
 }
 
 std::optional<heap_block_info> heap::info(const void* block) const noexcept
 {
-    const auto* found = blocks().find(const_cast<void*>(block), self_->self().id);
+    const auto* found = owner_of(block).blocks().find(const_cast<void*>(block), self_->self().id);
     if (!found)
         return std::nullopt;
     const auto type = found->type.load(std::memory_order_relaxed);  // the caller's own block
     return heap_block_info{
         .usable_bytes = payload_bytes(*found),
         .owner = found->owner.load(std::memory_order_relaxed),  // the caller's own block
-        .type = type < max_heap_types ? layout_->types[type].view() : std::string_view{},
+        .type = names_of(segments_->layout(), *layout_).types[type].view(),
         .kept =
             (found->load().flags & block_word::mortal) != 0 ? lifetime::member : lifetime::domain};
 }
@@ -140,12 +151,12 @@ heap_type heap::type(std::string_view name) noexcept
 
 bool heap::trim() noexcept
 {
-    return blocks().trim(self_->who());
+    return nodes_ ? trim_nodes() : blocks().trim(self_->who());
 }
 
 std::optional<std::string> heap::find_fault()
 {
-    return blocks().find_fault(self_->who());
+    return nodes_ ? find_fault_in_nodes() : blocks().find_fault(self_->who());
 }
 
 void* heap_resource::do_allocate(std::size_t bytes, std::size_t alignment)

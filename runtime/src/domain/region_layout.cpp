@@ -4,7 +4,7 @@
 #include "cohort/memory/heap_layout.hpp"
 #include "cohort/memory/page_size.hpp"
 #include "cohort/memory/window.hpp"
-#include "cohort/packet/mbuf.hpp"
+#include "cohort/packet/mbuf_external.hpp"
 #include "cohort/port/port_layout.hpp"
 
 #include <array>
@@ -33,6 +33,10 @@ std::uint64_t layout_hash() noexcept
         sizeof(mempool_layout),
         sizeof(lane_cache_layout),
         sizeof(mbuf),
+        sizeof(lane_references),
+        sizeof(mbuf_dynamic_entry),
+        sizeof(mbuf_history_layout),
+        sizeof(external_info),
         sizeof(port_layout),
         sizeof(port_queue_layout),
         sizeof(heap_layout),
@@ -44,11 +48,23 @@ std::uint64_t layout_hash() noexcept
         offsetof(region_layout, recovery),
         offsetof(member_layout, mailbox_bell),
         offsetof(ring_layout, consumer),
+        offsetof(ring_layout, mark_shift),
+        offsetof(ring_layout, when_full),
+        offsetof(ring_side, pending),
+        offsetof(ring_side, bell),
         offsetof(port_layout, tx),
         offsetof(mbuf, redo),
+        offsetof(mbuf, share),
+        offsetof(mempool_layout, history),
+        offsetof(mempool_layout, pinned),
+        offsetof(region_layout, dynamics),
+        offsetof(member_table_layout, references),
         offsetof(mempool_layout, redeliver_to),
+        offsetof(mempool_layout, private_area_bytes),
+        offsetof(lane_cache_layout, asked),
         offsetof(heap_layout, lock),
         offsetof(heap_layout, bins),
+        offsetof(heap_layout, names_of),
         offsetof(heap_layout, memories),
         offsetof(heap_layout, debts),
         offsetof(memzone_layout, attached),
@@ -62,7 +78,7 @@ std::uint64_t layout_hash() noexcept
         max_lanes,
         std::size_t{max_zones},
         std::size_t{PTHREAD_MUTEX_ROBUST},
-        std::size_t{3} /* layout version */,
+        std::size_t{5} /* layout version */,
     };
     std::uint64_t hash = region_header::magic_value;
     for (const std::size_t fact : facts)

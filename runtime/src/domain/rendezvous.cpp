@@ -34,12 +34,13 @@ bool is_name_character(char c) noexcept
            c == '_' || c == '-';
 }
 
-[[noreturn]] void throw_no_directory(const std::string& path, int failure)
+[[noreturn]] void throw_no_directory(const std::string& path, int error_number)
 {
-    const auto code = failure == EACCES || failure == EPERM ? errc::no_permission : errc::system;
+    const auto code =
+        error_number == EACCES || error_number == EPERM ? errc::no_permission : errc::system;
     throw error{code, fmt::format("cannot make the directory {}: {}; set COHORT_RUNTIME_DIR to a "
                                   "directory that this process may write",
-                                  path, describe_errno(failure))};
+                                  path, describe_errno(error_number))};
 }
 
 void make_directory(const std::string& path)

@@ -1,6 +1,7 @@
 #include "cohort/member/membership.hpp"
 
 #include "cohort/base/error.hpp"
+#include "cohort/sync/futex_bell.hpp"
 
 #include <atomic>
 #include <cerrno>
@@ -58,6 +59,7 @@ membership::membership(std::uintptr_t window_base, std::size_t window_bytes, mem
 {
     static const int registered = ::pthread_atfork(nullptr, nullptr, &forget_lanes_in_child);
     static_cast<void>(registered);
+    register_for_bells();
     const std::lock_guard guard{open_mutex};
     occupy(this);
 }

@@ -60,16 +60,27 @@ std::uint64_t page_cache(const std::filesystem::path& stat, const controller_fil
     return sum;
 }
 
-/// The limit that one group sets, itself and not its parents.
-cgroup_limit limit_of(const std::filesystem::path& group, const controller_files& names)
+/// Version 1 has no word for "no limit" but this number, less what is no whole page.
+constexpr std::uint64_t no_limit = std::uint64_t{1} << 62;
+
+/// The limit that one group sets, itself and not its parents. Most set none, and usage and cache
+/// are dear to read: they are not asked for in vain.
+cgroup_limit limit_of(const std::filesystem::path& group, const controller_files& names,
+                      std::uint64_t enough)
 {
     const auto limit = number_in(group / names.limit);
-    const auto usage = number_in(group / names.usage);
-    if (!limit || !usage)
+    if (!limit || *limit >= no_limit)
         return {};
-    const auto cache = names.stat.empty() ? 0 : page_cache(group / names.stat, names);
-    const auto used = *usage > cache ? *usage - cache : 0;
-    return {*limit > used ? *limit - used : 0, *limit, (group / names.limit).string()};
+    const auto usage = number_in(group / names.usage);
+    if (!usage)
+        return {};
+    const auto left = [&](std::uint64_t used) { return *limit > used ? *limit - used : 0; };
+    auto headroom = left(*usage);
+    if (headroom < enough && !names.stat.empty()) {
+        const auto cache = page_cache(group / names.stat, names);
+        headroom = left(*usage > cache ? *usage - cache : 0);
+    }
+    return {headroom, *limit, (group / names.limit).string()};
 }
 
 /// A line of /proc/PID/cgroup: "0::/path", or "4:memory:/path" in version 1.
@@ -101,7 +112,7 @@ void tighten(cgroup_limit& tightest, cgroup_limit other)
 }  // namespace
 
 cgroup_limit cgroup_headroom(const std::filesystem::path& root, std::string_view cgroup_line,
-                             page_size size)
+                             page_size size, std::uint64_t enough)
 {
     const auto line = parse(cgroup_line);
     const auto controller = size == page_size::small ? "memory" : "hugetlb";
@@ -112,13 +123,13 @@ cgroup_limit cgroup_headroom(const std::filesystem::path& root, std::string_view
     cgroup_limit tightest;
     auto group = line->path.empty() ? root : root / line->path;
     for (;; group = group.parent_path()) {
-        tighten(tightest, limit_of(group, names));
+        tighten(tightest, limit_of(group, names, enough));
         if (group == root || group == group.parent_path())
             return tightest;
     }
 }
 
-cgroup_limit own_cgroup_headroom(page_size size)
+cgroup_limit own_cgroup_headroom(page_size size, std::uint64_t enough)
 {
     const std::filesystem::path mounts{"/sys/fs/cgroup"};
     const auto controller = size == page_size::small ? "memory" : "hugetlb";
@@ -126,12 +137,12 @@ cgroup_limit own_cgroup_headroom(page_size size)
     std::ifstream groups{"/proc/self/cgroup"};
     for (std::string line; std::getline(groups, line);) {
         if (!line.starts_with("0::")) {
-            tighten(tightest, cgroup_headroom(mounts / controller, line, size));
+            tighten(tightest, cgroup_headroom(mounts / controller, line, size, enough));
             continue;
         }
         // The second is where version 2 lies beside version 1.
         for (const auto& root : {mounts, mounts / "unified"})
-            tighten(tightest, cgroup_headroom(root, line, size));
+            tighten(tightest, cgroup_headroom(root, line, size, enough));
     }
     return tightest;
 }
@@ -143,7 +154,7 @@ std::uint64_t obtainable_bytes(page_size size)
 
 void check_cgroup(page_size size, std::uint64_t length)
 {
-    const auto tightest = own_cgroup_headroom(size);
+    const auto tightest = own_cgroup_headroom(size, length);
     if (tightest.forbids(length))
         throw error{
             errc::no_memory,

@@ -41,11 +41,13 @@ std::uint32_t heap_blocks::units_for(std::size_t bytes) noexcept
     return std::max(static_cast<std::uint32_t>(whole), min_block_units);
 }
 
-void heap_blocks::construct(void* place, std::uint32_t zone_index, int numa_node) noexcept
+void heap_blocks::construct(void* place, std::uint32_t zone_index, int numa_node,
+                            std::uint32_t names_index) noexcept
 {
     auto& heap = *::new (place) heap_layout;
     heap.numa_node = numa_node;
     heap.index = zone_index;
+    heap.names_of = names_index;
     heap.magic = heap_layout::magic_value;
 }
 

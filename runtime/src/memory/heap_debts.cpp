@@ -1,6 +1,7 @@
 // What members that have not attached an external heap's memory owe it, and who does it for them.
 // See heap_layout.hpp for the states.
 
+#include "cohort/base/fault_point.hpp"
 #include "cohort/memory/heap_blocks.hpp"
 #include "heap_guard.hpp"
 
@@ -26,7 +27,9 @@ bool heap_blocks::enter_external(lock_result result, bool touches_blocks, actor 
     if (result == lock_result::taken_over) {
         // First: killed or refused after this line, the next one still knows.
         heap_.unsound.store(1, std::memory_order_relaxed);  // locked
+        COHORT_FAULT_POINT("heap.unsound");
         relist();
+        COHORT_FAULT_POINT("heap.relisted");
     }
     if (!touches_blocks)
         return true;
@@ -68,7 +71,9 @@ void heap_blocks::pay(actor who) noexcept
         const auto generation = heap_.debts[dead].load(std::memory_order_relaxed);  // locked
         if (generation != 0)
             bury(dead, generation, who);
+        COHORT_FAULT_POINT("heap.paid");
         heap_.debts[dead].store(0, std::memory_order_relaxed);  // locked
+        COHORT_FAULT_POINT("heap.acquitted");
         heap_.owed.store(heap_.owed.load(std::memory_order_relaxed) & ~(std::uint64_t{1} << dead),
                          std::memory_order_relaxed);  // locked
     }
@@ -81,17 +86,21 @@ bool heap_blocks::owe(member_id dead, std::uint32_t generation, actor who) noexc
     if (!held.held())
         return false;
     heap_.debts[dead].store(generation, std::memory_order_relaxed);  // locked
+    COHORT_FAULT_POINT("heap.indebted");
     heap_.owed.store(heap_.owed.load(std::memory_order_relaxed) | std::uint64_t{1} << dead,
                      std::memory_order_relaxed);  // locked
+    COHORT_FAULT_POINT("heap.owed");
     return true;
 }
 
 void heap_blocks::detach_everywhere(memory_layout& memory, member_id dead) noexcept
 {
     for_each_live(memory, zone_kind::heap_arena, [&](auto& zone) {
-        if (zone.is_external())
-            zone.attached.fetch_and(~(std::uint64_t{1} << dead),
-                                    std::memory_order_acq_rel);  // after its last use of the memory
+        if (!zone.is_external())
+            return;
+        zone.attached.fetch_and(~(std::uint64_t{1} << dead),
+                                std::memory_order_acq_rel);  // after its last use of the memory
+        COHORT_FAULT_POINT("heap.dismissed");
     });
 }
 

@@ -3,6 +3,7 @@
 #include "cohort/base/bits.hpp"
 #include "cohort/base/fault_point.hpp"
 #include "cohort/memory/heap_blocks.hpp"
+#include "cohort/memory/mapping.hpp"
 #include "heap_fit.hpp"
 #include "heap_guard.hpp"
 
@@ -17,7 +18,7 @@
 namespace cohort {
 namespace {
 
-constexpr std::uintptr_t page_bytes = 4096;
+constexpr std::uintptr_t base_page_bytes = 4096;
 
 std::uintptr_t start_of(std::span<std::byte> piece) noexcept
 {
@@ -58,7 +59,7 @@ void check_shape(std::span<std::byte> piece)
 /// page are made if they do not exist: the arena's header and end mark lie there.
 void check_mapped(std::span<std::byte> piece)
 {
-    const auto first = align_down(start_of(piece), page_bytes);
+    const auto first = align_down(start_of(piece), base_page_bytes);
     const auto end = start_of(piece) + piece.size();
     const auto fails = [&](int result) {
         if (result != 0)
@@ -69,15 +70,22 @@ void check_mapped(std::span<std::byte> piece)
     };
     // With MS_ASYNC the kernel does nothing but look for holes in the mapping.
     fails(::msync(reinterpret_cast<void*>(first), end - first, MS_ASYNC));
-    for (const auto page : {first, align_down(end - 1, page_bytes)})
-        fails(::madvise(reinterpret_cast<void*>(page), page_bytes, MADV_POPULATE_WRITE));
+    // A private mapping of the right file looks right, until somebody writes.
+    if (const auto found = private_mapping_in(first, end - first); !found.empty())
+        throw error{
+            errc::invalid_argument,
+            fmt::format("{} is mapped private here (\"{}\"), so what is written to it stays "
+                        "in this process; map it with MAP_SHARED",
+                        text_of(piece), found)};
+    for (const auto page : {first, align_down(end - 1, base_page_bytes)})
+        fails(::madvise(reinterpret_cast<void*>(page), base_page_bytes, MADV_POPULATE_WRITE));
 }
 
 }  // namespace
 
 void heap_blocks::construct_external(void* place, std::uint32_t zone_index) noexcept
 {
-    construct(place, zone_index, any_numa_node);
+    construct(place, zone_index, any_numa_node, zone_index);
     static_cast<heap_layout*>(place)->external = 1;
 }
 
@@ -165,6 +173,7 @@ void heap_blocks::drop_memory(std::size_t slot, actor who) noexcept
     auto* zone = memory_in(slot);
     if (zone && memory_.begin_release(*zone, who))
         memory_.release(*zone);
+    COHORT_FAULT_POINT("heap.dropped");
     heap_.memories[slot].store(0, std::memory_order_relaxed);  // locked; proved by the entry
 }
 
@@ -262,6 +271,7 @@ void heap_blocks::add_memory(bytes_span piece, actor who)
     memory_.publish(zone, who);  // killed from here on, the arena belongs to the heap
     COHORT_FAULT_POINT("heap.memory_live");
     list_memory(zone);
+    COHORT_FAULT_POINT("heap.memory_listed");
     add_arena(arena);
 }
 
@@ -360,6 +370,7 @@ bool heap_blocks::retire(actor who)
         });
         if (!memory_.begin_release(zone, who))
             return false;
+        COHORT_FAULT_POINT("heap.retiring");
     }
     memory_.release(zone);  // after the lock, which lies in it
     return true;

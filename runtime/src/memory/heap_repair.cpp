@@ -104,6 +104,10 @@ std::uint16_t heap_blocks::type(std::string_view name, actor who) noexcept
 {
     if (!fixed_name<32>::fits(name))
         return 0;
+    if (heap_.names_of != heap_.index) {
+        auto& names = const_cast<heap_layout&>(names_of(memory_.layout(), heap_));
+        return heap_blocks{names, memory_}.type(name, who);
+    }
     const guard held{*this, who};
     if (!held.held())
         return 0;

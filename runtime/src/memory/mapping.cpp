@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <fstream>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
@@ -33,6 +35,26 @@ int try_reserve(std::uintptr_t base, std::size_t bytes) noexcept
         return 0;
     ::munmap(at, bytes);  // a kernel that does not know the flag takes it as a hint
     return EEXIST;
+}
+
+/// The first line of /proc/self/maps whose range meets this one and whose flags ("rw-s") are
+/// wanted, or nothing. The kernel lists mappings upwards.
+template <typename Wanted>
+std::string first_mapping(std::uintptr_t base, std::size_t bytes, Wanted&& wanted)
+{
+    std::ifstream maps{"/proc/self/maps"};
+    for (std::string line; std::getline(maps, line);) {
+        std::uintptr_t from = 0;
+        std::uintptr_t to = 0;
+        char flags[5]{};
+        if (std::sscanf(line.c_str(), "%lx-%lx %4s", &from, &to, flags) != 3)
+            continue;
+        if (from >= base + bytes)
+            break;
+        if (to > base && wanted(std::string_view{flags, 4}))
+            return line;
+    }
+    return {};
 }
 
 }  // namespace
@@ -97,16 +119,13 @@ bool range_is_free(std::uintptr_t base, std::size_t bytes) noexcept
 
 std::string mapping_in_the_way(std::uintptr_t base, std::size_t bytes)
 {
-    std::ifstream maps{"/proc/self/maps"};
-    std::string line;
-    while (std::getline(maps, line)) {
-        std::uintptr_t from = 0;
-        std::uintptr_t to = 0;
-        if (std::sscanf(line.c_str(), "%lx-%lx", &from, &to) == 2 && from < base + bytes &&
-            to > base)
-            return line;
-    }
-    return "a mapping that has gone since";
+    const auto found = first_mapping(base, bytes, [](std::string_view) { return true; });
+    return found.empty() ? "a mapping that has gone since" : found;
+}
+
+std::string private_mapping_in(std::uintptr_t base, std::size_t bytes)
+{
+    return first_mapping(base, bytes, [](std::string_view flags) { return flags.back() == 'p'; });
 }
 
 void keep_private(std::uintptr_t base, std::size_t bytes) noexcept

@@ -27,7 +27,9 @@ public:
 
     [[nodiscard]] int current() const noexcept override
     {
-        return count() < 2 ? 0 : std::max(0, ::numa_node_of_cpu(::sched_getcpu()));
+        // Not numa_node_of_cpu, which walks masks of processors: every malloc asks.
+        unsigned node = 0;
+        return count() > 1 && ::getcpu(nullptr, &node) == 0 ? static_cast<int>(node) : 0;
     }
 
     void place_on(int node) const noexcept override

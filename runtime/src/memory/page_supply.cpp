@@ -116,6 +116,10 @@ void page_supply::make(std::size_t index, page_run run)
     if (list.transparent != 0)
         ::madvise(reinterpret_cast<void*>(list.base + offset), length, MADV_POPULATE_WRITE);
     make_pages(files_[index].get(), size, offset, length);
+    // One call instead of a page fault for each hugepage that its maker touches. Of small pages
+    // there are too many for those that are never touched here.
+    if (size != page_size::small)
+        ::madvise(reinterpret_cast<void*>(list.base + offset), length, MADV_POPULATE_WRITE);
     check_node(list, run);
 }
 

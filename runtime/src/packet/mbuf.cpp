@@ -1,5 +1,6 @@
 #include "cohort/packet/mbuf.hpp"
 
+#include "cohort/base/copy_bytes.hpp"
 #include "cohort/base/error.hpp"
 
 #include <algorithm>
@@ -11,15 +12,6 @@
 
 namespace cohort {
 namespace {
-
-void tag(mbuf& segment, std::uint64_t word) noexcept
-{
-    // The reaper sees the stores of a dead process in program order: keep the compiler to it.
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-    custody::word_at(&segment, mbuf_custody_offset)
-        .store(word, std::memory_order_relaxed);  // read after death
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-}
 
 /// Visits the pieces of the segments that make up [offset, offset + length).
 template <typename Segment, typename Visit>
@@ -50,32 +42,11 @@ bool chain(mbuf& head, mbuf& tail) noexcept
         length > std::numeric_limits<std::uint32_t>::max())
         return false;
     head.last().next = &tail;
-    tag(tail, custody::follower | membership_of(&head).holder());  // I5: link first, then tag
+    detail::set_custody(tail, custody::follower |
+                                  membership_of(&head).holder());  // I5: link first, then tag
     head.nb_segs = static_cast<std::uint16_t>(segments);
     head.pkt_len = static_cast<std::uint32_t>(length);
     return true;
-}
-
-void free(mbuf* head) noexcept
-{
-    if (!head)
-        return;
-    if (!head->next) [[likely]] {
-        mempool{*head->pool}.put(head);
-        return;
-    }
-    // A chain comes apart in three steps: the head stops being a received packet, every segment is
-    // tagged by itself, and only then links are cut.
-    const auto mine = membership_of(head).holder();
-    for (mbuf* segment = head; segment; segment = segment->next)
-        tag(*segment, mine);
-    while (head) {
-        mbuf* next = head->next;
-        head->next = nullptr;
-        head->nb_segs = 1;
-        mempool{*head->pool}.put(head);
-        head = next;
-    }
 }
 
 void free_bulk(std::span<mbuf* const> packets) noexcept
@@ -90,13 +61,16 @@ void free_bulk(std::span<mbuf* const> packets) noexcept
         length = 0;
     };
     for (mbuf* packet : packets) {
-        if (!packet || packet->next) {
-            free(packet);
+        if (!packet)
+            continue;
+        if (!packet->is_plain()) {
+            detail::free_slowly(packet);
             continue;
         }
         if (packet->pool != pool || length == run.size())
             flush();
         pool = packet->pool;
+        note(*pool, *packet, mbuf_event::free);
         run[length++] = packet;
     }
     flush();
@@ -107,7 +81,7 @@ bool read(const mbuf& packet, std::size_t offset, std::span<std::byte> out) noex
     if (offset + out.size() > packet.pkt_len)
         return false;
     return for_range(&packet, offset, out.size(), [&](auto piece, std::size_t done) {
-        std::memcpy(out.data() + done, piece.data(), piece.size());
+        copy_bytes(out.data() + done, piece.data(), piece.size());
     });
 }
 
@@ -116,20 +90,40 @@ bool write(mbuf& packet, std::size_t offset, std::span<const std::byte> in) noex
     if (offset + in.size() > packet.pkt_len)
         return false;
     return for_range(&packet, offset, in.size(), [&](auto piece, std::size_t done) {
-        std::memcpy(piece.data(), in.data() + done, piece.size());
+        copy_bytes(piece.data(), in.data() + done, piece.size());
     });
 }
 
+namespace {
+
+const char* find_segment_fault(const mbuf& segment) noexcept
+{
+    if (!segment.pool || !segment.buf_addr)
+        return "no pool or no buffer";
+    if (segment.refcnt == 0)
+        return "the reference count is 0";
+    if (segment.data_off > segment.buf_len || segment.data_len > segment.buf_len - segment.data_off)
+        return "the data lies outside the buffer";
+    const reference_word word{segment.share_word()};
+    if (segment.is_direct() && !word.has_handle())
+        return "its handle has been let go";
+    const bool in_place =
+        segment.pool->index_of(reinterpret_cast<std::uint64_t>(&segment)) != segment.pool->count;
+    if (in_place && segment.is_direct() && !segment.pool->pinned &&
+        segment.buf_addr !=
+            reinterpret_cast<const std::byte*>(&segment + 1) + segment.pool->private_bytes)
+        return "it is no clone, and its buffer is not its own";
+    if (segment.is_clone() && !const_cast<mbuf&>(segment).direct().is_direct())
+        return "it is a clone of a clone";
+    return nullptr;
+}
+
+}  // namespace
+
 const char* find_fault(const mbuf& packet, bool is_head) noexcept
 {
-    if (!packet.pool || !packet.buf_addr)
-        return "no pool or no buffer";
-    if (packet.refcnt == 0)
-        return "the reference count is 0";
-    if (packet.data_off > packet.buf_len || packet.data_len > packet.buf_len - packet.data_off)
-        return "the data lies outside the buffer";
-    if (!is_head)
-        return nullptr;
+    if (const char* fault = find_segment_fault(packet); fault || !is_head)
+        return fault;
     std::uint32_t segments = 0;
     std::uint64_t length = 0;
     for (const mbuf* segment = &packet; segment; segment = segment->next) {
@@ -137,7 +131,7 @@ const char* find_fault(const mbuf& packet, bool is_head) noexcept
             return "there are more segments than nb_segs";
         length += segment->data_len;
         if (segment != &packet)
-            if (const char* fault = find_fault(*segment, false))
+            if (const char* fault = find_segment_fault(*segment))
                 return fault;
     }
     if (segments != packet.nb_segs)
@@ -181,26 +175,87 @@ mempool_options as_mempool(const pktmbuf_options& options)
                                                         options.private_bytes)};
     if (options.data_room == 0)
         throw error{errc::invalid_argument, "the data room must have at least 1 byte"};
+    if (options.history > max_history || (options.history & (options.history - 1)) != 0)
+        throw error{errc::invalid_argument,
+                    fmt::format("a history of {} events is asked for; 0 or a power of two up to {} "
+                                "is allowed",
+                                options.history, max_history)};
+    std::size_t buffers = 0;
+    for (const auto piece : options.pieces)
+        buffers += piece.size() / options.data_room;
+    if (!options.pieces.empty() && buffers < options.count)
+        throw error{errc::invalid_argument,
+                    fmt::format("the pieces of memory have room for {} buffers of {} bytes; {} are "
+                                "asked for",
+                                buffers, options.data_room, options.count)};
+    const auto room = options.pieces.empty() ? options.data_room : std::uint16_t{0};
     return {.count = options.count,
-            .element_bytes = static_cast<std::uint32_t>(sizeof(mbuf)) + options.private_bytes +
-                             options.data_room,
+            .element_bytes =
+                static_cast<std::uint32_t>(sizeof(mbuf)) + options.private_bytes + room,
             .cache_size = options.cache_size,
             .policy = options.policy,
             .redeliver_to = options.redeliver_to,
-            .numa_node = options.numa_node};
+            .numa_node = options.numa_node,
+            .spread = options.spread,
+            .private_area_bytes = options.private_area_bytes,
+            .backing = options.backing};
 }
+
+std::size_t pktmbuf_pool_bytes(const pktmbuf_options& options)
+{
+    return mempool_bytes(as_mempool(options), 0) + history_bytes(options.count, options.history);
+}
+
+namespace {
+
+/// Hands out buffers of one size from several pieces of memory.
+class piece_cutter {
+public:
+    piece_cutter(std::span<const std::span<std::byte>> pieces, std::size_t bytes) noexcept
+        : pieces_{pieces}
+        , bytes_{bytes}
+    {
+    }
+    /// REQUIRES: there is one left.
+    std::byte* next() noexcept
+    {
+        while (pieces_.front().size() - used_ < bytes_) {
+            pieces_ = pieces_.subspan(1);
+            used_ = 0;
+        }
+        used_ += bytes_;
+        return pieces_.front().data() + used_ - bytes_;
+    }
+
+private:
+    std::span<const std::span<std::byte>> pieces_;
+    std::size_t bytes_;
+    std::size_t used_ = 0;
+};
+
+}  // namespace
 
 void initialise_mbufs(mempool_layout& pool, const pktmbuf_options& options) noexcept
 {
     pool.private_bytes = options.private_bytes;
     pool.data_room = options.data_room;
+    pool.pinned = options.pieces.empty() ? 0 : 1;
+    if (options.history != 0)
+        construct_history(
+            pool, reinterpret_cast<std::byte*>(&pool) + mempool_bytes(as_mempool(options), 0),
+            options.history);
+    piece_cutter external{options.pieces, options.data_room};
     for (std::uint32_t i = 0; i != pool.count; ++i) {
         auto& packet = *::new (pool.handle(i)) mbuf{};
-        packet.buf_addr = reinterpret_cast<std::byte*>(&packet + 1) + options.private_bytes;
+        packet.buf_addr = pool.pinned
+                              ? external.next()
+                              : reinterpret_cast<std::byte*>(&packet + 1) + options.private_bytes;
+        packet.ol_flags = pool.pinned ? mbuf_flag::external : 0;
         packet.buf_len = options.data_room;
         packet.priv_size = options.private_bytes;
         packet.pool = &pool;
         packet.refcnt = 1;
+        packet.share = reference_word::pristine;
         packet.reset();
     }
 }

@@ -1,6 +1,7 @@
 #include "cohort/packet/parse.hpp"
 
 #include "cohort/packet/checksum.hpp"
+#include "ip_protocols.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -9,30 +10,15 @@
 namespace cohort {
 namespace {
 
+using namespace ip_protocol;
+
 using bytes_view = std::span<const std::byte>;
 using detail::load_be16;
 
-constexpr std::uint16_t ether_type_ipv4 = 0x0800;
-constexpr std::uint16_t ether_type_ipv6 = 0x86dd;
 constexpr std::size_t vlan_tag_bytes = 4;
 constexpr std::size_t ipv4_header_bytes = 20;
 constexpr std::size_t ipv6_header_bytes = 40;
 constexpr std::size_t mac_address_bytes = 6;
-
-// Protocol numbers, as IANA assigns them.
-constexpr std::uint8_t hop_by_hop_options = 0;
-constexpr std::uint8_t icmp = 1;
-constexpr std::uint8_t tcp = 6;
-constexpr std::uint8_t udp = 17;
-constexpr std::uint8_t routing_header = 43;
-constexpr std::uint8_t fragment_header = 44;
-constexpr std::uint8_t authentication_header = 51;
-constexpr std::uint8_t icmpv6 = 58;
-constexpr std::uint8_t no_next_header = 59;
-constexpr std::uint8_t destination_options = 60;
-constexpr std::uint8_t mobility_header = 135;
-constexpr std::uint8_t host_identity = 139;
-constexpr std::uint8_t shim6 = 140;
 
 /// Whether bytes [offset, offset + count) are there; written so that nothing can overflow.
 bool holds(bytes_view bytes, std::size_t offset, std::size_t count) noexcept
@@ -75,15 +61,10 @@ std::uint16_t ether_type_by_version(link_type link, std::uint8_t first_byte) noe
 {
     const unsigned version = first_byte >> 4;
     if (version == 4 && link != link_type::ipv6)
-        return ether_type_ipv4;
+        return ether_type::ipv4;
     if (version == 6 && link != link_type::ipv4)
-        return ether_type_ipv6;
+        return ether_type::ipv6;
     return 0;
-}
-
-bool is_vlan_tag(std::uint16_t ether_type) noexcept
-{
-    return ether_type == 0x8100 || ether_type == 0x88a8 || ether_type == 0x9100;
 }
 
 void read_link(parsed_packet& packet, bytes_view bytes) noexcept
@@ -105,7 +86,7 @@ void read_link(parsed_packet& packet, bytes_view bytes) noexcept
 
 void read_vlan_tags(parsed_packet& packet, bytes_view bytes) noexcept
 {
-    while (is_vlan_tag(packet.ether_type) && packet.vlan_count < max_vlan_tags) {
+    while (ether_type::is_vlan_tag(packet.ether_type) && packet.vlan_count < max_vlan_tags) {
         if (!holds(bytes, packet.l2_length, vlan_tag_bytes)) {
             packet.truncated = true;
             return;
@@ -208,30 +189,6 @@ void read_ipv4(parsed_packet& packet, bytes_view bytes) noexcept
         read_l4(packet, ip, packet.protocol);
 }
 
-bool is_extension_header(std::uint8_t number) noexcept
-{
-    switch (number) {
-    case hop_by_hop_options:
-    case routing_header:
-    case fragment_header:
-    case authentication_header:
-    case destination_options:
-    case mobility_header:
-    case host_identity:
-    case shim6: return true;
-    default: return false;
-    }
-}
-
-std::size_t extension_bytes(std::uint8_t number, std::uint8_t length_field) noexcept
-{
-    if (number == fragment_header)
-        return 8;
-    if (number == authentication_header)  // counts words of 4 bytes, less 2 (RFC 4302)
-        return (std::size_t{length_field} + 2) * 4;
-    return (std::size_t{length_field} + 1) * 8;
-}
-
 /// Walks the extension headers that start with number `next` and returns the number of the header
 /// behind them; nothing if the bytes end before, or if this fragment does not hold it.
 std::optional<std::uint8_t> read_extension_headers(parsed_packet& packet, bytes_view ip,
@@ -325,9 +282,9 @@ parsed_packet parse(link_type link, std::span<const std::byte> bytes) noexcept
     parsed_packet packet{.link = link};
     read_link(packet, bytes);
     read_vlan_tags(packet, bytes);
-    if (packet.ether_type == ether_type_ipv4)
+    if (packet.ether_type == ether_type::ipv4)
         read_ipv4(packet, bytes);
-    else if (packet.ether_type == ether_type_ipv6)
+    else if (packet.ether_type == ether_type::ipv6)
         read_ipv6(packet, bytes);
     return packet;
 }

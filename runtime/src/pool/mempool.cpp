@@ -4,7 +4,9 @@
 #include "cohort/base/fault_point.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <new>
+#include <numeric>
 
 #include <fmt/format.h>
 
@@ -24,15 +26,43 @@ std::uint32_t cache_stride_of(std::uint32_t cache_size) noexcept
         align_up(sizeof(lane_cache_layout) + objects * sizeof(void*), cache_line_bytes));
 }
 
+/// With a number of lines that has no factor in common with that of memory channels, neighbours
+/// begin on different channels. Four is what servers have, or a part of it; as rte_mempool assumes.
 std::uint32_t stride_of(const mempool_options& options, std::uint32_t header_bytes) noexcept
 {
-    return align_up(header_bytes + options.element_bytes, std::uint32_t{cache_line_bytes});
+    constexpr std::uint32_t channels = 4;
+    const auto stride = align_up(header_bytes + options.element_bytes, options.alignment);
+    const bool alike = std::gcd(stride / options.alignment, channels) != 1;
+    return options.spread && alike ? stride + options.alignment : stride;
+}
+
+std::uint64_t area_of(const mempool_options& options) noexcept
+{
+    return align_up(std::uint64_t{options.private_area_bytes}, std::uint64_t{cache_line_bytes});
+}
+
+/// Objects begin here: their elements, behind the header, are aligned.
+std::uint64_t objects_from(std::uint64_t end_of_ring, const mempool_options& options,
+                           std::uint32_t header_bytes) noexcept
+{
+    return align_up(end_of_ring + header_bytes, std::uint64_t{options.alignment}) - header_bytes;
+}
+
+/// Of options that have been checked.
+publication store_of(const mempool_options& options) noexcept
+{
+    return pool_store::find(options.backing).value_or(publication::by_slot);
 }
 
 }  // namespace
 
 void check(const mempool_options& options)
 {
+    if (!pool_store::find(options.backing))
+        throw error{errc::invalid_argument,
+                    fmt::format("there is no backing \"{}\" for a pool; there are \"ring\" and "
+                                "\"stack\"",
+                                options.backing)};
     if (options.count == 0 || options.count > max_ring_capacity)
         throw error{errc::invalid_argument,
                     fmt::format("a pool of {} objects is asked for; 1 to {} "
@@ -47,6 +77,12 @@ void check(const mempool_options& options)
             fmt::format("a cache of {} objects is asked for in a pool of {}; at most {} and "
                         "two thirds of the pool are allowed",
                         options.cache_size, options.count, max_cache_size)};
+    if (!std::has_single_bit(options.alignment) || options.alignment < cache_line_bytes ||
+        options.alignment > max_object_alignment)
+        throw error{errc::invalid_argument,
+                    fmt::format("objects aligned to {} bytes are asked for; a power of two from {} "
+                                "to {} is allowed",
+                                options.alignment, cache_line_bytes, max_object_alignment)};
     if (options.policy == recovery_policy::redeliver && !fixed_name<32>::fits(options.redeliver_to))
         throw error{errc::invalid_argument,
                     "the redeliver policy needs the name of a ring (redeliver_to)"};
@@ -54,9 +90,12 @@ void check(const mempool_options& options)
 
 std::size_t mempool_bytes(const mempool_options& options, std::uint32_t header_bytes) noexcept
 {
-    return sizeof(mempool_layout) + max_lanes * std::size_t{cache_stride_of(options.cache_size)} +
-           ring_bytes(options.count, sizeof(void*)) +
-           std::size_t{options.count} * stride_of(options, header_bytes);
+    const auto before = sizeof(mempool_layout) + area_of(options) +
+                        max_lanes * std::size_t{cache_stride_of(options.cache_size)} +
+                        ring_bytes(options.count, sizeof(void*), store_of(options));
+    // A span begins at a line only.
+    const auto slack = options.alignment - cache_line_bytes;
+    return before + slack + std::size_t{options.count} * stride_of(options, header_bytes);
 }
 
 mempool_layout& construct_mempool(void* at, const mempool_options& options,
@@ -78,22 +117,29 @@ mempool_layout& construct_mempool(void* at, const mempool_options& options,
     pool.index = index;
 
     const auto base = reinterpret_cast<std::uint64_t>(at);
-    pool.caches = base + sizeof(mempool_layout);
+    pool.private_area_bytes = options.private_area_bytes;
+    pool.caches = base + sizeof(mempool_layout) + area_of(options);
     pool.ring = pool.caches + max_lanes * std::uint64_t{pool.cache_stride};
-    pool.objects = pool.ring + ring_bytes(options.count, sizeof(void*));
+    pool.objects =
+        objects_from(pool.ring + ring_bytes(options.count, sizeof(void*), store_of(options)),
+                     options, header_bytes);
     for (lane_id lane = 0; lane != max_lanes; ++lane)
         ::new (&pool.cache(lane)) lane_cache_layout;
-    construct_ring(reinterpret_cast<void*>(pool.ring), options.count, sizeof(void*), custody_offset,
-                   no_ring_index, {});
+    construct_ring(reinterpret_cast<void*>(pool.ring), options.count, sizeof(void*),
+                   store_of(options), custody_offset, no_ring_index, {});
     pool.magic = mempool_layout::magic_value;
     return pool;
 }
 
-void fill_mempool(mempool_layout& pool) noexcept
+void fill_mempool(mempool_layout& pool, const object_constructor& construct)
 {
-    ring<void*> backing{pool.backing()};
-    for (std::uint32_t i = 0; i != pool.count; ++i)
-        backing.enqueue(pool.handle(i));
+    pool_store backing{pool.backing()};
+    for (std::uint32_t i = 0; i != pool.count; ++i) {
+        if (construct)
+            construct(pool.handle(i), i);
+        void* object = pool.handle(i);
+        backing.put_bulk({&object, 1});
+    }
 }
 
 const char* find_fault(const mempool_layout& pool) noexcept
@@ -112,26 +158,43 @@ const char* find_fault(const mempool_layout& pool) noexcept
 
 bool mempool::get_slowly(std::span<void*> objects, lane_cache_layout& cache) noexcept
 {
-    ring<void*> backing{layout_->backing()};
+    pool_store backing{layout_->backing()};
     const auto length = cache.length.load(std::memory_order_relaxed);  // ours alone
     const auto count = static_cast<std::uint32_t>(objects.size());
     const auto short_by = count - length;
     if (count <= layout_->cache_size) {
         // The custody words name this member before the ring lets the objects go (I2).
         const std::span<void*> room{cache.objects() + length, short_by + layout_->cache_size};
-        const auto got = static_cast<std::uint32_t>(backing.dequeue_burst(room));
+        const auto got = static_cast<std::uint32_t>(backing.get_burst(room));
         COHORT_FAULT_POINT("pool.refilled");
         cache.length.store(length + got, std::memory_order_release);  // after the objects
         if (got >= short_by) {
             take(cache, length + got, objects);
             return true;
         }
-    } else if (backing.dequeue_bulk(objects) == count) {
+    } else if (backing.get_bulk(objects) == count) {
         bump(cache.gets, count);
         return true;
     }
     bump(cache.failed, 1);
+    ask_others(cache);
     return false;
+}
+
+void mempool::ask_others(const lane_cache_layout& own) noexcept
+{
+    for (lane_id lane = 1; lane != max_lanes; ++lane) {
+        auto& cache = layout_->cache(lane);
+        if (&cache != &own && cache.length.load(std::memory_order_relaxed) != 0 &&
+            cache.asked.load(std::memory_order_relaxed) == 0)
+            cache.asked.store(1, std::memory_order_relaxed);  // a wish, orders nothing
+    }
+}
+
+void mempool::flush_for_others(lane_cache_layout& cache) noexcept
+{
+    cache.asked.store(0, std::memory_order_relaxed);
+    flush(cache, 0);
 }
 
 void mempool::put_slowly(std::span<void* const> objects, lane_id lane) noexcept
@@ -139,9 +202,9 @@ void mempool::put_slowly(std::span<void* const> objects, lane_id lane) noexcept
     // The ring holds all objects, so only a claimant that is stopped can refuse, each time after
     // the ring's stall limit. Then the objects stay in this member's custody until it ends.
     constexpr int patience = 20;
-    ring<void*> backing{layout_->backing()};
+    pool_store backing{layout_->backing()};
     for (int i = 0; i != patience && lane != 0; ++i)
-        if (backing.enqueue_bulk(objects) == objects.size())
+        if (backing.put_bulk(objects) == objects.size())
             return;
     layout_->cache(lane).stranded.fetch_add(static_cast<std::uint32_t>(objects.size()),
                                             std::memory_order_relaxed);  // a count
@@ -152,17 +215,17 @@ void mempool::flush(lane_cache_layout& cache, std::uint32_t keep) noexcept
     const auto length = cache.length.load(std::memory_order_relaxed);  // ours alone
     if (length <= keep)
         return;
-    ring<void*> backing{layout_->backing()};
+    pool_store backing{layout_->backing()};
     const std::span<void* const> surplus{cache.objects() + keep, length - keep};
     cache.length.store(keep, std::memory_order_release);  // before the objects are in the ring
     COHORT_FAULT_POINT("pool.flushing");
-    if (backing.enqueue_bulk(surplus) != surplus.size())
+    if (backing.put_bulk(surplus) != surplus.size())
         cache.length.store(length, std::memory_order_release);  // stalled: keep them for now
 }
 
 void mempool::flush() noexcept
 {
-    const auto lane = membership_of(layout_).lane();
+    const auto lane = self_->lane();
     if (lane != 0)
         flush(layout_->cache(lane), 0);
 }

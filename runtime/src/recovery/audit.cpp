@@ -16,20 +16,12 @@ namespace {
 /// Something that does not add up, with the words that were seen; equal in all scans = a fault.
 using finding = std::pair<std::string, std::uint64_t>;
 
-bool is_live(const member_table_layout& members, std::uint64_t word) noexcept
-{
-    const auto id = custody::member_of(word);
-    if (id == 0 || id >= max_members)
-        return false;
-    const auto member = members.members[id].word();
-    return member.state != member_state::empty &&
-           member.generation == static_cast<std::uint32_t>(word);
-}
-
 /// Where one object was found in one scan.
 struct object_state {
-    std::uint8_t times = 0;  ///< listed in a ring or cache
-    bool reachable = false;  ///< behind the head of a chain that is somewhere
+    std::uint8_t times = 0;     ///< listed in a ring or cache
+    bool reachable = false;     ///< behind the head of a chain that is somewhere
+    std::uint32_t clones = 0;   ///< attached to it
+    std::uint32_t seen_at = 0;  ///< its place there: a position, or an index
 };
 
 class scan {
@@ -46,6 +38,7 @@ public:
         check_lanes();
         list_rings_and_caches();
         follow_chains();
+        count_clones();
         place_objects();
     }
 
@@ -64,10 +57,13 @@ private:
     void check_structures();
     void check_claim(const char* what, std::string_view name, lane_id lane);
     void check_lanes();
-    void list(std::uint64_t handle, std::string_view where);
+    void list(std::uint64_t handle, std::string_view where, std::uint32_t at);
     void list_rings_and_caches();
     void follow_chains();
+    void count_clones();
     void place_objects();
+    void place(const pool_view& view, std::uint32_t object, const object_state& state,
+               pool_audit& sums);
 
     const audited_region& region_;
     object_views views_;
@@ -141,24 +137,27 @@ void scan::check_lanes()
     }
 }
 
-void scan::list(std::uint64_t handle, std::string_view where)
+void scan::list(std::uint64_t handle, std::string_view where, std::uint32_t at)
 {
     auto* state = state_of(handle);
     if (!state) {
         findings.insert({fmt::format("{} holds {:#x}, which is no buffer", where, handle), handle});
         return;
     }
+    // One that travels may be seen twice in each scan, but its next time around is at other places.
     if (++state->times > 1)
-        findings.insert(
-            {fmt::format("buffer {:#x} is in {} and in one more place", handle, where), handle});
+        findings.insert({fmt::format("buffer {:#x} is in {} and in one more place", handle, where),
+                         std::uint64_t{state->seen_at} << 32 | at});
+    state->seen_at = at;
 }
 
 void scan::list_rings_and_caches()
 {
     views_.for_each_custody_ring([&](const memzone_layout& zone, const ring_layout& ring) {
         const auto where = fmt::format("ring \"{}\"", zone.name.view());
+        auto position = ring.consumer.load().position;
         for_each_handle(ring, [&](std::uint64_t handle) {
-            list(handle, where);
+            list(handle, where, position++);
             ++handles_in_ring_[&ring];
         });
     });
@@ -169,7 +168,7 @@ void scan::list_rings_and_caches()
                                          2 * view.pool->flush_threshold);
             const auto where = fmt::format("the cache of lane {}", lane);
             for (std::uint32_t i = 0; i != length; ++i)
-                list(peek_cached(cache, i), where);
+                list(peek_cached(cache, i), where, i);
         }
     }
 }
@@ -194,6 +193,67 @@ void scan::follow_chains()
     }
 }
 
+void scan::count_clones()
+{
+    for (const auto& view : views_.pools()) {
+        if (view.pool->kind != pool_kind::pktmbuf)
+            continue;
+        for (std::uint32_t i = 0; i != view.pool->count; ++i) {
+            const auto share = peek_share(*static_cast<const mbuf*>(view.pool->handle(i)));
+            if ((share & 3) != 2)
+                continue;
+            if (auto* shown = state_of(share & ~std::uint64_t{3}))
+                ++shown->clones;
+            else
+                findings.insert({fmt::format("buffer {} of pool \"{}\" shows {:#x}, which is no "
+                                             "buffer",
+                                             i, view.zone->name.view(), share),
+                                 share});
+        }
+    }
+}
+
+void scan::place(const pool_view& view, std::uint32_t object, const object_state& state,
+                 pool_audit& sums)
+{
+    const auto word = custody_of(*view.pool, object);
+    reference_word count;
+    if (view.pool->kind == pool_kind::pktmbuf)
+        if (const auto share = peek_share(*static_cast<const mbuf*>(view.pool->handle(object)));
+            (share & 1) != 0)
+            count.bits = share;
+    if (count.clones() != state.clones)
+        findings.insert(
+            {fmt::format("buffer {} of pool \"{}\" has {} clones, and its count says {}", object,
+                         sums.name, state.clones, count.clones()),
+             count.bits});
+    if (state.times != 0 && !count.has_handle())
+        findings.insert({fmt::format("buffer {} of pool \"{}\" is in a ring or cache though its "
+                                     "handle is gone",
+                                     object, sums.name),
+                         count.bits});
+    const auto holder = custody::member_of(word);
+    if (state.times != 0)
+        return;
+    if (!count.has_handle() && count.clones() != 0)
+        ++sums.shared;
+    else if (custody::is_follower(word) && state.reachable)
+        ++sums.followers;
+    else if (!custody::is_follower(word) &&
+             (holder == custody::waiting || holder == custody::waiting_external))
+        ++sums.waiting;
+    else if (!custody::is_follower(word) && holder == custody::kept)
+        ++sums.kept;
+    else if (!custody::is_follower(word) && holder_lives(region_.members, word))
+        ++sums.held;
+    else
+        findings.insert({fmt::format("buffer {} of pool \"{}\" is in no ring and no cache, and "
+                                     "its custody word {:#x} names no live member",
+                                     object, sums.name, word),
+                         word}),
+            ++sums.unexplained;
+}
+
 void scan::place_objects()
 {
     for (std::size_t p = 0; p != views_.pools().size(); ++p) {
@@ -205,22 +265,8 @@ void scan::place_objects()
         std::uint32_t listed = 0;
         for (std::uint32_t i = 0; i != view.pool->count; ++i) {
             const auto& state = states_[p][i];
-            const auto word = custody_of(*view.pool, i);
-            if (state.times != 0)
-                ++listed;
-            else if (custody::is_follower(word) && state.reachable)
-                ++sums.followers;
-            else if (!custody::is_follower(word) && custody::member_of(word) == custody::waiting)
-                ++sums.waiting;
-            else if (!custody::is_follower(word) && is_live(region_.members, word))
-                ++sums.held;
-            else
-                findings.insert(
-                    {fmt::format("buffer {} of pool \"{}\" is in no ring and no cache, and "
-                                 "its custody word {:#x} names no live member",
-                                 i, sums.name, word),
-                     word}),
-                    ++sums.unexplained;
+            listed += state.times != 0 ? 1 : 0;
+            place(view, i, state, sums);
         }
         const auto elsewhere = sums.in_pool + sums.cached;
         sums.in_rings = listed > elsewhere ? listed - elsewhere : 0;
@@ -283,7 +329,8 @@ std::vector<holding> holders(const audited_region& region, const memzone_layout&
         }
         for (std::uint32_t i = 0; i != view.pool->count; ++i) {
             const auto word = custody_of(*view.pool, i);
-            if (view.marked[i] || custody::is_follower(word) || custody::holder_of(word) == 0)
+            if (view.marked[i] || custody::is_follower(word) || custody::holder_of(word) == 0 ||
+                is_kept_by_clones(*view.pool, i))
                 continue;
             auto& held = entry(custody::member_of(word), static_cast<std::uint32_t>(word));
             ++(custody::is_received(word) ? held.received : held.fresh);

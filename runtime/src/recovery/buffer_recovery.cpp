@@ -2,6 +2,8 @@
 
 #include "cohort/base/fault_point.hpp"
 #include "cohort/base/log.hpp"
+#include "cohort/packet/mbuf_clone.hpp"
+#include "cohort/packet/mbuf_external.hpp"
 #include "cohort/ring/ring.hpp"
 
 #include <span>
@@ -15,9 +17,9 @@ bool return_to(mempool_layout& pool, std::span<void* const> handles,
                std::atomic<std::uint64_t>& counted)
 {
     constexpr std::size_t batch = 256;
-    ring<void*> backing{pool.backing()};
+    pool_store backing{pool.backing()};
     while (!handles.empty()) {
-        const auto done = backing.enqueue_burst(handles.first(std::min(batch, handles.size())));
+        const auto done = backing.put_burst(handles.first(std::min(batch, handles.size())));
         COHORT_FAULT_POINT("reaper.batch");
         counted.fetch_add(done, std::memory_order_relaxed);  // a count, orders nothing
         handles = handles.subspan(done);
@@ -27,20 +29,25 @@ bool return_to(mempool_layout& pool, std::span<void* const> handles,
     return true;
 }
 
-/// Puts one packet into a redelivery ring. The role of a single producer is only borrowed.
+/// Puts one packet into a redelivery ring, or on a stack. The role of a single producer is only
+/// borrowed.
 bool enqueue_for(ring_layout& target, void* packet)
 {
-    const bool done = ring<void*>{target}.enqueue(packet);
-    if (target.producer_mode == ring_mode::single)
-        scrub(target.producer, membership_of(&target).lane());
+    const bool done = pool_store{target}.put_bulk({&packet, 1}) == 1;
+    if (target.producer_mode == ring_mode::single) {
+        const auto me = membership_of(&target).lane();
+        scrub(target, target.producer, me, me);
+    }
     return done;
 }
 
 /// One holder's buffers, sorted by what becomes of them.
 class collector {
 public:
-    collector(memory& segments, recovery_layout& recovery, std::uint64_t holder)
+    collector(memory& segments, const member_table_layout& members, recovery_layout& recovery,
+              std::uint64_t holder)
         : memory_{segments}
+        , members_{members}
         , recovery_{recovery}
         , views_{segments.layout()}
         , holder_{holder}
@@ -65,8 +72,11 @@ private:
     [[nodiscard]] ring_layout* redelivery_ring(const lost_packet& packet) const;
     void take_apart(mbuf* from);
     void mend_chain(const lost_packet& packet);
+    [[nodiscard]] bool is_held(const lost_packet& packet) const;
+    [[nodiscard]] bool end_sharing(mbuf& segment);
 
     memory& memory_;
+    const member_table_layout& members_;
     recovery_layout& recovery_;
     object_views views_;
     std::uint64_t holder_;
@@ -78,7 +88,9 @@ private:
 bool collector::find_lost()
 {
     const auto is_ours = [&](std::uint64_t word) {
-        return custody::holder_of(word) == holder_ && !custody::is_follower(word);
+        return !custody::is_follower(word) &&
+               (custody::holder_of(word) == holder_ ||
+                (custody::names_member(word) && !holder_lives(members_, word)));
     };
     std::vector<lost_packet> candidates;
     for (auto& view : views_.pools())
@@ -100,7 +112,8 @@ bool collector::find_lost()
             packet.view->pool->index_of(reinterpret_cast<std::uint64_t>(packet.handle));
         // Read again after the scan: whoever took it from a ring meanwhile has written its own
         // word.
-        if (packet.view->marked[index] || custody_of(*packet.view->pool, index) != packet.word)
+        if (packet.view->marked[index] || !is_held(packet) ||
+            custody_of(*packet.view->pool, index) != packet.word)
             continue;
         const bool received = custody::is_received(packet.word);
         received_ += received;
@@ -111,6 +124,16 @@ bool collector::find_lost()
         packet.view->marked[index] = true;  // from here on: listed
     }
     return true;
+}
+
+/// Not so when clones keep the buffer and its handle is gone. The caller looks at the custody word
+/// after this: who takes such a buffer writes that before it sets the handle (I6).
+bool collector::is_held(const lost_packet& packet) const
+{
+    if (packet.view->pool->kind != pool_kind::pktmbuf)
+        return true;
+    const auto& segment = *static_cast<const mbuf*>(packet.handle);
+    return !segment.is_direct() || reference_word{segment.share_word()}.has_handle();
 }
 
 ring_layout* collector::redelivery_ring(const lost_packet& packet) const
@@ -140,7 +163,7 @@ std::size_t collector::redeliver(obituary_layout& obituary)
         }
         // Owned by the pool until there is room; the slot of the dead member becomes free. The
         // flag first: killed in between, the next look finds nothing waiting and clears it.
-        recovery_.some_wait.store(1, std::memory_order_release);
+        recovery_.some_wait.fetch_add(1, std::memory_order_acq_rel);
         const auto word = custody::received_from(custody::holder(custody::waiting, 0),
                                                  custody::ring_of(packet.word));
         custody::word_at(packet.handle, packet.view->pool->custody_offset)
@@ -166,20 +189,54 @@ void collector::take_apart(mbuf* segment)
     }
 }
 
+/// A segment that was caught while it was attached or detached, and shows its own buffer: empty.
+void mend_buffer(mbuf& segment) noexcept
+{
+    const auto* own = reinterpret_cast<std::byte*>(&segment + 1) + segment.pool->private_bytes;
+    if (segment.is_direct() && !segment.pool->pinned && segment.buf_addr != own)
+        detail::restore_buffer(segment);
+}
+
 /// A packet that is redelivered may have been caught while something was linked to it: what its
 /// segment count does not include is cut off and released, and its length is added up anew.
 void collector::mend_chain(const lost_packet& packet)
 {
     auto& head = *static_cast<mbuf*>(packet.handle);
+    if (head.nb_segs > 1 && head.next && !custody::is_follower(head.next->custody)) {
+        head.data_len = static_cast<std::uint16_t>(head.pkt_len);  // see `linearize`
+        head.nb_segs = 1;
+    }
     auto* segment = &head;
+    mend_buffer(head);
     std::uint32_t length = segment->data_len;
     for (std::uint32_t left = head.nb_segs; left > 1 && segment->next; --left) {
         segment = segment->next;
+        mend_buffer(*segment);
         length += segment->data_len;
     }
     take_apart(segment->next);
     segment->next = nullptr;
     head.pkt_len = length;
+}
+
+/// What the holder would have done when it frees this segment. False when the segment is not to be
+/// put back: clones of others keep it, or its memory waits for a member that can free it.
+bool collector::end_sharing(mbuf& segment)
+{
+    auto& self = membership_of(&segment);
+    if (segment.is_clone()) {
+        // Taken from nobody: if it was listed before, its handle has been let go since.
+        if (auto* direct = detail::detach_clone(self, segment, holder_))
+            if (const auto place = views_.find(reinterpret_cast<std::uint64_t>(direct)); place.view)
+                to_release_.push_back({place.view, direct, holder_});
+    } else if (!segment.is_direct() && !detail::detach_external(self, segment, holder_)) {
+        return false;
+    }
+    COHORT_FAULT_POINT("reaper.detached");
+    if (detail::let_go(self, segment, holder_) == detail::handle_state::gone)
+        return false;
+    detail::restore_buffer(segment);
+    return true;
 }
 
 bool collector::release(obituary_layout& obituary)
@@ -191,18 +248,17 @@ bool collector::release(obituary_layout& obituary)
             take_apart(static_cast<mbuf*>(packet.handle)->next);
     }
     COHORT_FAULT_POINT("reaper.taken_apart");
-    for (const auto& packet : to_release_) {
-        if (packet.view->pool->kind != pool_kind::pktmbuf)
-            continue;
-        auto& segment = *static_cast<mbuf*>(packet.handle);
-        segment.next = nullptr;
-        segment.nb_segs = 1;
-        segment.refcnt = 1;
+    std::vector<lost_packet> ready;
+    for (std::size_t i = 0; i != to_release_.size(); ++i) {
+        const auto packet = to_release_[i];  // a copy: the list grows by what clones showed
+        if (packet.view->pool->kind != pool_kind::pktmbuf ||
+            end_sharing(*static_cast<mbuf*>(packet.handle)))
+            ready.push_back(packet);
     }
     bool complete = true;
     for (auto& view : views_.pools()) {
         std::vector<void*> handles;
-        for (const auto& packet : to_release_)
+        for (const auto& packet : ready)
             if (packet.view == &view)
                 handles.push_back(packet.handle);
         complete = return_to(*view.pool, handles, obituary.released) && complete;
@@ -212,10 +268,11 @@ bool collector::release(obituary_layout& obituary)
 
 }  // namespace
 
-recovered recover_buffers(memory& segments, recovery_layout& recovery, std::uint64_t holder,
+recovered recover_buffers(memory& segments, const member_table_layout& members,
+                          recovery_layout& recovery, std::uint64_t holder,
                           obituary_layout& obituary)
 {
-    collector lost{segments, recovery, holder};
+    collector lost{segments, members, recovery, holder};
     if (!lost.find_lost())
         return {};
     obituary.received.fetch_add(lost.received(), std::memory_order_relaxed);  // a count

@@ -19,6 +19,11 @@ __attribute__((no_sanitize("thread"))) const mbuf* peek_next(const mbuf& segment
     return __atomic_load_n(&segment.next, __ATOMIC_ACQUIRE);
 }
 
+__attribute__((no_sanitize("thread"))) std::uint64_t peek_share(const mbuf& buffer) noexcept
+{
+    return __atomic_load_n(&buffer.share, __ATOMIC_ACQUIRE);
+}
+
 __attribute__((no_sanitize("thread"))) std::uint64_t peek_cached(const lane_cache_layout& cache,
                                                                  std::uint32_t i) noexcept
 {
@@ -35,6 +40,14 @@ object_place object_views::find(std::uint64_t handle) noexcept
             return {&view, index};
     }
     return {};
+}
+
+bool is_kept_by_clones(const mempool_layout& pool, std::uint32_t object) noexcept
+{
+    if (pool.kind != pool_kind::pktmbuf)
+        return false;
+    const auto share = peek_share(*static_cast<const mbuf*>(pool.handle(object)));
+    return (share & 1) != 0 && !reference_word{share}.has_handle();
 }
 
 }  // namespace cohort

@@ -4,6 +4,7 @@
 #include "cohort/base/fault_point.hpp"
 #include "cohort/base/log.hpp"
 #include "cohort/memory/heap_blocks.hpp"
+#include "cohort/packet/mbuf_external.hpp"
 #include "cohort/port/port.hpp"
 #include "cohort/recovery/buffer_recovery.hpp"
 #include "cohort/ring/ring.hpp"
@@ -35,14 +36,27 @@ private:
     bool held_ = false;
 };
 
+/// What the dead were counting. Before anything else: a reaper that died left its own such word.
+void settle_references(const member_table& table, member_id dying) noexcept
+{
+    for (lane_id lane = 1; lane != max_lanes; ++lane) {
+        const auto& slot = table.lane(lane);
+        const auto word = slot.word();
+        const bool dead = slot.sentinel.owner_died() || word.state == lane_state::dead ||
+                          (dying != 0 && word.state != lane_state::free && word.member == dying);
+        if (dead)
+            table.settle_references(lane);
+    }
+}
+
 }  // namespace
 
-void scrub_everywhere(memory_layout& layout, lane_id lane) noexcept
+void scrub_everywhere(memory_layout& layout, lane_id lane, lane_id me) noexcept
 {
     for_each_live(layout, zone_kind::ring,
-                  [&](auto& zone) { scrub(*static_cast<ring_layout*>(zone.data()), lane); });
+                  [&](auto& zone) { scrub(*static_cast<ring_layout*>(zone.data()), lane, me); });
     for_each_live(layout, zone_kind::mempool, [&](auto& zone) {
-        scrub(static_cast<mempool_layout*>(zone.data())->backing(), lane);
+        scrub(static_cast<mempool_layout*>(zone.data())->backing(), lane, me);
     });
     for_each_live(layout, zone_kind::port,
                   [&](auto& zone) { scrub(*static_cast<port_layout*>(zone.data()), lane); });
@@ -99,6 +113,9 @@ bool reaper::reap_locked(member_ref dead, bool orderly)
 {
     auto& table = self_.members();
     const auto own_lane = self_.lane();
+    settle_references(table, dead.id);
+    table.external_waits().fetch_add(1,
+                                     std::memory_order_acq_rel);  // it may have left one uncounted
     auto& obituary = obituary_of(dead, orderly);
     std::uint64_t cached = 0;
     std::uint32_t lanes = 0;
@@ -108,7 +125,7 @@ bool reaper::reap_locked(member_ref dead, bool orderly)
             return;
         ++lanes;
         if (lane != own_lane) {
-            scrub_everywhere(memory_.layout(), lane);
+            scrub_everywhere(memory_.layout(), lane, own_lane);
             repair_memory(lane);
         }
         // What a cache lists carries the dead member's word: from here on it is found by that.
@@ -121,8 +138,8 @@ bool reaper::reap_locked(member_ref dead, bool orderly)
     obituary.lanes = std::max(obituary.lanes, lanes);
     obituary.cached.fetch_add(cached, std::memory_order_relaxed);  // a count
 
-    const auto [waiting, complete] =
-        recover_buffers(memory_, recovery_, custody::holder(dead.id, dead.generation), obituary);
+    const auto [waiting, complete] = recover_buffers(
+        memory_, table.layout(), recovery_, custody::holder(dead.id, dead.generation), obituary);
     obituary.waiting.fetch_add(waiting, std::memory_order_relaxed);  // a count
     if (!complete || !release_heap_blocks(dead))
         return false;
@@ -185,6 +202,7 @@ reaper::outcome reaper::reap_lanes()
     const recovery_guard guard{recovery_.lock, self_};
     if (!guard.held())
         return outcome::busy;
+    settle_references(table, 0);
     for (lane_id lane = 1; lane != max_lanes; ++lane) {
         const auto word = table.lane(lane).word();
         const auto member = table.member(word.member).word();
@@ -192,7 +210,7 @@ reaper::outcome reaper::reap_lanes()
         if (word.state == lane_state::free || member.state != member_state::live ||
             !table.mark_dead(lane, false))
             continue;
-        scrub_everywhere(memory_.layout(), lane);
+        scrub_everywhere(memory_.layout(), lane, self_.lane());
         repair_memory(lane);
         table.bury(lane, false);
         recovery_.lanes_reaped.fetch_add(1, std::memory_order_relaxed);  // a count
@@ -202,17 +220,37 @@ reaper::outcome reaper::reap_lanes()
 
 reaper::outcome reaper::deliver_waiting()
 {
-    if (recovery_.some_wait.load(std::memory_order_acquire) == 0)
+    auto& external = self_.members().external_waits();
+    auto some_wait = recovery_.some_wait.load(std::memory_order_acquire);
+    const bool some_external = external.load(std::memory_order_acquire) != 0 && can_free_external();
+    if (some_wait == 0 && !some_external)
         return outcome::done;
     const recovery_guard guard{recovery_.lock, self_};
     if (!guard.held())
         return outcome::busy;
+    settle_references(self_.members(), 0);
     obituary_layout nobody;  // these packets have been counted with their dead holder
-    // Cleared last, under the lock: a reaper killed here leaves it set.
-    const auto holder = custody::holder(custody::waiting, 0);
-    if (recover_buffers(memory_, recovery_, holder, nobody).waiting == 0)
-        recovery_.some_wait.store(0, std::memory_order_release);
+    // Cleared last: a reaper killed here leaves it set. What was given meanwhile has changed it.
+    if (some_wait != 0) {
+        const auto holder = custody::holder(custody::waiting, 0);
+        if (recover_buffers(memory_, self_.members().layout(), recovery_, holder, nobody).waiting ==
+            0)
+            recovery_.some_wait.compare_exchange_strong(some_wait, 0, std::memory_order_acq_rel);
+    }
+    if (some_external)
+        free_external(external, nobody);
     return outcome::done;
+}
+
+/// Any holder may add a buffer at any time, and counts that before and after. A count that has not
+/// changed since before the walk says that nothing is left.
+void reaper::free_external(std::atomic<std::uint32_t>& waits, obituary_layout& nobody)
+{
+    auto before = waits.load(std::memory_order_acquire);
+    recover_buffers(memory_, self_.members().layout(), recovery_,
+                    custody::holder(custody::waiting_external, 0), nobody);
+    COHORT_FAULT_POINT("reaper.external");
+    waits.compare_exchange_strong(before, 0, std::memory_order_acq_rel);
 }
 
 }  // namespace cohort

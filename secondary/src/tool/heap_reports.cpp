@@ -1,4 +1,4 @@
-#include "cohort/memory/heap_layout.hpp"
+#include "heap_walk.hpp"
 #include "reports.hpp"
 
 #include <algorithm>
@@ -11,15 +11,16 @@
 namespace cohort::tool {
 namespace {
 
-template <typename Visit>
-void for_each_heap(const region_layout& region, Visit&& visit)
+/// What the counters in the region say of a heap whose blocks nobody here may touch.
+std::string external_text(const heap_layout& heap)
 {
-    for_each_live(region.memory, zone_kind::heap, [&](const memzone_layout& zone) {
-        visit(zone, *static_cast<const heap_layout*>(zone.data()));
-    });
+    return fmt::format("external, {} bytes in {} arenas",
+                       heap.counters.bytes.load(std::memory_order_relaxed),    // for display
+                       heap.counters.arenas.load(std::memory_order_relaxed));  // for display
 }
 
-/// A member's name and whether it is the one that allocated: slots are used again.
+}  // namespace
+
 std::pair<std::string, bool> owner_of(const region_layout& region, member_id id,
                                       std::uint16_t generation)
 {
@@ -31,18 +32,6 @@ std::pair<std::string, bool> owner_of(const region_layout& region, member_id id,
                        static_cast<std::uint16_t>(word.generation) == generation;
     return {alive ? std::string{member.name.view()} : "gone", alive};
 }
-
-constexpr member_id nobody = 0;  // this process has no external memory mapped
-
-/// What the counters in the region say of a heap whose blocks nobody here may touch.
-std::string external_text(const heap_layout& heap)
-{
-    return fmt::format("external, {} bytes in {} arenas",
-                       heap.counters.bytes.load(std::memory_order_relaxed),    // for display
-                       heap.counters.arenas.load(std::memory_order_relaxed));  // for display
-}
-
-}  // namespace
 
 table list_heaps(const region_layout& region)
 {
@@ -81,21 +70,20 @@ table list_blocks(const region_layout& region, bool dead_only)
     std::map<group, sum> sums;
     table shown{{"heap", "member", "name", "type", "lifetime", "blocks", "bytes"}, {}};
     for_each_heap(region, [&](const memzone_layout& zone, const heap_layout& heap) {
+        const auto& names = names_of(region.memory, heap);
         if (heap.external != 0)
             shown.rows.push_back({zone.name.view(), "-", external_text(heap), "-", "-", "-", "-"});
-        for_each_arena(region.memory, heap, nobody, [&](const heap_arena_layout& arena) {
-            for_each_block(arena, [&](const heap_block& block, block_word word) {
-                const auto id = block.owner.load(std::memory_order_relaxed);   // for display
-                const auto type = block.type.load(std::memory_order_relaxed);  // for display
-                const auto [name, alive] = owner_of(region, id, word.owner_generation);
-                if (!word.is_used() || (dead_only && alive))
-                    return;
-                auto& all = sums[{std::string{zone.name.view()}, id, name,
-                                  std::string{heap.types[type % max_heap_types].view()},
-                                  (word.flags & block_word::mortal) != 0 ? "member" : "domain"}];
-                ++all.blocks;
-                all.bytes += word.units * heap_unit_bytes;
-            });
+        for_each_used_block(region, heap, [&](const heap_block& block, block_word word) {
+            const auto id = block.owner.load(std::memory_order_relaxed);   // for display
+            const auto type = block.type.load(std::memory_order_relaxed);  // for display
+            const auto [name, alive] = owner_of(region, id, word.owner_generation);
+            if (dead_only && alive)
+                return;
+            auto& all = sums[{std::string{zone.name.view()}, id, name,
+                              std::string{names.types[type].view()},
+                              (word.flags & block_word::mortal) != 0 ? "member" : "domain"}];
+            ++all.blocks;
+            all.bytes += word.units * heap_unit_bytes;
         });
     });
     for (const auto& [key, all] : sums) {

@@ -62,6 +62,29 @@ int write_picture(const std::string& path, const cohort::region_layout& region)
     return 0;
 }
 
+/// The lists, then who has what of them. What an observer cannot see is said, not left out.
+int print_shares(const arguments& given, const cohort::region_layout& region)
+{
+    namespace tool = cohort::tool;
+    const auto lists = tool::list_memory(region);
+    const auto members = tool::list_member_shares(region);
+    const auto types = tool::list_type_shares(region);
+    const auto external = tool::list_external_heaps(region);
+    if (given.json) {
+        const nlohmann::json all{{"lists", lists.as_json()},
+                                 {"members", members.as_json()},
+                                 {"types", types.as_json()},
+                                 {"external_heaps", external.as_json()}};
+        fmt::print("{}\n", all.dump(2));
+        return 0;
+    }
+    fmt::print("{}\n{}\n{}", lists.as_text("no memseg lists"),
+               members.as_text("no spans, no blocks"), types.as_text("no used blocks"));
+    if (!external.rows.empty())
+        fmt::print("\nblocks in external heaps are not counted above:\n{}", external.as_text(""));
+    return 0;
+}
+
 int print_memory(const arguments& given, const cohort::region_layout& region)
 {
     namespace tool = cohort::tool;
@@ -74,7 +97,7 @@ int print_memory(const arguments& given, const cohort::region_layout& region)
     }
     if (given.dead_only)
         return print(given, tool::list_blocks(region, true), "no used blocks");
-    return print(given, tool::list_memory(region), "no memseg lists");
+    return print_shares(given, region);
 }
 
 int run(const CLI::App& program, const arguments& given)
@@ -121,7 +144,8 @@ void declare(CLI::App& program, arguments& given)
     add("deaths", "members that died or left, what they held and where it went");
     add("lanes", "attached threads");
     add("zones", "named spans of memory: memzones, rings, pools, ports, heaps");
-    auto* memory = add("memory", "memseg lists: pages, bytes in use");
+    auto* memory =
+        add("memory", "memseg lists, and who has what of them: by member, by type of block");
     memory->add_flag("--map", given.map, "draw the lists as text");
     memory->add_option("--svg", given.svg, "draw them into this file");
     memory->add_flag("--dump", given.dump, "lists, runs of pages and spans, line by line");

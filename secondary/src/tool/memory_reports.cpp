@@ -63,6 +63,21 @@ std::string_view colour(content what) noexcept
     return "none";
 }
 
+/// For people the backing only: a line has 80 columns.
+cell backing_cell(const memseg_list_layout& list, const memseg_list_usage& usage)
+{
+    const std::string backing = list.backing == page_backing::hugetlbfs ? "hugetlbfs"
+                                : list.transparent != 0                 ? "memfd, thp"
+                                                                        : "memfd";
+    return {backing,
+            {{"backing", backing},
+             {"address", fmt::format("{:#x}", list.base)},
+             {"pages", usage.published / list.page_bytes},
+             {"max_bytes", list.max_bytes},
+             {"growths", list.growths.load(std::memory_order_relaxed)},          // for display
+             {"give_backs", list.give_backs.load(std::memory_order_relaxed)}}};  // for display
+}
+
 std::string title(const memory_layout& memory, std::size_t index)
 {
     const auto& list = memory.lists[index];
@@ -77,19 +92,12 @@ std::string title(const memory_layout& memory, std::size_t index)
 
 table list_memory(const region_layout& region)
 {
-    table shown{{"list", "page", "node", "backing", "address", "pages", "bytes", "used",
-                 "largest_free", "max_bytes", "growths", "give_backs"},
-                {}};
+    table shown{{"list", "page", "node", "backing", "bytes", "used", "free", "largest_free"}, {}};
     for_each_memseg_list(region.memory, [&](const memseg_list_layout& list, std::size_t index) {
         const auto usage = usage_of(region.memory, index);
         shown.rows.push_back({index, page_cell(list.page_bytes), list.numa_node,
-                              list.backing == page_backing::hugetlbfs ? "hugetlbfs"
-                              : list.transparent != 0                 ? "memfd, thp"
-                                                                      : "memfd",
-                              fmt::format("{:#x}", list.base), usage.published / list.page_bytes,
-                              usage.published, usage.used, usage.largest_free, list.max_bytes,
-                              list.growths.load(std::memory_order_relaxed),       // for display
-                              list.give_backs.load(std::memory_order_relaxed)});  // for display
+                              backing_cell(list, usage), usage.published, usage.used,
+                              usage.published - usage.used, usage.largest_free});
     });
     return shown;
 }

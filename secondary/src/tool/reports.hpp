@@ -17,6 +17,12 @@ namespace cohort::tool {
 [[nodiscard]] table list_lanes(const region_layout& region);
 [[nodiscard]] table list_zones(const region_layout& region);
 [[nodiscard]] table list_memory(const region_layout& region);
+/// Spans by their maker, used blocks by their owner.
+[[nodiscard]] table list_member_shares(const region_layout& region);
+/// Used blocks by the name they were allocated under.
+[[nodiscard]] table list_type_shares(const region_layout& region);
+/// What the two before do not count: an observer has none of this memory.
+[[nodiscard]] table list_external_heaps(const region_layout& region);
 /// Lists drawn as text, and as an SVG document.
 [[nodiscard]] std::string map_of_memory(const region_layout& region);
 [[nodiscard]] std::string picture_of_memory(const region_layout& region);

@@ -7,22 +7,32 @@
 //   attach          attaches and leaves
 //   objects         makes objects of every kind, one larger than the free memory, and destroys them
 //   buffers         takes and returns buffers past refill and flush of its cache
+//   clones          clones, frees and straightens packets; some with memory of its own
+//   dynamic         registers a field and a flag
 //   message         sends to every member and asks it
-//   external FILE   makes or takes up a heap over the memory in FILE, in two pieces that come and
-//   go heap            takes, resizes and frees blocks; one arena comes and goes; leaves one to be
-//   freed repair          says "ready"; told to, loses a thread that has the heap's lock, and
-//   repairs it reap            says "ready"; ends when the next death is reaped lose says "ready";
-//   told to, loses a thread and ends when its lane is recovered port IN OUT     copies a capture,
-//   and what was redelivered of it victim          takes packets, says "holding" and waits to be
-//   killed bystander       makes what the others use; obeys "work", "drain", "leave"
+//   external FILE   makes or takes up a heap over the memory in FILE; two pieces come and go
+//   debtor FILE     makes such a heap, says "holding"; told to, locks it, says "inside"
+//   owe FILE        says "ready"; ends when the next death is reaped, without that memory
+//   bury FILE       the same with it
+//   settle FILE     attaches it and finds what lasts, and nothing else
+//   inherit FILE    frees what lasts, and destroys the heap
+//   heap            takes, resizes and frees blocks; an arena comes and goes; leaves one block
+//   repair          says "ready"; told to, loses a thread with the heap's lock, and repairs it
+//   take over       says "ready"; told to, loses a thread with a ring's side, and goes on there
+//   reap            says "ready"; ends when the next death is reaped
+//   lose            says "ready"; told to, loses a thread and ends when its lane is recovered
+//   port IN OUT     copies a capture, and what was redelivered of it
+//   victim          takes packets, says "holding" and waits to be killed
+//   bystander       makes what the others use; obeys "work", "drain", "leave"
+
+#include "fault_member.hpp"
 
 #include "cohort/base/error.hpp"
 #include "cohort/primary/primary.hpp"
-#include "cohort/secondary/secondary.hpp"
+#include "fault_clones.hpp"
 #include "support/conversation.hpp"
 #include "support/eventually.hpp"
 #include "support/lost_thread.hpp"
-#include "support/shared_piece.hpp"
 
 #include <array>
 #include <functional>
@@ -36,22 +46,8 @@
 namespace {
 
 using namespace cohort;
+using namespace cohort::fault_member;
 using test::eventually;
-
-using arguments = std::vector<std::string>;
-
-constexpr auto patience = 30s;
-
-void require(bool condition, const std::string& what)
-{
-    if (!condition)
-        throw std::runtime_error{what};
-}
-
-std::unique_ptr<secondary::attachment> join(const arguments& given)
-{
-    return secondary::attach(given[0], patience, given[1]);
-}
 
 void start(const arguments& given)
 {
@@ -102,13 +98,6 @@ void talk(const arguments& given)
     require(actions.request_all("unheard", "of", patience).size() == 2, "not all were asked");
 }
 
-void* mortal(heap& from, std::size_t bytes, std::size_t alignment = 16)
-{
-    auto* block = from.allocate({.bytes = bytes, .alignment = alignment, .kept = lifetime::member});
-    require(block != nullptr, "the heap is empty");
-    return block;
-}
-
 void use_heap(const arguments& given)
 {
     const auto domain = join(given);
@@ -122,57 +111,6 @@ void use_heap(const arguments& given)
     require(heap.free(mortal(heap, 50)), "a block is gone");
     static_cast<void>(mortal(heap, 50));  // the same again
     require(heap.trim(), "the heap is stalled");
-}
-
-/// False when the heap has no such memory.
-bool attach_if_there(heap& from, std::span<std::byte> piece)
-{
-    try {
-        from.attach_memory(piece);
-        return true;
-    } catch (const error& refused) {
-        require(refused.reason() == errc::not_found, refused.what());
-        return false;
-    }
-}
-
-void require_sound(heap& from)
-{
-    const auto fault = from.find_fault();
-    require(!fault, fault.value_or(""));
-}
-
-void use_own_memory(const arguments& given)
-{
-    const test::shared_piece mapped{given.at(2)};
-    const auto first = mapped.bytes().subspan(0, test::piece_bytes / 2);
-    const auto second = mapped.bytes().subspan(test::piece_bytes / 2);
-    const auto domain = join(given);
-    // Whatever a dead predecessor left is taken up.
-    auto found = domain->find_heap("own");
-    auto heap = found ? *found : domain->create_heap("own");
-    const bool had_first = attach_if_there(heap, first);
-    if (attach_if_there(heap, second))
-        heap.remove_memory(second);  // what was used in it went with its owner
-    if (!had_first)
-        heap.add_memory(first);
-    require_sound(heap);
-    require(heap.layout().counters.used_blocks == 0, "blocks of a dead member are left");
-
-    auto* block = mortal(heap, 10'000);
-    auto* small = mortal(heap, 100);
-    heap.add_memory(second);
-    require(heap.free(block), "a block is gone");
-    heap.detach_memory(second);
-    heap.attach_memory(second);
-    heap.detach_memory(second);
-    heap.forget_memory(second);
-    require_sound(heap);
-    heap.add_memory(second);
-    require(heap.free(small), "a block is gone");
-    for (const auto piece : {first, second})
-        heap.remove_memory(piece);
-    require(domain->destroy_heap("own"), "the heap is gone");
 }
 
 void repair_heap(const arguments& given)
@@ -192,17 +130,30 @@ void repair_heap(const arguments& given)
     require(heap.layout().repairs != 0, "nothing was repaired");
 }
 
-void await_reaping(const arguments& given)
+/// A thread is lost with the ring's producer side, the later lines of its batch filled, the first
+/// not.
+void take_ring_over(const arguments& given)
 {
     const auto domain = join(given);
-    const auto& recovery = domain->region().recovery;
-    const auto before = recovery.deaths.load();
+    auto work = domain->find_ring<mbuf*>("work").value();
+    auto pool = domain->find_pktmbuf_pool("plain").value();
     test::say("ready");
-    require(eventually([&] {
-                const auto& newest = recovery.obituaries[before % max_obituaries];
-                return recovery.deaths.load() > before && newest.reaped_ns != 0;
-            }),
-            "nobody is reaped");
+    static_cast<void>(test::hear());
+    test::run_and_lose([&] {
+        auto& side = work.layout().producer;
+        const auto seen = side.load();
+        side.word = seen.next(seen.position, domain->members().lane()).pack();
+        side.pending = 16;
+        const auto slots = detail::slots_of(work.layout());
+        for (auto at = slots.left_in_line(seen.position); at != 16; ++at) {
+            const auto packet = reinterpret_cast<std::uint64_t>(pool.alloc());
+            slots.put(seen.position + at, &packet, 1);
+        }
+    });
+    const auto before = work.count();
+    require(work.enqueue(pool.alloc()), "the ring is full");
+    require(work.count() == before + 1, "what the dead had not published is there");
+    require(find_fault(work.layout()) == nullptr, "the ring is not sound");
 }
 
 void lose_a_thread(const arguments& given)
@@ -259,6 +210,7 @@ void hold_packets(const arguments& given)
     require(work.dequeue_bulk(received) == received.size(), "no work");
     require(pool.alloc_bulk(fresh), "the pool is empty");
     require(pool.alloc_chain(5000) != nullptr, "the pool is empty");
+    test::hold_clones(*domain, pool, *received[0], *fresh[0], *fresh[1]);
     test::say("holding");
     static_cast<void>(test::hear());
 }
@@ -268,6 +220,7 @@ class bystander {
 public:
     explicit bystander(const arguments& given) : domain_{join(given)}
     {
+        test::bind_everything();
         // Smaller than what a victim leaves: some packets have to wait for room.
         domain_->create_ring<mbuf*>("again", 6);
         auto work = domain_->create_ring<mbuf*>("work", 64);
@@ -344,10 +297,18 @@ const std::map<std::string, std::function<void(const arguments&)>> scenarios{
     {"attach", [](const arguments& given) { static_cast<void>(join(given)); }},
     {"objects", make_and_destroy},
     {"buffers", use_buffers},
+    {"clones", [](const arguments& given) { test::use_clones(*join(given)); }},
+    {"dynamic", [](const arguments& given) { test::use_dynamics(*join(given)); }},
     {"message", talk},
     {"external", use_own_memory},
+    {"debtor", owe_blocks},
+    {"owe", await_reaping},
+    {"bury", reap_with_memory},
+    {"settle", find_what_lasts},
+    {"inherit", inherit},
     {"heap", use_heap},
     {"repair", repair_heap},
+    {"take over", take_ring_over},
     {"reap", await_reaping},
     {"lose", lose_a_thread},
     {"port", copy_capture},

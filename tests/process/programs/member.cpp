@@ -9,7 +9,10 @@
 //   receive RING N          takes exactly N packets from a ring and keeps them
 //   pass RING               puts everything it keeps into a ring
 //   free                    frees everything it keeps
+//   give MEMBER             gives all of it to another member
+//   entrust                 gives all of it to the domain, which keeps it
 //   give-cache POOL N       leaves at least N free packets in its cache
+//   fill-own-cache POOL N   gets N objects by a cache of its own, which holds as many again
 //   grow NAME BYTES         reserves a memzone, which grows the domain if need be
 //   allocate TYPE BYTES     takes a heap block; "mortal" as type: one that goes with this member
 //   offer-free ACTION [HEAP]  frees the heap block whose address it is asked about
@@ -24,6 +27,7 @@
 // Each answers "done" or "failed: why".
 
 #include "cohort/base/error.hpp"
+#include "cohort/pool/pool_cache.hpp"
 #include "cohort/secondary/secondary.hpp"
 #include "support/conversation.hpp"
 #include "support/shared_piece.hpp"
@@ -71,8 +75,14 @@ public:
             pass(name);
         else if (verb == "free")
             free_all();
+        else if (verb == "give")
+            give(name);
+        else if (verb == "entrust")
+            entrust();
         else if (verb == "give-cache")
             fill_cache(name, number(words));
+        else if (verb == "fill-own-cache")
+            fill_own_cache(name, number(words));
         else if (verb == "grow")
             domain_->reserve_memzone(name, number(words));
         else if (verb == "release")
@@ -192,6 +202,22 @@ private:
         kept_.clear();
     }
 
+    void give(const std::string& name)
+    {
+        const auto to = domain_->actions().find_member(name);
+        for (auto* packet : kept_)
+            if (!to || !domain_->give(*packet, *to))
+                throw std::runtime_error{"no such member lives"};
+        kept_.clear();
+    }
+
+    void entrust()
+    {
+        for (auto* packet : kept_)
+            keep(*packet);
+        kept_.clear();
+    }
+
     void fill_cache(const std::string& name, std::size_t count)
     {
         std::vector<mbuf*> packets(count);
@@ -199,6 +225,17 @@ private:
             throw std::runtime_error{"the pool is empty"};
         for (auto* packet : packets)
             free(packet);
+    }
+
+    void fill_own_cache(const std::string& name, std::size_t count)
+    {
+        auto from = pool(name).objects();
+        own_cache_ = std::make_unique<pool_cache>(from, static_cast<std::uint32_t>(count));
+        std::vector<void*> objects(count);
+        if (!own_cache_->get_bulk(objects))
+            throw std::runtime_error{"the pool is empty"};
+        for (auto* object : objects)
+            kept_.push_back(static_cast<mbuf*>(object));
     }
 
     static void limit_files(std::size_t bytes)
@@ -211,6 +248,7 @@ private:
     std::optional<test::shared_piece> piece_;  // outlives the attachment, which may still use it
     std::unique_ptr<secondary::attachment> domain_;
     std::vector<mbuf*> kept_;
+    std::unique_ptr<pool_cache> own_cache_;  // goes before the attachment
 };
 
 }  // namespace

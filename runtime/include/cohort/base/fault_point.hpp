@@ -1,9 +1,10 @@
 #pragma once
-/// Named places where a test can kill the process: `COHORT_FAULT_POINT("zone.init")`.
+/// Named places where a test can kill or stop the process: `COHORT_FAULT_POINT("zone.init")`.
 ///
 /// In a build with the option `fault_points` the process sends itself SIGKILL the n-th time it
-/// passes the point named in $COHORT_FAULT ("name" or "name:n"). In any other build the macro is
-/// nothing at all; no layout depends on it.
+/// passes the point named in $COHORT_FAULT ("name" or "name:n"), or SIGSTOP ("name:n:stop"). Two
+/// such plans may be given, with a comma between. In any other build the macro is nothing at all;
+/// no layout depends on it.
 
 namespace cohort::detail {
 void pass_fault_point(const char* name) noexcept;

@@ -9,11 +9,15 @@
 /// *When a process dies here*: a half-created object vanishes when its creator is reaped.
 
 #include "cohort/domain/heap.hpp"
+#include "cohort/domain/node_heaps.hpp"
 #include "cohort/domain/region_layout.hpp"
 #include "cohort/domain/region_mapping.hpp"
 #include "cohort/memory/memzone.hpp"
-#include "cohort/packet/mbuf.hpp"
+#include "cohort/packet/mbuf_custody.hpp"
 #include "cohort/port/port.hpp"
+#include "cohort/recovery/whereabouts.hpp"
+#include "cohort/ring/element_ring.hpp"
+#include "cohort/ring/stack.hpp"
 
 #include <memory>
 #include <optional>
@@ -56,27 +60,78 @@ public:
     ring<T> create_ring(std::string_view name, std::uint32_t capacity,
                         const ring_options& options = {})
     {
-        return ring<T>{
-            create_ring_layout(name, capacity, sizeof(T), custody_offset_of<T>, options)};
+        return ring<T>{create_ring_layout(name, capacity, sizeof(T), ring<T>::published,
+                                          custody_offset_of<T>, options)};
     }
     /// Nothing when no ring has that name. Throws `errc::invalid_argument` for another element
-    /// size.
+    /// size, and for values where it holds pointers or the other way round.
     template <typename T>
     [[nodiscard]] std::optional<ring<T>> find_ring(std::string_view name)
     {
-        auto* layout = find_ring_layout(name, sizeof(T));
+        auto* layout = find_ring_layout(name, sizeof(T), ring<T>::published);
         return layout ? std::optional<ring<T>>{ring<T>{*layout}} : std::nullopt;
+    }
+    /// The same for elements of `element_bytes`, a multiple of 4 up to 64 KiB, not known to the
+    /// compiler. `find_element_ring` finds any ring of values.
+    element_ring create_element_ring(std::string_view name, std::uint32_t element_bytes,
+                                     std::uint32_t capacity, const ring_options& options = {});
+    [[nodiscard]] std::optional<element_ring> find_element_ring(std::string_view name);
+    /// Calls `visit(name, const ring_layout&)` for each ring; see also `dump`.
+    template <typename Visit>
+    void for_each_ring(Visit&& visit) const
+    {
+        for_each_live(memory_.layout(), zone_kind::ring, [&](const auto& entry) {
+            visit(entry.name.view(), *static_cast<const ring_layout*>(entry.data()));
+        });
     }
     /// The ring must be empty of buffers and unused. False when there is none of that name. Throws
     /// `errc::stalled` behind a reaper or a leaver that is stopped; so do the other destroying
     /// calls.
     bool destroy_ring(std::string_view name);
 
+    /// `capacity` elements, last in, first out: see ring/stack.hpp. Stacks and rings share their
+    /// names and `destroy_ring`; the errors are the same.
+    template <typename T>
+    stack<T> create_stack(std::string_view name, std::uint32_t capacity,
+                          std::uint32_t stall_limit_us = ring_options{}.stall_limit_us)
+    {
+        return stack<T>{create_ring_layout(name, capacity, sizeof(T), publication::by_height,
+                                           custody_offset_of<T>,
+                                           {.stall_limit_us = stall_limit_us})};
+    }
+    template <typename T>
+    [[nodiscard]] std::optional<stack<T>> find_stack(std::string_view name)
+    {
+        auto* layout = find_ring_layout(name, sizeof(T), publication::by_height);
+        return layout ? std::optional<stack<T>>{stack<T>{*layout}} : std::nullopt;
+    }
+
     mempool create_mempool(std::string_view name, const mempool_options& options);
     [[nodiscard]] std::optional<mempool> find_mempool(std::string_view name);
 
     pktmbuf_pool create_pktmbuf_pool(std::string_view name, const pktmbuf_options& options = {});
     [[nodiscard]] std::optional<pktmbuf_pool> find_pktmbuf_pool(std::string_view name);
+    /// Room in every mbuf of the domain, by name: see mbuf_dynamic.hpp, which has the errors;
+    /// `errc::stalled` behind a reaper that is stopped.
+    std::size_t register_dynfield(const dynfield_params& wanted,
+                                  std::optional<std::size_t> offset = {});
+    template <typename T>
+    dynfield<T> register_dynfield(std::string_view field)
+    {
+        return dynfield<T>{
+            register_dynfield({.name = field, .size = sizeof(T), .align = alignof(T)})};
+    }
+    unsigned register_dynflag(const dynflag_params& wanted, std::optional<unsigned> bit = {});
+    /// Nothing when no field or flag has that name.
+    [[nodiscard]] std::optional<std::size_t> find_dynfield(std::string_view field) const noexcept;
+    [[nodiscard]] std::optional<unsigned> find_dynflag(std::string_view flag) const noexcept;
+
+    /// Hands a packet of this member over without a ring: see mbuf_custody.hpp. False, and it stays
+    /// here, when no such member lives. A member that dies in this moment takes it along.
+    [[nodiscard]] bool give(mbuf& packet, member_ref to) noexcept;
+    /// Where a buffer or pool object is, by a look through all rings and caches: for debugging.
+    [[nodiscard]] whereabouts find(const void* object);
+
     /// The pool must be whole and unused. False when there is none of that name.
     bool destroy_mempool(std::string_view name);
 
@@ -104,8 +159,11 @@ public:
         memory_.watch().validate(std::move(agrees));
     }
 
-    /// The heap of a node, made on first use by whichever member asks. `any_numa_node` means node
-    /// 0. The handle is cheap to copy. Throws `errc::no_memory`, `no_space`, `stalled`.
+    /// The heaps of all nodes as one: each call is served on the node that its thread is on, and on
+    /// the others when that one cannot (as rte_malloc). With a node: that node's heap, which takes
+    /// memory there and nowhere else (as rte_malloc_socket). Heaps of nodes are made on first use
+    /// by whichever member asks. The handle is cheap to copy. Throws `errc::no_memory`, `no_space`,
+    /// `stalled`, `invalid_argument` for a node that the domain does not have.
     [[nodiscard]] cohort::heap heap(int numa_node = any_numa_node);
 
     /// An external heap: without memory until `heap::add_memory` brings some. Throws `exists`,
@@ -138,9 +196,10 @@ public:
 
 private:
     ring_layout& create_ring_layout(std::string_view name, std::uint32_t capacity,
-                                    std::uint32_t element_bytes, std::int32_t custody_offset,
-                                    const ring_options& options);
-    ring_layout* find_ring_layout(std::string_view name, std::uint32_t element_bytes);
+                                    std::uint32_t element_bytes, publication how,
+                                    std::int32_t custody_offset, const ring_options& options);
+    ring_layout* find_ring_layout(std::string_view name, std::uint32_t element_bytes,
+                                  publication how);
     mempool_layout* find_pool_layout(std::string_view name, pool_kind kind);
     [[nodiscard]] actor who();
     bool destroy(zone_kind kind, std::string_view name);
@@ -152,6 +211,7 @@ private:
     region_mapping region_;
     memory memory_;
     membership membership_;
+    node_heaps node_heaps_;
 };
 
 }  // namespace cohort

@@ -1,7 +1,8 @@
 #pragma once
 /// Blocks of any size, shared by all members: malloc for data that outlives its maker.
 ///
-///     auto heap = domain.heap();
+///     auto heap = domain.heap();             // on the caller's node, else on another
+///     auto near = domain.heap(1);            // on node 1, or nowhere
 ///     auto* table = static_cast<entry*>(heap.zmalloc(n * sizeof(entry), heap.type("flows")));
 ///
 /// A pointer means the same in every member; any member may free what another has allocated.
@@ -25,6 +26,7 @@
 /// is repaired, and has such blocks released, by the next caller that has all of its memory
 /// attached; the dead member's attachments end when it is reaped.
 
+#include "cohort/domain/node_heaps.hpp"
 #include "cohort/member/membership.hpp"
 #include "cohort/memory/heap_blocks.hpp"
 
@@ -53,10 +55,13 @@ struct heap_block_info {
 
 class heap {
 public:
-    heap(heap_layout& layout, memory& segments, membership& self) noexcept
+    /// With `nodes`, all of them as one; `layout` is the first's then.
+    heap(heap_layout& layout, memory& segments, membership& self,
+         node_heaps* nodes = nullptr) noexcept
         : layout_{&layout}
         , segments_{&segments}
         , self_{&self}
+        , nodes_{nodes}
     {
     }
 
@@ -82,7 +87,8 @@ public:
     [[nodiscard]] std::size_t usable_bytes(const void* block) const noexcept;
     [[nodiscard]] std::optional<heap_block_info> info(const void* block) const noexcept;
 
-    /// The number of a type name, registered on first use; 0 when 255 others are.
+    /// The number of a type name, registered on first use; 0 when 255 others are. The heaps of
+    /// nodes have one list of names.
     [[nodiscard]] heap_type type(std::string_view name) noexcept;
 
     /// Merges small blocks that wait for their next use, so that empty arenas go back.
@@ -104,7 +110,8 @@ public:
     /// another member has it attached, `not_attached` as `add_memory`.
     void remove_memory(std::span<std::byte> piece);
     /// Tells that this member, too, has mapped the memory, at the same address, shared. The member
-    /// that added it need not. Throws `invalid_argument` when something else is mapped there.
+    /// that added it need not. Throws `invalid_argument` when something else is mapped there, or
+    /// the same privately.
     void attach_memory(std::span<std::byte> piece);
     /// Tells that this member is about to unmap it. Until it has attached it again, it is refused.
     void detach_memory(std::span<std::byte> piece);
@@ -114,6 +121,11 @@ public:
     void forget_memory(std::span<std::byte> piece);
 
     [[nodiscard]] std::string_view name() const noexcept;
+    /// Where its memory is; `any_numa_node` for all nodes as one, and for an external heap.
+    [[nodiscard]] int numa_node() const noexcept
+    {
+        return nodes_ ? any_numa_node : layout_->numa_node;
+    }
     [[nodiscard]] bool is_external() const noexcept { return layout_->external != 0; }
     /// Whether this member has all the memory of the heap attached. True for a heap of a node.
     [[nodiscard]] bool is_attached() const noexcept
@@ -124,15 +136,30 @@ public:
     /// Why the calling thread's last nullptr, or false, came about.
     [[nodiscard]] static const heap_failure& last_failure() noexcept;
 
+    /// Of all nodes as one: the layout of the first.
     [[nodiscard]] const heap_layout& layout() const noexcept { return *layout_; }
+
+    /// Whether they serve and free the same blocks.
+    friend bool operator==(const heap& a, const heap& b) noexcept
+    {
+        return a.layout_ == b.layout_ && a.nodes_ == b.nodes_;
+    }
 
 private:
     [[nodiscard]] heap_blocks blocks() const noexcept { return {*layout_, *segments_}; }
     [[nodiscard]] actor acting() const;
+    // Of all nodes as one (heap_anywhere.cpp).
+    [[nodiscard]] heap_answer ask(int node, const heap_request& wanted) const;
+    [[nodiscard]] heap_answer ask_nodes(const heap_request& wanted) const;
+    [[nodiscard]] heap owner_of(const void* block) const noexcept;
+    bool free_in_node(void* block) noexcept;
+    [[nodiscard]] bool trim_nodes() noexcept;
+    [[nodiscard]] std::optional<std::string> find_fault_in_nodes();
 
     heap_layout* layout_;
     memory* segments_;
     membership* self_;
+    node_heaps* nodes_;  ///< nullptr: this heap only
 };
 
 /// For containers: std::pmr::vector<int> numbers{&resource}. Throws std::bad_alloc when dry.
@@ -148,7 +175,7 @@ private:
     [[nodiscard]] bool do_is_equal(const memory_resource& other) const noexcept override
     {
         const auto* same = dynamic_cast<const heap_resource*>(&other);
-        return same && &same->heap_.layout() == &heap_.layout();
+        return same && same->heap_ == heap_;
     }
 
     heap heap_;
@@ -182,7 +209,7 @@ public:
     template <typename Other>
     [[nodiscard]] bool operator==(const heap_allocator<Other>& other) const noexcept
     {
-        return &heap_.layout() == &other.source().layout();
+        return heap_ == other.source();
     }
 
 private:

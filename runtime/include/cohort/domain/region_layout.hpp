@@ -4,6 +4,7 @@
 ///   region_layout   header     who made it, with which layout, where it lies
 ///                   members    member slots, lanes, sentinels
 ///                   recovery   the reaper's lock and the obituaries
+///                   dynamics   dynamic fields and flags of mbufs
 ///                   memory     memseg lists
 ///   behind it       the table of named spans, then the maps of pages: as long as the primary chose
 ///
@@ -11,6 +12,7 @@
 /// library's mutex, so that a process built otherwise is refused before it touches anything.
 
 #include "cohort/memory/memory_layout.hpp"
+#include "cohort/packet/mbuf_dynamic.hpp"
 #include "cohort/recovery/audit.hpp"
 #include "cohort/recovery/recovery_layout.hpp"
 
@@ -40,6 +42,7 @@ struct region_layout {
     alignas(cache_line_bytes) region_header header;
     member_table_layout members;
     recovery_layout recovery;
+    mbuf_dynamic_layout dynamics;
     memory_layout memory;
 };
 static_assert(shared_layout<region_layout>);

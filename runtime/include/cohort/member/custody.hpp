@@ -4,22 +4,30 @@
 ///   63        62        61..48        47..32    31..0
 ///   RECEIVED  FOLLOWER  ring (index)  member    member generation
 ///
-/// I1  A handle inside a ring belongs to that ring, whatever its word says.
+/// I1  A handle inside a ring, or on a stack, belongs to that ring, whatever its word says.
 /// I2  Whoever dequeues writes the word (itself, RECEIVED, the ring) before the release that frees
 ///     the slots.
 /// I3  A get changes nothing, for the buffer came out of the pool's ring under I2; put and free
 ///     write the word without RECEIVED.
 /// I4  Only the live holder, or the reaper of a dead member, changes a word.
 /// I5  A segment behind the head of a chain is a FOLLOWER: its custody is its head's.
+/// I6  A buffer with clones belongs to its holder as long as its count word has the handle bit. Who
+///     lets the handle go writes LETTING_GO first, clears the bit then, and never writes the word
+///     again. Then only clones keep it; the last of them, who is alone with it, writes its own
+///     word, sets the bit, and so has it (packet/mbuf_clone.hpp).
 ///
 /// So the buffers lost with a dead member are those that carry its word and are in no ring, and the
 /// segments reachable from them. The cost is one plain store for each object handed over, into a
 /// line that the receiver reads anyway.
 ///
+/// Without a ring a buffer is handed over by one store of its word (packet/mbuf_custody.hpp): given
+/// to a member, or kept for whoever takes it.
+///
 /// The reaper alone reads these words from outside, after the kernel has reported the death. So
 /// they need program order on x86-64 and no fences.
 
 #include "cohort/base/cache_line.hpp"
+#include "cohort/member/member_layout.hpp"
 #include "cohort/memory/memory_layout.hpp"
 
 #include <atomic>
@@ -33,8 +41,16 @@ inline constexpr std::uint64_t received = std::uint64_t{1} << 63;
 inline constexpr std::uint64_t follower = std::uint64_t{1} << 62;
 inline constexpr std::uint64_t holder_mask = (std::uint64_t{1} << 48) - 1;
 
-/// Not a member: buffers of a dead stage that wait for room in their redelivery ring.
+/// In the place of a ring: a buffer whose handle is being let go, or has been.
+inline constexpr std::uint64_t letting_go = std::uint64_t{0x3ffe} << 48;
+
+/// Not a member: buffers that belong to the domain until somebody takes them
+/// (packet/mbuf_custody.hpp).
+inline constexpr member_id kept = 0xfffd;
+/// Nor this: buffers of a dead stage that wait for room in their redelivery ring.
 inline constexpr member_id waiting = 0xffff;
+/// Nor this: buffers with external memory that wait for a member which knows how to free that.
+inline constexpr member_id waiting_external = 0xfffe;
 
 [[nodiscard]] constexpr std::uint64_t holder(member_id member, std::uint32_t generation) noexcept
 {
@@ -57,6 +73,11 @@ inline constexpr member_id waiting = 0xffff;
 {
     return static_cast<std::uint16_t>(word >> 48) & 0x3fff;
 }
+/// Whether a word names a member, of whatever generation, and not one of the above.
+[[nodiscard]] constexpr bool names_member(std::uint64_t word) noexcept
+{
+    return member_of(word) != 0 && member_of(word) < max_members;
+}
 [[nodiscard]] constexpr bool is_received(std::uint64_t word) noexcept
 {
     return (word & received) != 0;
@@ -66,7 +87,7 @@ inline constexpr member_id waiting = 0xffff;
     return (word & follower) != 0;
 }
 
-static_assert(max_zones < 0x4000, "a ring index must fit into 14 bits");
+static_assert(max_zones <= 0x3fff, "a ring index must fit into 14 bits");
 
 /// The word of a buffer, `offset` bytes from its handle.
 [[nodiscard]] inline std::atomic_ref<std::uint64_t> word_at(void* handle,

@@ -23,6 +23,7 @@
 
 #include "cohort/base/cache_line.hpp"
 #include "cohort/base/fixed_name.hpp"
+#include "cohort/member/reference_layout.hpp"
 #include "cohort/memory/memory_layout.hpp"
 #include "cohort/sync/doorbell.hpp"
 #include "cohort/sync/sentinel.hpp"
@@ -33,7 +34,6 @@
 namespace cohort {
 
 inline constexpr std::size_t max_members = 64;  ///< slot 0 is never used
-inline constexpr std::size_t max_lanes = 128;   ///< lane 0 is never used
 inline constexpr std::size_t max_offers = 32;   ///< action names a member can offer at a time
 
 enum class member_state : std::uint8_t { empty = 0, joining = 1, live = 2, dying = 3 };
@@ -111,6 +111,9 @@ static_assert(shared_layout<lane_layout> && sizeof(lane_layout) == 128);
 struct member_table_layout {
     member_layout members[max_members];
     lane_layout lanes[max_lanes];
+    lane_references references[max_lanes];
+    /// Not 0: buffers may wait for a member that knows how to free their external memory.
+    std::atomic<std::uint32_t> external_waits{0};
 };
 static_assert(shared_layout<member_table_layout>);
 

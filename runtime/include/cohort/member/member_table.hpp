@@ -62,11 +62,25 @@ public:
 
     [[nodiscard]] bool is_live(member_ref member) const noexcept;
     [[nodiscard]] bool is_current(member_ref member) const noexcept;
+    [[nodiscard]] const member_table_layout& layout() const noexcept { return *layout_; }
     [[nodiscard]] member_layout& member(member_id id) const noexcept
     {
         return layout_->members[id];
     }
     [[nodiscard]] lane_layout& lane(lane_id id) const noexcept { return layout_->lanes[id]; }
+    [[nodiscard]] lane_references& references(lane_id id) const noexcept
+    {
+        return layout_->references[id];
+    }
+    [[nodiscard]] std::atomic<std::uint32_t>& external_waits() const noexcept
+    {
+        return layout_->external_waits;
+    }
+    /// Finishes or forgets the reference count that a dead lane was changing.
+    void settle_references(lane_id id) const noexcept
+    {
+        static_cast<void>(settle(layout_->references, id));
+    }
 
     /// Calls `visit(member_id, member_layout&, member_word)` for each slot that is not empty.
     template <typename Visit>

@@ -45,6 +45,13 @@ public:
         return mine.instance == instance_ ? mine.lane : enter_or_none();
     }
 
+    /// The same without entering: 0 when the thread has not.
+    [[nodiscard]] lane_id known_lane() const noexcept
+    {
+        const auto& mine = thread_lanes[slot_];
+        return mine.instance == instance_ ? mine.lane : lane_id{0};
+    }
+
     /// Enters under a name, pinned to `cpu` unless negative. Throws `errc::no_space` when all lanes
     /// are in use and `errc::exists` when the thread has one already.
     lane_id enter_lane(std::string_view name, int cpu = -1);

@@ -16,9 +16,11 @@
 
 namespace cohort {
 
+inline constexpr auto all_there_is = std::numeric_limits<std::uint64_t>::max();
+
 /// The tightest of the limits on one process.
 struct cgroup_limit {
-    std::uint64_t headroom = std::numeric_limits<std::uint64_t>::max();  ///< bytes still allowed
+    std::uint64_t headroom = all_there_is;  ///< bytes still allowed
     std::uint64_t limit = 0;
     std::string file;  ///< which sets the limit; empty = there is none
 
@@ -30,12 +32,15 @@ struct cgroup_limit {
 /// hugetlb.2MB.max and hugetlb.2MB.current for huge ones; in version 1, their forerunners. A file
 /// that is missing, and the word "max", is no limit. Page cache does not count as used: the kernel
 /// takes it back before it kills.
+/// Whether `enough` bytes are allowed is answered exactly; beyond, page cache may have been left
+/// out of the headroom, for the kernel adds it up over all processors before it tells.
 [[nodiscard]] cgroup_limit cgroup_headroom(const std::filesystem::path& root,
                                            std::string_view cgroup_line,
-                                           page_size size = page_size::small);
+                                           page_size size = page_size::small,
+                                           std::uint64_t enough = all_there_is);
 
 /// The same for this process and all hierarchies under /sys/fs/cgroup.
-[[nodiscard]] cgroup_limit own_cgroup_headroom(page_size size);
+[[nodiscard]] cgroup_limit own_cgroup_headroom(page_size size, std::uint64_t enough = all_there_is);
 
 /// `available_bytes`, as far as the control groups of this process allow.
 [[nodiscard]] std::uint64_t obtainable_bytes(page_size size);

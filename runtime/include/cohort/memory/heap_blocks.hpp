@@ -51,8 +51,10 @@ public:
 
     heap_blocks(heap_layout& heap, memory& segments) noexcept : heap_{heap}, memory_{segments} {}
 
-    /// Makes a heap in zeroed memory.
-    static void construct(void* place, std::uint32_t zone_index, int numa_node) noexcept;
+    /// Makes a heap in zeroed memory. `names_index` is the entry of the heap that has the names of
+    /// its block types.
+    static void construct(void* place, std::uint32_t zone_index, int numa_node,
+                          std::uint32_t names_index) noexcept;
     /// The same of one that has no memory but what is added to it.
     static void construct_external(void* place, std::uint32_t zone_index) noexcept;
 

@@ -204,6 +204,9 @@ struct heap_layout {
     std::atomic<std::uint64_t> owed{0};       ///< a bit for each member with a debt
     /// Slots in use in `memories`, holes included; raised only. Follows from the entries.
     std::atomic<std::uint32_t> memory_slots{0};
+    /// Index of the heap that has the names of this one's block types: itself, or, for the heaps
+    /// of nodes, the one of node 0, so that a type is the same on all. Never changes.
+    std::uint32_t names_of = 0;
     alignas(cache_line_bytes) owner_lock lock;
     heap_counters counters;
     alignas(cache_line_bytes) std::uint64_t filled[8]{};  ///< a bit for each bin with a block
@@ -219,6 +222,15 @@ struct heap_layout {
 static_assert(shared_layout<heap_layout>);
 static_assert(heap_bins <= 8 * 64);
 static_assert(max_zones <= 0xffff && max_heap_types <= 0x100);  // as blocks name them
+
+/// The heap that has the names of `heap`'s block types.
+[[nodiscard]] inline const heap_layout& names_of(const memory_layout& memory,
+                                                 const heap_layout& heap) noexcept
+{
+    return heap.names_of == heap.index
+               ? heap
+               : *static_cast<const heap_layout*>(memory.zones[heap.names_of].data());
+}
 
 /// Calls `visit(block, word)` along the chain. False when the chain is broken: a header that is
 /// none, or a step past the end. A walk without the lock may meet that by chance; then walk again.

@@ -51,6 +51,10 @@ private:
 /// "7f12-7f34 rw-p /lib/x.so": the first mapping that meets the range, from /proc/self/maps.
 [[nodiscard]] std::string mapping_in_the_way(std::uintptr_t base, std::size_t bytes);
 
+/// The same for the first one there that is private: what is written to it, no other process sees.
+/// Empty when there is none.
+[[nodiscard]] std::string private_mapping_in(std::uintptr_t base, std::size_t bytes);
+
 /// Leaves a mapping out of core dumps and of forked children.
 void keep_private(std::uintptr_t base, std::size_t bytes) noexcept;
 

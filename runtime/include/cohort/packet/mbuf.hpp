@@ -4,7 +4,7 @@
 ///   offset field                          offset field
 ///   0      buf_addr                       64     next
 ///   8      custody (rte_mbuf: buf_iova)   72     tx_offload
-///   16     data_off refcnt nb_segs port   80     shinfo
+///   16     data_off refcnt nb_segs port   80     share (rte_mbuf: shinfo)
 ///   24     ol_flags                       88     priv_size, timesync
 ///   32     packet_type                    92     wire_len
 ///   36     pkt_len                        96     timestamp
@@ -19,15 +19,25 @@
 /// Field names and meaning are those of rte_mbuf. A packet longer than one buffer is a chain: the
 /// head carries pkt_len and nb_segs, `next` leads on.
 ///
+/// `share` says in one word whose data this buffer shows:
+///   odd         its own: a count of the clones that are attached to it (reference_layout.hpp)
+///   D | 2       that of the direct buffer D: this is a clone (mbuf_clone.hpp)
+///   shinfo      an external buffer, counted there (mbuf_external.hpp)
+///   4           it had an external buffer, whose free function is being called
+///
 /// *Thread safety*: a buffer belongs to one holder at a time; custody names the member.
 /// *When a process dies here*: the reaper frees or redelivers what the dead member held, chains as
 /// a whole. Every chain operation keeps each segment reachable from its head or tagged by itself.
 
 #include "cohort/base/cache_line.hpp"
 #include "cohort/base/shared_type.hpp"
+#include "cohort/member/reference_layout.hpp"
+#include "cohort/packet/mbuf_flags.hpp"
+#include "cohort/packet/mbuf_history.hpp"
 #include "cohort/pool/mempool.hpp"
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -39,14 +49,14 @@ inline constexpr std::uint16_t mbuf_default_data_room = 2048;
 inline constexpr std::uint16_t mbuf_invalid_port = 0xffff;
 
 struct alignas(cache_line_bytes) mbuf {
-    std::byte* buf_addr;     ///< start of the buffer, before the headroom
-    std::uint64_t custody;   ///< see member/custody.hpp
-    std::uint16_t data_off;  ///< bytes from buf_addr to the data
-    std::uint16_t refcnt;
+    std::byte* buf_addr;        ///< start of the buffer, before the headroom
+    std::uint64_t custody;      ///< see member/custody.hpp
+    std::uint16_t data_off;     ///< bytes from buf_addr to the data
+    std::uint16_t refcnt;       ///< handles; without the clones, which `share` counts
     std::uint16_t nb_segs;      ///< of the whole chain; only valid in the head
     std::uint16_t port;         ///< received on
-    std::uint64_t ol_flags;     ///< offload flags
-    std::uint32_t packet_type;  ///< L2:4 | L3:4 | L4:4 | tunnel:4 | inner L2:4 | L3:4 | L4:4
+    std::uint64_t ol_flags;     ///< see mbuf_flags.hpp
+    std::uint32_t packet_type;  ///< see packet_type.hpp
     std::uint32_t pkt_len;      ///< bytes of the whole chain; only valid in the head
     std::uint16_t data_len;     ///< bytes in this segment
     std::uint16_t vlan_tci;
@@ -59,8 +69,8 @@ struct alignas(cache_line_bytes) mbuf {
     mempool_layout* pool;
 
     mbuf* next;                ///< next segment, nullptr in the last
-    std::uint64_t tx_offload;  ///< l2_len:7 | l3_len:9 | l4_len:8 | tso_segsz:16 | outer ...
-    void* shinfo;              ///< of an attached external buffer
+    std::uint64_t tx_offload;  ///< see mbuf_flags.hpp
+    std::uint64_t share;       ///< above
     std::uint16_t priv_size;
     std::uint16_t timesync;
     std::uint32_t wire_len;   ///< length on the wire when capture cut the packet, 0 = pkt_len
@@ -91,6 +101,37 @@ struct alignas(cache_line_bytes) mbuf {
     {
         return {reinterpret_cast<std::byte*>(this + 1), priv_size};
     }
+
+    [[nodiscard]] std::uint64_t share_word() const noexcept
+    {
+        return std::atomic_ref{const_cast<std::uint64_t&>(share)}.load(
+            std::memory_order_acquire);  // LET_GO
+    }
+    /// It shows its own data. That of a pinned external buffer counts as its own.
+    [[nodiscard]] bool is_direct() const noexcept { return (share_word() & 1) != 0; }
+    /// It shows the data of another buffer.
+    [[nodiscard]] bool is_clone() const noexcept { return (share_word() & 3) == 2; }
+    [[nodiscard]] bool has_external() const noexcept
+    {
+        return (share_word() & 3) == 0 || (ol_flags & mbuf_flag::external) != 0;
+    }
+    /// The buffer whose data this one shows: itself, or what it is a clone of.
+    [[nodiscard]] mbuf& direct() noexcept
+    {
+        const auto word = share_word();
+        return (word & 3) == 2 ? *reinterpret_cast<mbuf*>(word & ~std::uint64_t{3}) : *this;
+    }
+    /// One segment, shared with nobody: freeing it is putting it back.
+    [[nodiscard]] bool is_plain() const noexcept
+    {
+        return !next && handles() == 1 && share_word() == reference_word::pristine;
+    }
+    /// Handles of its holder's threads; see `refcnt_update`.
+    [[nodiscard]] std::uint16_t handles() const noexcept
+    {
+        return std::atomic_ref{const_cast<std::uint16_t&>(refcnt)}.load(std::memory_order_acquire);
+    }
+
     [[nodiscard]] mbuf& last() noexcept
     {
         mbuf* segment = this;
@@ -142,16 +183,18 @@ struct alignas(cache_line_bytes) mbuf {
         return true;
     }
 
-    /// Back to an empty packet of one segment; keeps buffer, pool and refcnt.
+    void reset_headroom() noexcept { data_off = buf_len < mbuf_headroom ? buf_len : mbuf_headroom; }
+
+    /// Back to an empty packet of one segment; keeps buffer, pool, refcnt and what it shares.
     void reset() noexcept
     {
         next = nullptr;
         nb_segs = 1;
         port = mbuf_invalid_port;
-        data_off = buf_len < mbuf_headroom ? buf_len : mbuf_headroom;
+        reset_headroom();
         data_len = 0;
         pkt_len = 0;
-        ol_flags = 0;
+        ol_flags &= mbuf_flag::external;
         packet_type = 0;
         vlan_tci = 0;
         vlan_tci_outer = 0;
@@ -163,7 +206,8 @@ struct alignas(cache_line_bytes) mbuf {
 static_assert(shared_layout<mbuf> && sizeof(mbuf) == 2 * cache_line_bytes);
 static_assert(offsetof(mbuf, custody) == 8 && offsetof(mbuf, pool) == 56 &&
               offsetof(mbuf, next) == 64);
-static_assert(offsetof(mbuf, redo) == 104);
+static_assert(offsetof(mbuf, share) == 80 && offsetof(mbuf, redo) == 104);
+static_assert(std::is_trivially_copyable_v<mbuf>);
 
 inline constexpr std::int32_t mbuf_custody_offset = offsetof(mbuf, custody);
 
@@ -171,8 +215,35 @@ inline constexpr std::int32_t mbuf_custody_offset = offsetof(mbuf, custody);
 /// does not fit. Killed in between, each segment is tagged by itself, linked, or both (I5).
 [[nodiscard]] bool chain(mbuf& head, mbuf& tail) noexcept;
 
-/// Frees a chain whose segments nobody else references. nullptr is allowed.
-void free(mbuf* head) noexcept;
+namespace detail {
+
+/// The reaper sees the stores of a dead process in program order: this keeps the compiler to it.
+inline void set_custody(mbuf& segment, std::uint64_t word) noexcept
+{
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    custody::word_at(&segment, mbuf_custody_offset)
+        .store(word, std::memory_order_relaxed);  // read after death
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+}
+
+void free_slowly(mbuf* head) noexcept;
+
+}  // namespace detail
+
+/// Frees a chain, as rte_pktmbuf_free: segments that others refer to stay until these let go; what
+/// a clone showed goes with its last reference. nullptr is allowed.
+inline void free(mbuf* head) noexcept
+{
+    if (!head)
+        return;
+    if (head->is_plain()) [[likely]] {
+        note(*head->pool, *head, mbuf_event::free);
+        mempool{*head->pool}.put(head);
+    } else {
+        detail::free_slowly(head);
+    }
+}
+/// The same for many; what is plain goes back in one batch per pool and run.
 void free_bulk(std::span<mbuf* const> packets) noexcept;
 
 /// Bytes [offset, offset + out.size()) of the chain, gathered. False when the packet is shorter.
@@ -191,7 +262,7 @@ public:
     /// An empty packet of one segment, or nullptr.
     [[nodiscard]] mbuf* alloc() noexcept
     {
-        auto* packet = static_cast<mbuf*>(pool_.get());
+        auto* packet = raw_alloc();
         if (packet)
             packet->reset();
         return packet;
@@ -201,9 +272,19 @@ public:
     {
         if (!pool_.get_bulk({reinterpret_cast<void**>(packets.data()), packets.size()}))
             return false;
-        for (auto* packet : packets)
+        for (auto* packet : packets) {
             packet->reset();
+            note(pool_.layout(), *packet, mbuf_event::alloc);
+        }
         return true;
+    }
+    /// A buffer as its last user left it: one segment, one reference, all else stale; or nullptr.
+    [[nodiscard]] mbuf* raw_alloc() noexcept
+    {
+        auto* packet = static_cast<mbuf*>(pool_.get());
+        if (packet)
+            note(pool_.layout(), *packet, mbuf_event::alloc);
+        return packet;
     }
     /// A packet of `length` uninitialised bytes, a chain when one buffer is too small; or nullptr.
     [[nodiscard]] mbuf* alloc_chain(std::size_t length) noexcept;
@@ -225,11 +306,22 @@ struct pktmbuf_options {
     recovery_policy policy = recovery_policy::release;
     std::string_view redeliver_to{};
     int numa_node = any_numa_node;
+    bool spread = true;                    ///< see mempool_options
+    std::uint32_t private_area_bytes = 0;  ///< of the pool, not of each mbuf
+    std::string_view backing = "ring";     ///< or "stack": see pool_store.hpp
+    object_constructor construct{};        ///< called with each mbuf when it is complete
+    std::uint32_t history = 0;  ///< events kept of each buffer: 0, or a power of two up to 64
+    /// Pinned external memory: each piece is cut into buffers of `data_room`, which stay with their
+    /// mbufs (rte_pktmbuf_pool_create_extbuf). Inside the window, and there as long as the pool.
+    std::span<const std::span<std::byte>> pieces{};
 };
 
+/// Bytes of the pool's span: objects, and the table of its history.
+[[nodiscard]] std::size_t pktmbuf_pool_bytes(const pktmbuf_options& options);
 /// The object pool underneath; throws `errc::invalid_argument` for sizes that cannot be.
 [[nodiscard]] mempool_options as_mempool(const pktmbuf_options& options);
-/// Writes the constant fields of every mbuf, before the pool is filled.
+/// Writes the constant fields of every mbuf, before the pool is filled. `pool` lies at the start of
+/// its span.
 void initialise_mbufs(mempool_layout& pool, const pktmbuf_options& options) noexcept;
 
 }  // namespace cohort

@@ -2,18 +2,18 @@
 /// A pool of fixed-size objects, shared by all members, with a cache for each lane.
 ///
 /// Semantics of rte_mempool: a bulk get gives all or none; the caches are LIFO; refill and flush go
-/// to the pool's ring. Caches belong to lanes, and lanes are handed out by the region, so two
-/// processes never share one.
+/// to the pool's own ring, or stack (pool_store.hpp). Caches belong to lanes, and lanes are handed
+/// out by the region, so two processes never share one.
 ///
 /// *Thread safety*: any lane of any member.
 /// *When a process dies here*: what its caches and hands held comes back when the member is reaped;
 /// see mempool_layout.hpp.
 ///
 /// Cost of a get or put that the cache serves: no atomic read-modify-write, no line that another
-/// lane writes; one plain store per object for its custody word on put.
+/// lane writes unless it is in want; one plain store per object for its custody word on put.
 
 #include "cohort/pool/mempool_layout.hpp"
-#include "cohort/ring/ring.hpp"
+#include "cohort/pool/pool_store.hpp"
 
 #include <cstring>
 #include <span>
@@ -22,13 +22,19 @@ namespace cohort {
 
 class mempool {
 public:
-    explicit mempool(mempool_layout& layout) noexcept : layout_{&layout} {}
+    explicit mempool(mempool_layout& layout) noexcept
+        : layout_{&layout}
+        , self_{&membership_of(&layout)}
+    {
+    }
 
-    /// Fills `objects` with handles, or returns false and touches nothing.
+    /// Fills `objects` with handles, or returns false and touches nothing. Then the other lanes
+    /// have been asked for what is in their caches: they flush at their next call, and a later get
+    /// finds it. A lane that calls no more keeps its cache until it leaves or dies.
     [[nodiscard]] bool get_bulk(std::span<void*> objects) noexcept
     {
         auto& pool = *layout_;
-        const auto lane = membership_of(layout_).lane();
+        const auto lane = self_->lane();
         if (lane == 0) [[unlikely]]
             return false;
         auto& cache = pool.cache(lane);
@@ -37,6 +43,8 @@ public:
         if (length < count) [[unlikely]]
             return get_slowly(objects, cache);
         take(cache, length, objects);
+        if (cache.asked.load(std::memory_order_relaxed) != 0) [[unlikely]]  // in the line of length
+            flush_for_others(cache);
         return true;
     }
     /// One object, or nullptr.
@@ -52,11 +60,12 @@ public:
     void put_bulk(std::span<void* const> objects) noexcept
     {
         auto& pool = *layout_;
-        auto& self = membership_of(layout_);
-        const auto lane = self.lane();
+        const auto lane = self_->lane();
+        const auto holder = self_->holder();  // outside the loop: its stores might change it
+        const auto offset = pool.custody_offset;
         for (void* object : objects)
-            custody::word_at(object, pool.custody_offset)
-                .store(self.holder(), std::memory_order_relaxed);  // I3; read after death
+            custody::word_at(object, offset)
+                .store(holder, std::memory_order_relaxed);  // I3; read after death
         if (lane == 0) [[unlikely]] {
             put_slowly(objects, lane);
             return;
@@ -71,6 +80,8 @@ public:
             cache.length.store(length + count, std::memory_order_release);  // after the objects
             if (length + count > pool.flush_threshold) [[unlikely]]
                 flush(cache, pool.cache_size);
+            if (cache.asked.load(std::memory_order_relaxed) != 0) [[unlikely]]
+                flush_for_others(cache);
         }
         bump(cache.puts, count);
     }
@@ -83,6 +94,11 @@ public:
     [[nodiscard]] std::size_t available() const noexcept;
     [[nodiscard]] std::size_t count() const noexcept { return layout_->count; }
     [[nodiscard]] std::size_t in_use() const noexcept { return count() - available(); }
+    /// Zeroed at creation; the same bytes for all members.
+    [[nodiscard]] std::span<std::byte> private_area() const noexcept
+    {
+        return {layout_->private_area(), layout_->private_area_bytes};
+    }
     [[nodiscard]] mempool_layout& layout() const noexcept { return *layout_; }
 
 private:
@@ -95,8 +111,9 @@ private:
     static void take(lane_cache_layout& cache, std::uint32_t length, std::span<void*> out) noexcept
     {
         const auto count = static_cast<std::uint32_t>(out.size());
-        for (std::uint32_t i = 0; i != count; ++i)
-            out[i] = cache.objects()[length - 1 - i];
+        auto* const* from = cache.objects() + length;
+        for (auto& object : out)
+            object = *--from;
         cache.length.store(length - count, std::memory_order_release);  // after the objects
         bump(cache.gets, count);
     }
@@ -104,8 +121,12 @@ private:
     bool get_slowly(std::span<void*> objects, lane_cache_layout& cache) noexcept;
     void put_slowly(std::span<void* const> objects, lane_id lane) noexcept;
     void flush(lane_cache_layout& cache, std::uint32_t keep) noexcept;
+    void flush_for_others(lane_cache_layout& cache) noexcept;
+    void ask_others(const lane_cache_layout& own) noexcept;
+    friend class pool_cache;
 
     mempool_layout* layout_;
+    membership* self_;
 };
 
 /// Bytes of a pool with these options, rounded to lines. `header_bytes` precede each element.
@@ -117,8 +138,8 @@ mempool_layout& construct_mempool(void* at, const mempool_options& options,
                                   std::uint32_t header_bytes, std::int32_t custody_offset,
                                   pool_kind kind, std::uint16_t index) noexcept;
 
-/// Puts every object into the ring of a pool that nobody else has seen.
-void fill_mempool(mempool_layout& pool) noexcept;
+/// Constructs every object and puts it into the ring of a pool that nobody else has seen.
+void fill_mempool(mempool_layout& pool, const object_constructor& construct);
 
 /// Throws `errc::invalid_argument` with actual and allowed values.
 void check(const mempool_options& options);

@@ -1,15 +1,20 @@
 #pragma once
 /// A mempool as it lies in the region: one span.
 ///
-///   mempool_layout | caches, one per lane | ring (all objects fit) | objects, stride bytes each
+///   mempool_layout | private area | caches, one per lane | ring (all objects fit) | objects,
+///   stride bytes each
 ///
 /// Object: header_bytes, then the element; a handle points at the element. The custody word is
 /// custody_offset bytes from the handle.
 ///
+/// The pool's own ring may be a stack: see pool_store.hpp.
+///
 /// Each object is in exactly one place: the ring, one lane's cache, another ring, the hands of the
 /// member its custody word names, or behind the head of a chain. `audit` counts them.
 ///
-/// A cache belongs to its lane's thread, which alone writes it. The objects [0, length) are in it:
+/// A cache belongs to its lane's thread, which alone writes it, but for `asked`: a lane that found
+/// the pool empty sets it, and the cache's thread flushes all at its next call. The objects [0,
+/// length) are in it:
 ///   put   objects first, then length      get    objects first, then length
 ///   refill  ring, then length             flush  length, then ring
 /// So a thread killed at any instruction leaves no object in two places. What is in neither carries
@@ -24,10 +29,12 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 
 namespace cohort {
 
 inline constexpr std::uint32_t max_cache_size = 512;
+inline constexpr std::uint32_t max_object_alignment = 4096;
 
 /// What becomes of buffers that a dead member had received (taken from a ring, neither freed nor
 /// passed on). All others that it held go back to the pool.
@@ -45,6 +52,7 @@ struct alignas(cache_line_bytes) lane_cache_layout {
     std::atomic<std::uint64_t> gets{0};      ///< objects, written by the lane's thread only
     std::atomic<std::uint64_t> puts{0};
     std::atomic<std::uint64_t> failed{0};  ///< gets refused for want of objects
+    std::atomic<std::uint32_t> asked{0};   ///< 1 = somebody needs what is in here
 
     [[nodiscard]] void** objects() noexcept { return reinterpret_cast<void**>(this + 1); }
     [[nodiscard]] void* const* objects() const noexcept
@@ -69,17 +77,25 @@ struct alignas(cache_line_bytes) mempool_layout {
     std::uint32_t cache_stride = 0;     ///< bytes
     std::uint64_t caches = 0;           ///< addresses
     std::uint64_t ring = 0;
+    std::uint64_t history = 0;  ///< of a pktmbuf pool: address of its side table; 0 = none
     alignas(cache_line_bytes) std::uint64_t objects = 0;
     recovery_policy policy{};
     std::uint16_t index = 0;          ///< of its entry in the zone table
     std::uint16_t private_bytes = 0;  ///< of each mbuf, behind its header
     std::uint16_t data_room = 0;      ///< of each mbuf, headroom included
-    std::uint16_t reserved_[3]{};
-    fixed_name<32> redeliver_to;  ///< ring name, for recovery_policy::redeliver
+    std::uint16_t pinned = 0;         ///< 1 = the buffers of its mbufs are external and stay so
+    std::uint16_t reserved_[2]{};
+    fixed_name<32> redeliver_to;           ///< ring name, for recovery_policy::redeliver
+    std::uint32_t private_area_bytes = 0;  ///< behind this header, for the pool's users
+    std::uint32_t reserved_end_ = 0;
 
     [[nodiscard]] lane_cache_layout& cache(lane_id lane) const noexcept
     {
         return *reinterpret_cast<lane_cache_layout*>(caches + std::uint64_t{lane} * cache_stride);
+    }
+    [[nodiscard]] std::byte* private_area() noexcept
+    {
+        return reinterpret_cast<std::byte*>(this + 1);
     }
     [[nodiscard]] ring_layout& backing() const noexcept
     {
@@ -100,6 +116,10 @@ struct alignas(cache_line_bytes) mempool_layout {
 };
 static_assert(shared_layout<mempool_layout> && sizeof(mempool_layout) == 128);
 
+/// Called once for each object of a new pool, with its place among them, before anybody else sees
+/// the pool. What it throws ends the creation, which leaves nothing.
+using object_constructor = std::function<void(void* object, std::uint32_t index)>;
+
 /// How a pool is made.
 struct mempool_options {
     std::uint32_t count = 0;
@@ -108,6 +128,13 @@ struct mempool_options {
     recovery_policy policy = recovery_policy::release;
     std::string_view redeliver_to{};  ///< a ring, with recovery_policy::redeliver
     int numa_node = any_numa_node;
+    std::uint32_t alignment = cache_line_bytes;  ///< of each object: a power of two, 64 to 4096
+    /// Objects begin on different memory channels, which costs a line each for some sizes. (As
+    /// rte_mempool without RTE_MEMPOOL_F_NO_SPREAD.)
+    bool spread = true;
+    std::uint32_t private_area_bytes = 0;  ///< of the pool; see mempool::private_area
+    object_constructor construct{};
+    std::string_view backing = "ring";  ///< or "stack": see pool_store.hpp
 };
 
 }  // namespace cohort

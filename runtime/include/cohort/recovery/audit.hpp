@@ -2,7 +2,11 @@
 /// The audit: every buffer is in exactly one place, and no word names a dead lane.
 ///
 ///   count = in the pool's ring + in caches + in named rings + held by live members
-///         + behind the heads of chains + waiting for redelivery
+///         + behind the heads of chains + kept by clones alone
+///         + kept by the domain
+///         + waiting for redelivery, or for a member that can free its external memory
+///
+/// and each buffer has as many clones as its count word says.
 ///
 /// Reads only, so it serves members and observers alike. While others work a buffer may be seen on
 /// its way from one place to the next; so a live audit scans several times and reports only what
@@ -36,12 +40,14 @@ struct pool_audit {
     std::uint32_t in_rings = 0;
     std::uint32_t held = 0;       ///< by live members, outside their caches
     std::uint32_t followers = 0;  ///< segments behind a head, wherever that is
+    std::uint32_t shared = 0;     ///< direct buffers that are in nobody's hands: clones keep them
+    std::uint32_t kept = 0;       ///< by the domain, until somebody takes them
     std::uint32_t waiting = 0;
     std::uint32_t unexplained = 0;
 
     [[nodiscard]] bool adds_up() const noexcept
     {
-        return in_pool + cached + in_rings + held + followers + waiting == count;
+        return in_pool + cached + in_rings + held + followers + shared + kept + waiting == count;
     }
 };
 

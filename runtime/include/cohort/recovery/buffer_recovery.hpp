@@ -1,6 +1,7 @@
 #pragma once
 /// Step 3 of the reaper: finding and returning the buffers of one holder.
 
+#include "cohort/member/member_table.hpp"
 #include "cohort/memory/memory.hpp"
 #include "cohort/recovery/object_view.hpp"
 #include "cohort/recovery/recovery_layout.hpp"
@@ -13,8 +14,10 @@ struct recovered {
 };
 
 /// Returns every buffer whose custody word names `holder` and that is in no ring; counts into
-/// `obituary`. Runs under the recovery lock. `holder` is dead, or is custody::waiting.
-recovered recover_buffers(memory& segments, recovery_layout& recovery, std::uint64_t holder,
+/// `obituary`. With them goes what was given to members that had died by then, and was overlooked
+/// for that. Runs under the recovery lock. `holder` is dead, or is custody::waiting.
+recovered recover_buffers(memory& segments, const member_table_layout& members,
+                          recovery_layout& recovery, std::uint64_t holder,
                           obituary_layout& obituary);
 
 }  // namespace cohort

@@ -1,6 +1,7 @@
 #pragma once
 /// Rings and pools as the reaper and the audit walk them: all of them, by address.
 
+#include "cohort/member/member_layout.hpp"
 #include "cohort/memory/memory_layout.hpp"
 #include "cohort/packet/mbuf.hpp"
 #include "cohort/pool/mempool_layout.hpp"
@@ -47,20 +48,47 @@ private:
     std::vector<const memzone_layout*> rings_;
 };
 
-/// Calls `visit(handle)` for each element of a custody ring, oldest first. Others may be at work.
+/// Calls `visit(handle)` for each element of a custody ring, oldest first, or of a stack, lowest
+/// first. Others may be at work.
 template <typename Visit>
 void for_each_handle(const ring_layout& ring, Visit&& visit)
 {
+    if (ring.published == publication::by_height) {
+        // What stays in it stays where it is, so this finds all that was in it and is still.
+        for (std::uint32_t i = 0, height = ring.count(); i != height; ++i)
+            visit(peek_word(ring, i));
+        return;
+    }
     // The consumer first: what lies between was in the ring at that moment or has come since.
-    const auto from = ring.consumer.load().position;
-    const auto held = ring.producer.load().position - from;
-    for (std::uint32_t i = 0; i != held && i <= ring.mask; ++i)
-        visit(peek_word(ring, from + i));
+    auto position = ring.consumer.load().position;
+    for (auto left = ring.count_from(position); left != 0; --left)
+        visit(peek_word(ring, position++));
+    // Behind that may lie what a dead producer has published while somebody takes its side over.
+    for (auto left = ring.mask; left != 0 && is_published(ring, position); --left)
+        visit(peek_word(ring, position++));
+    // If the side has moved meanwhile, that is committed, and the walk may have ended too early.
+    for (auto left = ring.count_from(position); left != 0; --left)
+        visit(peek_word(ring, position++));
 }
 
 /// Words that a live owner may be writing at this moment, for a look that is repeated or confirmed.
 [[nodiscard]] const mbuf* peek_next(const mbuf& segment) noexcept;
+[[nodiscard]] std::uint64_t peek_share(const mbuf& buffer) noexcept;
 [[nodiscard]] std::uint64_t peek_cached(const lane_cache_layout& cache, std::uint32_t i) noexcept;
+
+/// Whether the buffer is in nobody's hands: then its custody word is history.
+[[nodiscard]] bool is_kept_by_clones(const mempool_layout& pool, std::uint32_t object) noexcept;
+
+/// Whether the member that a custody word names has not been reaped.
+[[nodiscard]] inline bool holder_lives(const member_table_layout& members,
+                                       std::uint64_t word) noexcept
+{
+    if (!custody::names_member(word))
+        return false;
+    const auto member = members.members[custody::member_of(word)].word();
+    return member.state != member_state::empty &&
+           member.generation == static_cast<std::uint32_t>(word);
+}
 
 [[nodiscard]] inline std::uint64_t custody_of(const mempool_layout& pool,
                                               std::uint32_t object) noexcept

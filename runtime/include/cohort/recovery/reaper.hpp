@@ -4,10 +4,12 @@
 /// Any member may reap; one at a time does, under the recovery lock. Every step is idempotent and
 /// leaves the region sound, so a reaper that dies is followed by the next, from the start:
 ///
+///   0  reference counts that dead lanes were changing are settled (member/reference_layout.hpp)
 ///   1  the member's word goes to DYING, its lanes to DEAD
 ///   2  claims and roles of these lanes in rings, pools, ports and locks are freed
 ///   3  buffers: {its custody word} minus {in a ring}, and what hangs behind them, go to the pool
-///      or, when received and the pool says so, to a ring
+///      or, when received and the pool says so, to a ring. Its clones let go of what they show, and
+///      what nobody shows any more goes to its pool, too
 ///   4  entries it left in INIT or DYING are emptied
 ///   5  lanes become free, then the slot
 ///
@@ -32,8 +34,8 @@
 namespace cohort {
 
 /// Frees every claim, role and lock of a lane except the recovery lock. For the reaper of a dead
-/// lane, or the lane's own thread when it leaves. Idempotent.
-void scrub_everywhere(memory_layout& memory, lane_id lane) noexcept;
+/// lane, or the lane's own thread when it leaves; `me` is the caller's lane. Idempotent.
+void scrub_everywhere(memory_layout& memory, lane_id lane, lane_id me) noexcept;
 
 class reaper {
 public:
@@ -65,11 +67,13 @@ public:
     /// Rolls back and frees lanes whose thread died while their member lives.
     outcome reap_lanes();
 
-    /// Tries again to redeliver buffers that found their ring full.
+    /// Tries again to redeliver buffers that found their ring full, and to free external memory
+    /// that waits for a function which this process has.
     outcome deliver_waiting();
 
 private:
     bool reap_locked(member_ref dead, bool orderly);
+    void free_external(std::atomic<std::uint32_t>& waits, obituary_layout& nobody);
     void repair_memory(lane_id dead);
     /// False when a stopped member holds a heap.
     bool release_heap_blocks(member_ref dead);

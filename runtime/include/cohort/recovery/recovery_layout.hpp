@@ -32,7 +32,8 @@ struct recovery_layout {
     alignas(cache_line_bytes) owner_lock lock;   ///< one reaper at a time
     std::atomic<std::uint64_t> deaths{0};        ///< obituaries ever begun
     std::atomic<std::uint64_t> lanes_reaped{0};  ///< lanes that died alone, their member living
-    std::atomic<std::uint32_t> some_wait{0};     ///< 1 while buffers may wait for a redelivery ring
+    /// Not 0 while buffers may wait for a redelivery ring, or have been given to the dead.
+    std::atomic<std::uint32_t> some_wait{0};
     obituary_layout obituaries[max_obituaries];
 };
 static_assert(shared_layout<recovery_layout>);

@@ -7,16 +7,22 @@
 ///
 /// *Thread safety*: any lane of any member, within the modes. A handle is copied freely and may be
 /// used by all threads of its process.
-/// *When a process dies here*: a batch is all-or-nothing. Killed before the commit store, producers
-/// have added nothing and consumers taken nothing; the claim is taken over by whoever comes next.
-/// *When not to use*: to hand a byte stream; to wait without polling (use a doorbell).
+/// *When a process dies here*: killed before its first store into a slot, a producer has added
+/// nothing; after its commit, everything. In between, a ring of pointers has a prefix of the batch,
+/// a ring of other elements none of it. A consumer killed before its commit has taken nothing. The
+/// claim is taken over, and repaired, by whoever comes next.
+/// *Requires*: bit 63 of a pointer is clear, as in every address of a user process; it comes out
+/// clear.
+/// *When not to use*: to hand a byte stream. To wait without polling: ring_wait.hpp.
+/// To write and read elements in place: ring_zero_copy.hpp.
 ///
 /// Cost of a burst, uncontended: multi 1 locked instruction and 1 store, single 1 store, on the own
-/// side's line; the other side's line is read only when `peer_seen` is used up. Looking at an empty
-/// or full ring writes nothing.
+/// side's line. Between the sides of a ring of pointers only the lines of the elements travel, and
+/// once in a while a position to the producer; elements of other types are announced by the
+/// producer's position, one line more for each look. Looking at an empty or full ring writes
+/// nothing.
 
-#include "cohort/member/membership.hpp"
-#include "cohort/ring/ring_layout.hpp"
+#include "cohort/ring/ring_claim.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -27,102 +33,64 @@ namespace cohort {
 
 namespace detail {
 
-/// The thread sanitizer sees one process only. When the position in `peer_seen` comes from another
-/// one, so does the order that comes with it; the other side's word has it from this process, too.
-#ifdef __SANITIZE_THREAD__
-inline constexpr bool trusts_peer_seen = false;
-#else
-inline constexpr bool trusts_peer_seen = true;
-#endif
-
-/// Waits behind, or takes over from, the claimant in `seen`. True: look again. False: give up; the
-/// stall or refusal has been counted.
-[[nodiscard]] bool wait_for_claimant(ring_side& side, ring_word seen, ring_mode mode,
-                                     std::uint32_t stall_limit_us,
-                                     const liveness_view& lanes) noexcept;
-
-/// A side held by this lane for one batch.
-struct ring_claim {
-    ring_word word{};  ///< as it stands in the side while held
-    std::uint32_t count = 0;
-};
-
-enum class amount { burst, bulk };
-
-/// Claims up to `wanted` elements of one side. `room(position, peer)` is how many the side can
-/// move.
-template <typename Room>
-[[nodiscard]] inline ring_claim claim(ring_side& own, const ring_side& peer, ring_mode mode,
-                                      std::uint32_t wanted, amount how,
-                                      std::uint32_t stall_limit_us, membership& self,
-                                      Room room) noexcept
+/// The lines of a batch but its first, before that one.
+[[gnu::noinline]] inline void fill_behind(ring_layout& ring, std::uint32_t position,
+                                          const pointer_word* items, std::uint32_t count) noexcept
 {
-    const auto me = self.lane();
-    if (me == 0) [[unlikely]]
-        return {};
-    for (;;) {
-        auto seen = own.load();
-        const bool have_role = mode == ring_mode::single && seen.lane == me;
-        if (seen.lane != 0 && !have_role) [[unlikely]] {
-            if (!wait_for_claimant(own, seen, mode, stall_limit_us, self.liveness()))
-                return {};
-            continue;
-        }
-        auto known = own.peer_seen.load(std::memory_order_relaxed);  // passed on over own.word
-        auto count = room(seen.position, known);
-        if (count < wanted || !trusts_peer_seen) {
-            known = peer.load().position;  // FILLED or FREED
-            count = room(seen.position, known);
-        }
-        count = std::min(count, wanted);
-        if (count == 0 || (how == amount::bulk && count != wanted))
-            return {};
-        if (!have_role) {
-            auto expected = seen.pack();
-            const auto mine = seen.next(seen.position, me);
-            if (!own.word.compare_exchange_strong(expected, mine.pack(), std::memory_order_acquire,
-                                                  std::memory_order_relaxed))
-                continue;
-            seen = mine;
-        }
-        own.peer_seen.store(known, std::memory_order_relaxed);  // passed on over own.word
-        return {seen, count};
-    }
+    const auto reach = count + slots_per_line;
+    ring.producer.pending.store(reach, std::memory_order_relaxed);  // read after a death
+    std::atomic_signal_fence(std::memory_order_release);
+    slots_of(ring).put(position, items, count);
+    std::atomic_signal_fence(std::memory_order_release);
 }
 
-inline void commit(ring_side& own, ring_mode mode, const ring_claim& held) noexcept
+[[nodiscard, gnu::noinline]] inline std::uint32_t take_lines(slot_array slots,
+                                                             std::uint32_t position,
+                                                             pointer_word* items,
+                                                             std::uint32_t count) noexcept
 {
-    const auto keeper = mode == ring_mode::single ? held.word.lane : lane_id{0};
-    const auto done = held.word.next(held.word.position + held.count, keeper);
-    own.word.store(done.pack(), std::memory_order_release);  // FILLED or FREED
+    return slots.take(position, items, count);
 }
 
 }  // namespace detail
 
 template <typename T>
-class ring {
+class ring_room;
+template <typename T>
+class ring_front;
+
+template <typename T>
+class ring : public detail::ring_handle {
     static_assert(std::is_trivially_copyable_v<T>,
                   "elements are copied as bytes between processes");
 
+    static constexpr bool by_slot = std::is_pointer_v<T>;
+
 public:
+    using element = T;
+
+    /// How elements of this type are published.
+    static constexpr publication published = by_slot ? publication::by_slot : publication::by_index;
+
     /// Over a ring whose element size is sizeof(T); see domain::create_ring and find_ring.
     explicit ring(ring_layout& layout) noexcept
-        : layout_{&layout}
-        , self_{&membership_of(&layout)}
-        , stamp_{layout.index == no_ring_index
-                     ? self_->holder()  // a pool's own ring: taken, not received
-                     : custody::received_from(self_->holder(), layout.index)}
+        : ring_handle{layout}
+        , stamp_{detail::custody_stamp(layout, *self_)}
     {
     }
 
     /// Copies as many of `items` as fit, in order; returns how many that was.
     std::size_t enqueue_burst(std::span<const T> items) noexcept
     {
+        if (fill_line(items))
+            return items.size();
         return enqueue(items, detail::amount::burst);
     }
     /// Copies all of `items` or none; returns items.size() or 0.
     std::size_t enqueue_bulk(std::span<const T> items) noexcept
     {
+        if (fill_line(items))
+            return items.size();
         return enqueue(items, detail::amount::bulk);
     }
     bool enqueue(const T& item) noexcept { return enqueue_burst({&item, 1}) == 1; }
@@ -130,83 +98,229 @@ public:
     /// Takes up to items.size() elements, oldest first; returns how many.
     std::size_t dequeue_burst(std::span<T> items) noexcept
     {
+        if (take_line(items))
+            return items.size();
         return dequeue(items, detail::amount::burst);
     }
     /// Takes exactly items.size() elements or none; returns items.size() or 0.
     std::size_t dequeue_bulk(std::span<T> items) noexcept
     {
+        if (take_line(items))
+            return items.size();
         return dequeue(items, detail::amount::bulk);
     }
     bool dequeue(T& item) noexcept { return dequeue_burst({&item, 1}) == 1; }
 
-    /// Snapshots: exact only when nobody is at work.
-    [[nodiscard]] std::size_t count() const noexcept { return layout_->count(); }
-    [[nodiscard]] std::size_t free_count() const noexcept { return capacity() - count(); }
-    [[nodiscard]] bool empty() const noexcept { return count() == 0; }
-    [[nodiscard]] bool full() const noexcept { return count() == capacity(); }
+    /// The same calls, and what they leave: room or elements, a snapshot as rte_ring's `free_space`
+    /// and `available`. It costs a look at the other side's line.
+    std::size_t enqueue_burst(std::span<const T> items, std::size_t& room_left) noexcept
+    {
+        const auto added = enqueue_burst(items);
+        room_left = free_count();
+        return added;
+    }
+    std::size_t enqueue_bulk(std::span<const T> items, std::size_t& room_left) noexcept
+    {
+        const auto added = enqueue_bulk(items);
+        room_left = free_count();
+        return added;
+    }
+    std::size_t dequeue_burst(std::span<T> items, std::size_t& left) noexcept
+    {
+        const auto taken = dequeue_burst(items);
+        left = count();
+        return taken;
+    }
+    std::size_t dequeue_bulk(std::span<T> items, std::size_t& left) noexcept
+    {
+        const auto taken = dequeue_bulk(items);
+        left = count();
+        return taken;
+    }
 
-    [[nodiscard]] std::size_t capacity() const noexcept { return layout_->capacity; }
-    [[nodiscard]] ring_layout& layout() const noexcept { return *layout_; }
+    /// Takes all that is inside and drops it; returns how many. A call of the consumer side like
+    /// any other: a dead caller has dropped all or nothing, others may be at work meanwhile.
+    /// A ring of buffers drops none, for each has to be freed: returns 0; dequeue and free them.
+    std::size_t reset() noexcept { return detail::drop_all(*layout_, *self_); }
+
+    /// So many elements lie in a span of that size.
+    [[nodiscard]] static std::size_t elements_in(std::size_t items) noexcept { return items; }
 
 private:
-    std::size_t enqueue(std::span<const T> items, detail::amount how) noexcept
+    template <typename>
+    friend class ring_room;
+    template <typename>
+    friend class ring_front;
+    template <typename U>
+    friend ring_room<U> enqueue_start(ring<U>&, std::size_t, detail::amount) noexcept;
+    template <typename U>
+    friend ring_front<U> dequeue_start(ring<U>&, std::size_t, detail::amount) noexcept;
+
+    /// The usual case without a call: pointers that fit into the line, room known, nobody there.
+    /// False: nothing was done; go the other way.
+    bool fill_line(std::span<const T> items) noexcept
+    {
+        if constexpr (!by_slot) {
+            return false;
+        } else {
+            auto& shared = *layout_;
+            auto& own = shared.producer;
+            const auto slots = slot_array();
+            const detail::ring_claim seen{own.word.load(std::memory_order_acquire)};
+            const auto known = own.peer_seen.load(std::memory_order_relaxed);  // over own.word
+            const auto position = seen.position();
+            if (items.size() - 1 >= slots.left_in_line(position) ||
+                shared.capacity - (position - known) < items.size() || !detail::trusts_peer_seen)
+                return false;
+            const auto count = static_cast<std::uint32_t>(items.size());
+            const auto held = detail::claim_seen(own, shared.producer_mode, self_->known_lane(),
+                                                 seen.word, count);
+            if (held.count == 0)
+                return false;
+            slots.put_in_line(position, words_of(items.data()), count);
+            std::atomic_signal_fence(std::memory_order_release);
+            detail::commit(own, shared.producer_mode, held, count);  // FILLED
+            return true;
+        }
+    }
+
+    /// The same for consumers.
+    bool take_line(std::span<T> items) noexcept
+    {
+        if constexpr (!by_slot) {
+            return false;
+        } else {
+            auto& shared = *layout_;
+            auto& own = shared.consumer;
+            const auto slots = slot_array();
+            const detail::ring_claim seen{own.word.load(std::memory_order_acquire)};
+            const auto position = seen.position();
+            if (items.size() - 1 >= slots.left_in_line(position))
+                return false;
+            const auto count = static_cast<std::uint32_t>(items.size());
+            if (!slots.is_filled(position + count - 1))
+                return false;
+            const auto held = detail::claim_seen(own, shared.consumer_mode, self_->known_lane(),
+                                                 seen.word, count);
+            if (held.count == 0)
+                return false;
+            // A line is filled in order: with the last, all are there.
+            static_cast<void>(slots.take_in_line(position, words_of(items.data()), count));
+            std::atomic_signal_fence(std::memory_order_acquire);
+            take_custody(items);                                     // I2: before FREED
+            detail::commit(own, shared.consumer_mode, held, count);  // FREED
+            return true;
+        }
+    }
+
+    [[gnu::noinline]] std::size_t enqueue(std::span<const T> items, detail::amount how) noexcept
     {
         auto& shared = *layout_;
-        const auto room = [&](std::uint32_t position, std::uint32_t consumer) {
-            return shared.capacity - (position - consumer);
-        };
-        const auto held =
-            detail::claim(shared.producer, shared.consumer, shared.producer_mode,
-                          wanted(items.size()), how, shared.stall_limit_us, *self_, room);
+        const auto held = detail::claim_room(shared, *self_, detail::wanted(items.size()), how);
         if (held.count == 0)
             return 0;
-        const auto at = held.word.position & shared.mask;
-        const auto before_wrap = std::min(held.count, shared.mask + 1 - at);
-        std::memcpy(slots() + at, items.data(), before_wrap * sizeof(T));
-        std::memcpy(slots(), items.data() + before_wrap, (held.count - before_wrap) * sizeof(T));
-        detail::commit(shared.producer, shared.producer_mode, held);  // FILLED
+        fill(held.position(), items.data(), held.count);
+        detail::commit(shared.producer, shared.producer_mode, held, held.count);  // FILLED
         return held.count;
     }
 
-    std::size_t dequeue(std::span<T> items, detail::amount how) noexcept
+    [[gnu::noinline]] std::size_t dequeue(std::span<T> items, detail::amount how) noexcept
     {
         auto& shared = *layout_;
-        const auto room = [](std::uint32_t position, std::uint32_t producer) {
-            return producer - position;
-        };
+        const auto mode = shared.consumer_mode;
         const auto held =
-            detail::claim(shared.consumer, shared.producer, shared.consumer_mode,
-                          wanted(items.size()), how, shared.stall_limit_us, *self_, room);
+            detail::claim(shared, shared.consumer, mode, *self_, [&](std::uint32_t position) {
+                return filled(position, detail::wanted(items.size()), how);
+            });
         if (held.count == 0)
             return 0;
-        const auto at = held.word.position & shared.mask;
-        const auto before_wrap = std::min(held.count, shared.mask + 1 - at);
-        std::memcpy(items.data(), slots() + at, before_wrap * sizeof(T));
-        std::memcpy(items.data() + before_wrap, slots(), (held.count - before_wrap) * sizeof(T));
-        if constexpr (std::is_pointer_v<T>)
-            take_custody(items.first(held.count));                    // I2: before FREED
-        detail::commit(shared.consumer, shared.consumer_mode, held);  // FREED
-        return held.count;
+        const auto taken = take(held.position(), items.data(), held.count, how);
+        take_custody(items.first(taken));                    // I2: before FREED
+        detail::commit(shared.consumer, mode, held, taken);  // FREED
+        return taken;
     }
 
-    void take_custody(std::span<T> items) noexcept requires std::is_pointer_v<T>
+    /// Writes a claimed batch.
+    void fill(std::uint32_t position, const T* items, std::uint32_t count) noexcept
     {
-        const auto offset = layout_->custody_offset;
-        if (offset == no_custody)
-            return;
-        for (T item : items)
-            custody::word_at(item, offset)
-                .store(stamp_, std::memory_order_relaxed);  // read after death
+        if constexpr (by_slot) {
+            const auto* words = words_of(items);
+            const auto slots = slot_array();
+            const auto in_line = slots.left_in_line(position);
+            if (count > in_line)
+                detail::fill_behind(*layout_, position + in_line, words + in_line, count - in_line);
+            slots.put_in_line(position, words, std::min(count, in_line));
+            std::atomic_signal_fence(std::memory_order_release);
+        } else {
+            const detail::batch_place place{*layout_, position, count};
+            std::memcpy(slots() + place.at, items, place.before_wrap * sizeof(T));
+            std::memcpy(slots(), items + place.before_wrap, place.behind_wrap * sizeof(T));
+        }
     }
 
-    static std::uint32_t wanted(std::size_t items) noexcept
+    /// How many of `want` a consumer may hope for. By slot, more may prove to be missing when they
+    /// are taken.
+    [[nodiscard]] std::uint32_t filled(std::uint32_t position, std::uint32_t want,
+                                       detail::amount how) const noexcept
     {
-        return static_cast<std::uint32_t>(std::min<std::size_t>(items, max_ring_capacity));
+        if constexpr (by_slot) {
+            const auto slots = slot_array();
+            if (want == 0 || !slots.is_filled(position))
+                return 0;
+            if (how == detail::amount::burst)
+                return want;  // taking ends at the first slot that is not filled
+            return want <= layout_->capacity && slots.is_filled(position + want - 1) ? want : 0;
+        } else {
+            return detail::fitting(want, detail::committed_from(*layout_, position), how);
+        }
+    }
+
+    /// Reads a claimed batch; returns how much of it was there: for bulk, all or nothing.
+    [[nodiscard]] std::uint32_t take(std::uint32_t position, T* items, std::uint32_t count,
+                                     detail::amount how) const noexcept
+    {
+        if constexpr (by_slot) {
+            const auto slots = slot_array();
+            auto* words = words_of(items);
+            const auto taken = count <= slots.left_in_line(position)
+                                   ? slots.take_in_line(position, words, count)
+                                   : detail::take_lines(slots, position, words, count);
+            std::atomic_signal_fence(std::memory_order_acquire);
+            return how == detail::amount::burst || taken == count ? taken : 0;
+        } else {
+            const detail::batch_place place{*layout_, position, count};
+            std::memcpy(items, slots() + place.at, place.before_wrap * sizeof(T));
+            std::memcpy(items + place.before_wrap, slots(), place.behind_wrap * sizeof(T));
+            return count;
+        }
+    }
+
+    void take_custody(std::span<T> items) noexcept
+    {
+        if constexpr (by_slot) {
+            const auto offset = layout_->custody_offset;
+            if (offset == no_custody)
+                return;
+            for (T item : items)
+                custody::word_at(item, offset)
+                    .store(stamp_, std::memory_order_relaxed);  // read after death
+        }
+    }
+
+    static const detail::pointer_word* words_of(const T* items) noexcept
+    {
+        return reinterpret_cast<const detail::pointer_word*>(items);
+    }
+    static detail::pointer_word* words_of(T* items) noexcept
+    {
+        return reinterpret_cast<detail::pointer_word*>(items);
+    }
+    [[nodiscard]] detail::slot_array slot_array() const noexcept
+    {
+        return detail::slots_of(*layout_);
     }
     [[nodiscard]] T* slots() const noexcept { return reinterpret_cast<T*>(layout_->slots()); }
 
-    ring_layout* layout_;
-    membership* self_;
     std::uint64_t stamp_;
 };
 

@@ -1,0 +1,32 @@
+#pragma once
+// Pools and packets in one process and between two, beside rte_mempool and rte_mbuf: 2 MiB pages on
+// both sides, the same counts, caches and loops.
+
+#include "measure.hpp"
+
+#include <memory>
+#include <string>
+
+namespace cohort::bench {
+
+/// Both processes of the packet measurements; ends the other when destroyed. A running EAL, if
+/// there is one, is the peer's.
+class packet_stage {
+public:
+    explicit packet_stage(bool with_dpdk);
+    ~packet_stage();
+    packet_stage(const packet_stage&) = delete;
+    packet_stage& operator=(const packet_stage&) = delete;
+
+    /// `this` must outlive them.
+    [[nodiscard]] std::vector<measurement> measurements();
+
+private:
+    struct cast;
+    std::unique_ptr<cast> cast_;
+};
+
+/// Be the other process.
+[[nodiscard]] int play_packets(bool with_dpdk);
+
+}  // namespace cohort::bench

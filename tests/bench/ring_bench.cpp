@@ -1,0 +1,287 @@
+#include "ring_bench.hpp"
+
+#include "cohort/primary/primary.hpp"
+#include "cohort/secondary/secondary.hpp"
+#include "pages.hpp"
+#include "ring_loops.hpp"
+#include "support/child_process.hpp"
+#include "support/conversation.hpp"
+
+#include <stdexcept>
+
+#include <fmt/format.h>
+
+#include <sched.h>
+
+namespace cohort::bench {
+namespace {
+
+constexpr auto domain_name = "rings";
+constexpr auto round_name = "round";
+constexpr auto patience = std::chrono::seconds{60};
+constexpr std::uint32_t most_processes = 6;
+
+template <ring_mode mode>
+class cohort_ring {
+public:
+    explicit cohort_ring(void* at) : ring_{*static_cast<ring_layout*>(at)} {}
+
+    static void make(void* at)
+    {
+        construct_ring(at, ring_capacity, sizeof(void*), publication::by_slot, no_custody, 0,
+                       {.producers = mode, .consumers = mode});
+        rewind(*static_cast<ring_layout*>(at), 0);
+    }
+    std::size_t enqueue(void* const* items, std::size_t count)
+    {
+        return ring_.enqueue_burst({items, count});
+    }
+    std::size_t dequeue(void** items, std::size_t count)
+    {
+        return ring_.dequeue_burst({items, count});
+    }
+
+private:
+    ring<void*> ring_;
+};
+
+const std::vector<ring_kind>& kinds()
+{
+    static const auto all = [] {
+        auto list = cohort_rings();
+        for (auto& each : dpdk_rings())
+            list.push_back(each);
+        return list;
+    }();
+    return all;
+}
+
+/// Processor of a process: producers and consumers are mixed on both.
+int processor_of(std::uint32_t who)
+{
+    return static_cast<int>((who + 1) / 2 % 2);
+}
+
+/// Even processes produce, odd ones consume.
+void take_part(ring_round& round, std::uint32_t who)
+{
+    const auto& kind = kinds().at(round.kind);
+    (who % 2 == 0 ? kind.produce : kind.consume)(round, who / 2);
+}
+
+}  // namespace
+
+std::vector<ring_kind> cohort_rings()
+{
+    return {detail::kind_of<cohort_ring<ring_mode::single>>("ours", "SP/SC"),
+            detail::kind_of<cohort_ring<ring_mode::multi>>("ours", "MP/MC")};
+}
+
+int play_ring(const std::string& domain_of, std::uint32_t who)
+{
+    const auto domain = secondary::attach(domain_of, patience, fmt::format("ring {}", who));
+    pin_to(processor_of(who));
+    auto& round = *reinterpret_cast<ring_round*>(domain->find_memzone(round_name).data());
+    test::say("ready");
+    for (auto line = test::hear(); !line.empty(); line = test::hear()) {
+        const auto& kind = kinds().at(round.kind);
+        round.ready.fetch_add(1);
+        while (round.started.load(std::memory_order_acquire) == 0)
+            _mm_pause();
+        if (line == "answer")
+            kind.answer(round);
+        else
+            take_part(round, who);
+        round.finished.fetch_add(1);
+        domain->leave_lane();  // its roles are free for the next round
+    }
+    return 0;
+}
+
+struct ring_stage::cast {
+    std::unique_ptr<primary::owner> domain =
+        primary::start({.name = domain_name, .memory = 8_MiB, .huge = huge_policy::only_2m});
+    memzone zone = domain->reserve_memzone(round_name, sizeof(ring_round));
+    memzone first = domain->reserve_memzone("first", ring_room, {.alignment = 4096});
+    memzone second = domain->reserve_memzone("second", ring_room, {.alignment = 4096});
+    memzone payload = domain->reserve_memzone("payload", 4096, {.alignment = 4096});
+    std::vector<test::child_process> others;
+
+    ring_round& begin(const ring_kind& kind)
+    {
+        auto& round = *new (zone.data()) ring_round{};
+        round.kind = static_cast<std::uint32_t>(&kind - kinds().data());
+        round.ring = first.data();
+        round.back = second.data();
+        round.payload = payload.data();
+        kind.make(round.ring);
+        kind.make(round.back);
+        return round;
+    }
+
+    /// Calls as many other processes as take part, does `mine`, and returns the seconds until all
+    /// have finished.
+    template <typename Mine>
+    double run(ring_round& round, std::uint32_t processes, const std::string& part, Mine mine)
+    {
+        while (others.size() + 1 < processes) {
+            others.push_back(
+                test::child_process::spawn("/proc/self/exe", {"--ring", domain_name, "--who",
+                                                              std::to_string(others.size() + 1)}));
+            others.back().await("ready", patience);
+        }
+        const pinned here{processor_of(0)};
+        for (std::uint32_t i = 1; i != processes; ++i)
+            others[i - 1].tell(part);
+        while (round.ready.load() != processes - 1)
+            std::this_thread::yield();
+        const auto start = clock::now();
+        round.started.store(1, std::memory_order_release);
+        mine();
+        while (round.finished.load() != processes - 1)
+            std::this_thread::yield();
+        const auto seconds = milliseconds_since(start) / 1e3;
+        domain->leave_lane();
+        return seconds;
+    }
+
+    /// Million elements a second through one ring.
+    double flow(const ring_kind& kind, regime pace, std::uint32_t burst, std::uint32_t pairs)
+    {
+        auto& round = begin(kind);
+        round.pace = pace;
+        round.burst = burst;
+        round.producers = round.consumers = pairs;
+        round.each = burst == 1 ? 1u << 18 : 1u << 20;
+        const auto seconds = run(round, 2 * pairs, "flow", [&] { take_part(round, 0); });
+        const auto total = round.each * pairs;
+        std::uint64_t sum = 0;
+        for (const auto& each : round.got)
+            sum += each.sum;
+        std::uint64_t expected = pairs * (round.each * (round.each - 1) / 2);
+        for (std::uint64_t who = 0; who != pairs; ++who)
+            expected += (who << 40) * round.each;
+        if (sum != expected)
+            throw std::runtime_error{kind.name + " lost or doubled elements"};
+        return static_cast<double>(total) / seconds / 1e6;
+    }
+
+    /// Nanoseconds of an enqueue and a dequeue of a burst, by one thread.
+    double pair(const ring_kind& kind, std::uint32_t burst)
+    {
+        const pinned here{processor_of(0)};
+        auto& round = begin(kind);
+        round.burst = burst;
+        round.each = std::uint64_t{burst} << 18;
+        const auto start = clock::now();
+        kind.pairs(round);
+        const auto nanoseconds = milliseconds_since(start) * 1e6;
+        domain->leave_lane();
+        return nanoseconds / static_cast<double>(round.each / burst);
+    }
+
+    /// Microseconds that a share of the round trips stays below.
+    double round_trip(const ring_kind& kind, double share)
+    {
+        auto& round = begin(kind);
+        round.each = 20'000;
+        std::vector<std::uint32_t> cycles(round.each);
+        const auto before = __rdtsc();
+        const auto start = clock::now();
+        run(round, 2, "answer", [&] { kind.ask(round, cycles.data()); });
+        const auto cycles_per_us =
+            static_cast<double>(__rdtsc() - before) / (milliseconds_since(start) * 1e3);
+        std::sort(cycles.begin(), cycles.end());
+        return cycles[static_cast<std::size_t>(share * static_cast<double>(round.each - 1))] /
+               cycles_per_us;
+    }
+};
+
+ring_stage::ring_stage() : cast_{std::make_unique<cast>()}
+{
+}
+ring_stage::~ring_stage() = default;
+
+namespace {
+
+using round_maker = std::function<round_of(const ring_kind&)>;
+
+/// Ours beside every peer of that mode.
+measurement compare(std::string name, std::string unit, better wanted, const std::string& mode,
+                    std::optional<double> target, const round_maker& make)
+{
+    measurement made{.name = std::move(name), .unit = std::move(unit), .wanted = wanted};
+    made.pages = "2M";
+    for (const auto& each : kinds()) {
+        if (each.mode != mode)
+            continue;
+        if (each.name == "ours")
+            made.ours = make(each);
+        else
+            made.peers.push_back({each.name, make(each), target});
+    }
+    return made;
+}
+
+}  // namespace
+
+std::vector<measurement> ring_stage::measurements()
+{
+    auto& stage = *cast_;
+    std::vector<measurement> list;
+    struct goal {
+        std::uint32_t burst;
+        double single;
+        double multi;
+    };
+    for (const auto& [pace, word] :
+         {std::pair{regime::paced, "paced"}, {regime::backlog, "backlog"}})
+        for (const goal& each : {goal{1, 5, 5}, {8, 1.7, 4}, {32, 1.1, 1.5}, {128, 1.1, 1.1}})
+            for (const std::string mode : {"SP/SC", "MP/MC"}) {
+                const auto target = pace == regime::backlog ? 1.0
+                                    : mode == "SP/SC"       ? each.single
+                                                            : each.multi;
+                list.push_back(compare(
+                    fmt::format("ring {}, two processes, {}, burst {}", mode, word, each.burst),
+                    "M/s", better::higher, mode, target,
+                    [&stage, pace, each](const ring_kind& kind) {
+                        return [&stage, &kind, pace, each] {
+                            return stage.flow(kind, pace, each.burst, 1);
+                        };
+                    }));
+            }
+    // Under a real-time class a process that waits would keep out the one it waits for.
+    const bool can_share = ::sched_getscheduler(0) == SCHED_OTHER;
+    if (!can_share)
+        fmt::print(stderr, "cohort_bench: rows with more processes than processors are left out "
+                           "under a real-time scheduling class\n");
+    for (const std::uint32_t pairs : {2u, 3u})
+        for (const std::uint32_t burst : {8u, 32u}) {
+            if (!can_share)
+                continue;
+            list.push_back(compare(
+                fmt::format("ring MP/MC, {}+{} processes, burst {}", pairs, pairs, burst), "M/s",
+                better::higher, "MP/MC", 1.2, [&stage, pairs, burst](const ring_kind& kind) {
+                    return [&stage, &kind, pairs, burst] {
+                        return stage.flow(kind, regime::crowd, burst, pairs);
+                    };
+                }));
+        }
+    for (const std::string mode : {"SP/SC", "MP/MC"})
+        for (const std::uint32_t burst : {1u, 8u, 32u, 128u})
+            list.push_back(
+                compare(fmt::format("ring {}, pair by one thread, burst {}", mode, burst), "ns",
+                        better::lower, mode, 1.0, [&stage, burst](const ring_kind& kind) {
+                            return [&stage, &kind, burst] { return stage.pair(kind, burst); };
+                        }));
+    for (const auto& [share, word] : {std::pair{0.5, "p50"}, {0.99, "p99"}, {0.999, "p99.9"}})
+        list.push_back(compare(fmt::format("ring SP/SC, round trip of 64 B, {}", word), "us",
+                               better::lower, "SP/SC", 1.0, [&stage, share](const ring_kind& kind) {
+                                   return [&stage, &kind, share] {
+                                       return stage.round_trip(kind, share);
+                                   };
+                               }));
+    return list;
+}
+
+}  // namespace cohort::bench

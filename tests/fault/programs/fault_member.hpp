@@ -1,0 +1,44 @@
+#pragma once
+// What the scenarios of fault_member have in common, and those that stand in files of their own.
+
+#include "cohort/secondary/secondary.hpp"
+
+#include <chrono>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace cohort::fault_member {
+
+using arguments = std::vector<std::string>;
+
+inline constexpr std::chrono::seconds patience{30};
+
+inline void require(bool condition, const std::string& what)
+{
+    if (!condition)
+        throw std::runtime_error{what};
+}
+
+inline std::unique_ptr<secondary::attachment> join(const arguments& given)
+{
+    return secondary::attach(given[0], patience, given[1]);
+}
+
+inline void* mortal(heap& from, std::size_t bytes, std::size_t alignment = 16)
+{
+    auto* block = from.allocate({.bytes = bytes, .alignment = alignment, .kept = lifetime::member});
+    require(block != nullptr, "the heap is empty");
+    return block;
+}
+
+// own_memory.cpp
+void use_own_memory(const arguments& given);
+void owe_blocks(const arguments& given);
+void await_reaping(const arguments& given);
+void reap_with_memory(const arguments& given);
+void find_what_lasts(const arguments& given);
+void inherit(const arguments& given);
+
+}  // namespace cohort::fault_member
