@@ -62,6 +62,17 @@ MUTATIONS = [
         "[ring]",
     ),
     Mutation(
+        "what has moved since the look fails the claim, in whatever order instructions come",
+        RING_CLAIM,
+        "            if (own.word.compare_exchange_strong(seen, mine, std::memory_order_acquire,\n"
+        "                                                 std::memory_order_relaxed)) [[likely]]\n"
+        "                return {mine, count};\n",
+        "            own.word.store(mine, std::memory_order_seq_cst);\n"
+        "            return {mine, count};\n",
+        "[interleaving]",
+        suite="fault",
+    ),
+    Mutation(
         "a dequeue takes custody",
         RING,
         "            if (offset == no_custody)\n                return;\n",
