@@ -14,7 +14,7 @@ using namespace cohort::test;
 TEST_CASE("loops deliver the file as often as asked, and a successor carries on in the middle",
           "[port][pcap]")
 {
-    scratch_domain scratch;
+    pcap_scratch scratch;
     auto from = scratch.create(scratch.reading(numbered(7)) + ",loops=3");
     std::vector<received> packets;
 
@@ -34,7 +34,7 @@ TEST_CASE("loops deliver the file as often as asked, and a successor carries on 
 
 TEST_CASE("without a buffer no packet is lost, only late", "[port][pcap]")
 {
-    scratch_domain scratch{{.count = 8, .cache_size = 0}};
+    pcap_scratch scratch{{.count = 8, .cache_size = 0}};
     auto from = scratch.create(scratch.reading(numbered(10)));
     std::array<mbuf*, 16> packets;
 
@@ -51,7 +51,7 @@ TEST_CASE("without a buffer no packet is lost, only late", "[port][pcap]")
 
 TEST_CASE("a packet larger than the whole pool is an error and not a standstill", "[port][pcap]")
 {
-    scratch_domain scratch{{.count = 4, .cache_size = 0}};
+    pcap_scratch scratch{{.count = 4, .cache_size = 0}};
     auto from = scratch.create(scratch.reading(
         capture_bytes::pcap().record(1, std::string(9000, 'x')).record(2, "small")));
 
@@ -64,7 +64,7 @@ TEST_CASE("a packet larger than the whole pool is an error and not a standstill"
 
 TEST_CASE("a successor cuts off what its predecessor had not published", "[port][pcap]")
 {
-    scratch_domain scratch;
+    pcap_scratch scratch;
     const auto out = scratch.file("out.pcap");
     auto through = scratch.create(scratch.reading(numbered(2)) + ",tx=" + out.string());
     std::array<mbuf*, 2> packets;
@@ -80,7 +80,7 @@ TEST_CASE("a successor cuts off what its predecessor had not published", "[port]
 TEST_CASE("when the disk is full the packets stay with the caller and the file stays sound",
           "[port][pcap]")
 {
-    scratch_domain scratch;
+    pcap_scratch scratch;
     const auto out = scratch.file("out.pcap");
     auto through = scratch.create(scratch.reading(numbered(4)) + ",tx=" + out.string());
     std::array<mbuf*, 4> packets;
@@ -107,7 +107,7 @@ TEST_CASE("when the disk is full the packets stay with the caller and the file s
 
 TEST_CASE("a queue serves one lane at a time", "[port][pcap]")
 {
-    scratch_domain scratch;
+    pcap_scratch scratch;
     auto from = scratch.create(scratch.reading(numbered(3)));
     mbuf* packet = nullptr;
     REQUIRE(from.rx_burst(0, {&packet, 1}) == 1);

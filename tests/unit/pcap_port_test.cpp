@@ -26,7 +26,7 @@ TEST_CASE("a real capture comes out byte for byte as it went in", "[port][pcap]"
 {
     const auto sample = sample_capture();
     COHORT_SKIP_UNLESS(!sample.empty(), "the sources beside the build directory");
-    scratch_domain scratch;
+    pcap_scratch scratch;
     auto through =
         scratch.create("rx=" + sample.string() + ",tx=" + scratch.file("out.pcap").string());
 
@@ -41,7 +41,7 @@ TEST_CASE("a real capture comes out byte for byte as it went in", "[port][pcap]"
 TEST_CASE("a port keeps its pool, or that it has none, when a pool has the first entry",
           "[port][pcap]")
 {
-    scratch_domain scratch;
+    pcap_scratch scratch;
     const auto name = name_of_first_entry(zone_kind::mempool);
     auto pool = scratch->create_pktmbuf_pool(name, {.count = 64, .cache_size = 0});
     REQUIRE(pool.objects().layout().index == 0);
@@ -63,7 +63,7 @@ TEST_CASE("a port keeps its pool, or that it has none, when a pool has the first
 
 TEST_CASE("time stamps keep their nanoseconds, and microseconds become nanoseconds", "[port][pcap]")
 {
-    scratch_domain scratch;
+    pcap_scratch scratch;
     const auto format =
         GENERATE(capture_format{.nanoseconds = true}, capture_format{.nanoseconds = false},
                  capture_format{.nanoseconds = true, .big_endian = true});
@@ -79,7 +79,7 @@ TEST_CASE("time stamps keep their nanoseconds, and microseconds become nanosecon
 
 TEST_CASE("pcapng is read as well", "[port][pcap]")
 {
-    scratch_domain scratch;
+    pcap_scratch scratch;
     auto from = scratch.create(scratch.reading(capture_bytes::pcapng()
                                                    .interface(link_type::ethernet)
                                                    .interface(link_type::ethernet)
@@ -97,7 +97,7 @@ TEST_CASE("pcapng is read as well", "[port][pcap]")
 TEST_CASE("what the capture cut off a packet shows in its wire length, there and back",
           "[port][pcap]")
 {
-    scratch_domain scratch;
+    pcap_scratch scratch;
     const auto bytes =
         capture_bytes::pcap().record(1, "cut", 1500).record(2, "whole").record(3, "");
     auto through =
@@ -117,7 +117,7 @@ TEST_CASE("what the capture cut off a packet shows in its wire length, there and
 TEST_CASE("a file cut in the middle of a record yields the packets before and one error",
           "[port][pcap]")
 {
-    scratch_domain scratch;
+    pcap_scratch scratch;
     auto bytes = numbered(3);
     bytes.cut(5);
     auto from = scratch.create(scratch.reading(bytes));
@@ -131,7 +131,7 @@ TEST_CASE("a file cut in the middle of a record yields the packets before and on
 
 TEST_CASE("a capture without packets ends at once", "[port][pcap]")
 {
-    scratch_domain scratch;
+    pcap_scratch scratch;
     auto from = scratch.create(scratch.reading(capture_bytes::pcap()) + ",loops=5");
 
     CHECK(receive_all(from).empty());
@@ -141,7 +141,7 @@ TEST_CASE("a capture without packets ends at once", "[port][pcap]")
 
 TEST_CASE("what is no capture is refused in one sentence", "[port][pcap]")
 {
-    scratch_domain scratch;
+    pcap_scratch scratch;
 
     CHECK(is_refused_as_bad_input(scratch,
                                   scratch.reading(capture_bytes::text("no capture at all, alas"))));
@@ -154,7 +154,7 @@ TEST_CASE("what is no capture is refused in one sentence", "[port][pcap]")
 
 TEST_CASE("mixed link types are refused, wherever in the file they turn up", "[port][pcap]")
 {
-    scratch_domain scratch;
+    pcap_scratch scratch;
     const auto early =
         capture_bytes::pcapng().interface(link_type::ethernet).interface(link_type::raw);
     auto late = capture_bytes::pcapng().interface(link_type::ethernet);
@@ -166,7 +166,7 @@ TEST_CASE("mixed link types are refused, wherever in the file they turn up", "[p
 
 TEST_CASE("the link type is that of the input, or as asked for", "[port][pcap]")
 {
-    scratch_domain scratch;
+    pcap_scratch scratch;
     const auto link_of = [&](const port& made) {
         return made.layout().driver_words[pcap_word::tx_link_type];
     };
@@ -191,7 +191,7 @@ TEST_CASE("the link type is that of the input, or as asked for", "[port][pcap]")
 
 TEST_CASE("a jumbo frame becomes a chain and comes out whole", "[port][pcap]")
 {
-    scratch_domain scratch;
+    pcap_scratch scratch;
     std::string jumbo;
     for (int i = 0; jumbo.size() < 9000; ++i)
         jumbo += std::to_string(i) + " ";
@@ -218,7 +218,7 @@ TEST_CASE("a jumbo frame becomes a chain and comes out whole", "[port][pcap]")
 
 TEST_CASE("a burst larger than the write buffer is accepted in parts", "[port][pcap]")
 {
-    scratch_domain scratch{{.count = 1024, .cache_size = 32, .data_room = 0xffff}};
+    pcap_scratch scratch{{.count = 1024, .cache_size = 32, .data_room = 0xffff}};
     auto bytes = capture_bytes::pcap();
     for (std::uint64_t i = 0; i != 20; ++i)
         bytes.record(i, std::string(60'000, static_cast<char>('a' + i)));
@@ -236,7 +236,7 @@ TEST_CASE("a burst larger than the write buffer is accepted in parts", "[port][p
 
 TEST_CASE("the output may not be the input", "[port][pcap]")
 {
-    scratch_domain scratch;
+    pcap_scratch scratch;
     const auto rx = scratch.reading(numbered(2));
     const auto link = scratch.file("another-name");
     fs::create_hard_link(scratch.file("in.pcap"), link);
@@ -248,7 +248,7 @@ TEST_CASE("the output may not be the input", "[port][pcap]")
 
 TEST_CASE("options are checked, and paths may hold commas and backslashes", "[port][pcap]")
 {
-    scratch_domain scratch;
+    pcap_scratch scratch;
     const auto rx = scratch.reading(numbered(1));
     CHECK_THROWS_AS(scratch.create("loops=2"), error);
     CHECK_THROWS_AS(scratch.create(rx + ",loop=2"), error);

@@ -20,9 +20,9 @@
 
 namespace cohort::test {
 
-class scratch_domain {
+class pcap_scratch {
 public:
-    explicit scratch_domain(const pktmbuf_options& pool = {.count = 1024, .cache_size = 32})
+    explicit pcap_scratch(const pktmbuf_options& pool = {.count = 1024, .cache_size = 32})
         : domain_{primary::start({.name = "pcap", .memory = 16_MiB, .huge = huge_policy::none})}
     {
         domain_->create_pktmbuf_pool("packets", pool);
@@ -115,7 +115,7 @@ inline std::filesystem::path sample_capture()
     return {};
 }
 
-inline bool is_refused_as_bad_input(scratch_domain& scratch, const std::string& options)
+inline bool is_refused_as_bad_input(pcap_scratch& scratch, const std::string& options)
 {
     try {
         static_cast<void>(scratch.create(options));
