@@ -4,14 +4,14 @@
 #include "cohort/base/log.hpp"
 
 #include <algorithm>
-#include <thread>
+#include <exception>
 
 #include <fmt/format.h>
 
+#include <unistd.h>
+
 namespace cohort::ipc {
 namespace {
-
-thread_local int handler_depth = 0;  // above 0: this thread serves an inbox right now
 
 std::span<const std::byte> bytes_of(std::string_view text) noexcept
 {
@@ -22,26 +22,36 @@ std::string_view why_not_delivered(post_office::delivery result) noexcept
 {
     switch (result) {
     case post_office::delivery::delivered: return "";
-    case post_office::delivery::no_such_member: return "there is no such member";
-    case post_office::delivery::no_message_free: return "all messages of the domain are in use";
-    case post_office::delivery::inbox_full: return "the inbox of the member is full";
-    case post_office::delivery::too_large: return "the payload exceeds 65536 bytes or the name 63";
+    case post_office::delivery::no_such_member: return "does not live";
+    case post_office::delivery::no_message_free:
+        return "was not asked: all messages of the domain are in use";
+    case post_office::delivery::inbox_full: return "was not asked: its inbox is full";
+    case post_office::delivery::too_large:
+        return "was not asked: the payload exceeds 65536 bytes or the name 63";
     }
     return "?";
 }
+
+/// This thread handles messages for a scope; scopes may nest.
+class serving_scope {
+public:
+    // Relaxed: each thread only looks for its own id.
+    explicit serving_scope(std::atomic<std::thread::id>& server) noexcept
+        : server_{server}
+        , before_{server.exchange(std::this_thread::get_id(), std::memory_order_relaxed)}
+    {
+    }
+    ~serving_scope() { server_.store(before_, std::memory_order_relaxed); }  // as above
+    serving_scope(const serving_scope&) = delete;
+    serving_scope& operator=(const serving_scope&) = delete;
+    [[nodiscard]] bool is_nested() const noexcept { return before_ != std::thread::id{}; }
+
+private:
+    std::atomic<std::thread::id>& server_;
+    std::thread::id before_;
+};
 
 }  // namespace
-
-std::string_view to_text(verdict what) noexcept
-{
-    switch (what) {
-    case verdict::replied: return "replied";
-    case verdict::refused: return "refused";
-    case verdict::timed_out: return "timed out";
-    case verdict::died: return "died";
-    }
-    return "?";
-}
 
 void message::reply(std::span<const std::byte> payload)
 {
@@ -55,12 +65,17 @@ void message::reply(std::span<const std::byte> payload)
     channel_.deliver(from(), message_kind::reply, layout_.id, action(), payload);
 }
 
-actions::actions(domain& shared, peers& others) : domain_{shared}, peers_{others}, post_{shared}
+actions::actions(domain& shared, peers& others, int own_wake)
+    : domain_{shared}
+    , peers_{others}
+    , post_{shared}
+    , own_wake_{own_wake}
 {
 }
 
 actions::~actions()
 {
+    close();
     entries_.clear_and_dispose([](entry* gone) { delete gone; });
 }
 
@@ -114,8 +129,8 @@ bool actions::off(std::string_view name)
     self.offers[gone->offer] = {};
     self.offer_generation.fetch_add(1, std::memory_order_release);
     entries_.erase(entries_.iterator_to(*gone));
-    const int own = handler_depth > 0 ? 1 : 0;  // called by a handler: do not wait for itself
-    handler_ended_.wait(guard, [&] { return gone->running <= own; });
+    if (!is_serving())  // a handler does not wait for itself, nor for one that it was called by
+        handler_ended_.wait(guard, [&] { return gone->running == 0; });
     if (gone->running == 0)
         delete gone;
     else
@@ -141,103 +156,113 @@ std::optional<member_ref> actions::find_primary() const noexcept
     return domain_.members().members().is_live(primary) ? std::optional{primary} : std::nullopt;
 }
 
+std::vector<member_ref> actions::resolve(const target& to, std::string_view action) const
+{
+    using group = target::group;
+    if (to.whom == group::member)
+        return {to.member};
+    std::vector<member_ref> found;
+    if (to.whom == group::named || to.whom == group::primary) {
+        const auto one = to.whom == group::primary ? find_primary() : find_member(to.name);
+        return {one.value_or(member_ref{})};
+    }
+    domain_.members().members().for_each_member([&](member_id id, const member_layout& member,
+                                                    member_word word) {
+        const bool offers =
+            std::ranges::any_of(member.offers, [&](const auto& offer) { return offer == action; });
+        if (word.state == member_state::live && (to.whom != group::offering || offers) &&
+            (to.whom != group::others || id != domain_.self().id))
+            found.push_back({id, word.generation});
+    });
+    return found;
+}
+
+std::string actions::naming(member_ref member) const
+{
+    if (member.id == 0 || member.id >= max_members)
+        return "nobody";
+    const auto& slot = domain_.members().members().member(member.id);
+    return fmt::format("member {} \"{}\"", member.id,
+                       domain_.members().members().is_current(member) ? slot.name.view() : "gone");
+}
+
 post_office::delivery actions::deliver(member_ref to, message_kind kind, std::uint64_t id,
                                        std::string_view name, std::span<const std::byte> payload)
 {
-    return post_.post(to, kind, id, name, payload,
-                      [this](member_ref sleeper) { peers_.wake(sleeper); });
+    return post_.post(to, kind, id, name, payload, [this](member_ref sleeper) {
+        if (sleeper == domain_.self())
+            wake_server();
+        else
+            peers_.wake(sleeper);
+    });
 }
 
-bool actions::send(member_ref to, std::string_view name, std::string_view text)
+void actions::wake_server() noexcept
 {
-    return deliver(to, message_kind::send, 0, name, bytes_of(text)) ==
-           post_office::delivery::delivered;
+    const std::uint64_t one = 1;
+    static_cast<void>(!::write(own_wake_, &one, sizeof one));
 }
 
-answer actions::request(member_ref to, std::string_view name, std::string_view text,
+std::size_t actions::send(const target& to, std::string_view name, std::string_view text)
+{
+    std::size_t delivered = 0;
+    for (const auto peer : resolve(to, name))
+        delivered += deliver(peer, message_kind::send, 0, name, bytes_of(text)) ==
+                             post_office::delivery::delivered
+                         ? 1
+                         : 0;
+    return delivered;
+}
+
+answer actions::request(const target& to, std::string_view name, std::string_view text,
                         steady_clock::duration timeout)
 {
-    return ask({to}, name, text, timeout).front();
+    auto all = request_async(to, name, text, {.timeout = timeout}).wait();
+    return all.empty() ? answer{} : std::move(all.front());
 }
 
-std::vector<answer> actions::request_all(std::string_view name, std::string_view text,
-                                         steady_clock::duration timeout)
+answers actions::request_all(std::string_view name, std::string_view text,
+                             steady_clock::duration timeout)
 {
-    std::vector<member_ref> others;
-    domain_.members().members().for_each_member(
-        [&](member_id id, const member_layout&, member_word word) {
-            if (word.state == member_state::live && id != domain_.self().id)
-                others.push_back({id, word.generation});
-        });
-    return ask(std::move(others), name, text, timeout);
+    return request_async(target::group::others, name, text, {.timeout = timeout}).wait();
 }
 
-std::vector<answer> actions::ask(std::vector<member_ref> to, std::string_view name,
-                                 std::string_view text, steady_clock::duration timeout)
+async_request actions::request_async(const target& to, std::string_view name, std::string_view text,
+                                     request_options options)
 {
-    const auto until = deadline_in(timeout);
-    auto waiting = std::make_shared<pending>();
-    waiting->open = to.size();
-    for (const auto peer : to)
-        waiting->answers.push_back({peer, verdict::timed_out, {}});
-
-    std::unique_lock guard{pending_mutex_};
-    const auto id = next_id_++;
-    pending_.emplace(id, waiting);  // before anything is sent: a death seen from now on finds it
-    guard.unlock();
-    for (const auto peer : to) {
-        const auto result = deliver(peer, message_kind::request, id, name, bytes_of(text));
-        if (result == post_office::delivery::no_such_member)
-            settle(id, peer, verdict::died, {});
-        else if (result != post_office::delivery::delivered)
-            settle(id, peer, verdict::refused, bytes_of(why_not_delivered(result)));
-    }
-
-    guard.lock();
-    while (waiting->open != 0 && steady_clock::now() < until) {
-        if (handler_depth == 0) {
-            waiting->changed.wait_until(guard, until);
-            continue;
+    const auto until = deadline_in(options.timeout);
+    const bool has_callback = static_cast<bool>(options.then);
+    const auto peers = resolve(to, name);
+    const auto id = book_->open(peers, until, std::move(options.then));
+    for (const auto peer : peers) {
+        if (peer.id == 0) {
+            const auto why = to.whom == target::group::primary
+                                 ? std::string{"no primary lives"}
+                                 : fmt::format("no member named \"{}\" lives", to.name);
+            book_->settle(id, peer, verdict::refused, bytes_of(why));
+        } else {
+            ask(id, peer, name, text);
         }
-        guard.unlock();  // inside a handler nobody else reads the inbox
-        if (serve() == 0)
-            std::this_thread::sleep_for(50us);
-        guard.lock();
     }
-    pending_.erase(id);
-    return std::move(waiting->answers);
+    if (has_callback)
+        wake_server();  // it sleeps no longer than until the deadline, or has all answers already
+    std::function<void()> meanwhile;
+    if (is_serving())  // nobody else reads the inbox
+        meanwhile = [this] {
+            if (serve() == 0)
+                std::this_thread::sleep_for(50us);
+        };
+    return {book_, id, until, has_callback, std::move(meanwhile)};
 }
 
-void actions::settle(std::uint64_t id, member_ref peer, verdict what,
-                     std::span<const std::byte> payload)
+void actions::ask(std::uint64_t id, member_ref peer, std::string_view name, std::string_view text)
 {
-    const std::lock_guard guard{pending_mutex_};
-    const auto found = pending_.find(id);
-    if (found == pending_.end()) {
-        ++late_replies_;
-        return;
-    }
-    auto& waiting = *found->second;
-    for (auto& open : waiting.answers) {
-        if (open.peer != peer || open.what != verdict::timed_out)
-            continue;
-        open.what = what;
-        open.payload.assign(payload.begin(), payload.end());
-        --waiting.open;
-        waiting.changed.notify_all();
-    }
-}
-
-void actions::member_died(member_ref dead)
-{
-    std::vector<std::uint64_t> open;
-    {
-        const std::lock_guard guard{pending_mutex_};
-        for (const auto& [id, waiting] : pending_)
-            open.push_back(id);
-    }
-    for (const auto id : open)
-        settle(id, dead, verdict::died, {});
+    const auto result = deliver(peer, message_kind::request, id, name, bytes_of(text));
+    if (result == post_office::delivery::no_such_member)
+        book_->settle(id, peer, verdict::died, {});
+    else if (result != post_office::delivery::delivered)
+        book_->settle(id, peer, verdict::refused,
+                      bytes_of(naming(peer) + " " + std::string{why_not_delivered(result)}));
 }
 
 void actions::run_handler(message_layout& layout)
@@ -251,9 +276,10 @@ void actions::run_handler(message_layout& layout)
         guard.unlock();
         try {
             called->handler(received);
-            refusal = "the handler gave no reply";
+            refusal = fmt::format("the handler of {} gave no reply", naming(domain_.self()));
         } catch (const std::exception& thrown) {
-            refusal = fmt::format("the handler failed: {}", thrown.what());
+            refusal =
+                fmt::format("the handler of {} failed: {}", naming(domain_.self()), thrown.what());
             log(log_level::warning, "action \"{}\": {}", layout.action.view(), refusal);
         }
         guard.lock();
@@ -261,8 +287,8 @@ void actions::run_handler(message_layout& layout)
             delete called;
         handler_ended_.notify_all();
     } else {
-        refusal = fmt::format("member {} offers no action \"{}\"", domain_.self().id,
-                              layout.action.view());
+        refusal =
+            fmt::format("{} offers no action \"{}\"", naming(domain_.self()), layout.action.view());
     }
     guard.unlock();
     if (received.wants_reply() && !received.answered_)
@@ -270,28 +296,57 @@ void actions::run_handler(message_layout& layout)
                 bytes_of(refusal));
 }
 
+bool actions::collect()
+{
+    const std::lock_guard guard{inbox_mutex_};
+    while (auto* layout = post_.take()) {
+        if (layout->kind == message_kind::send || layout->kind == message_kind::request) {
+            backlog_.push_back(layout);
+            continue;
+        }
+        const auto what = layout->kind == message_kind::reply ? verdict::replied : verdict::refused;
+        book_->settle(layout->id, layout->sender(), what,
+                      {layout->payload(), layout->payload_bytes});
+        post_.free(layout);
+    }
+    return !backlog_.empty();
+}
+
+message_layout* actions::next_to_handle()
+{
+    if (!collect())
+        return nullptr;
+    const std::lock_guard guard{inbox_mutex_};
+    if (backlog_.empty())
+        return nullptr;
+    auto* oldest = backlog_.front();
+    backlog_.pop_front();
+    return oldest;
+}
+
 std::size_t actions::serve()
 {
     const std::lock_guard guard{serving_};
-    ++handler_depth;
+    const serving_scope scope{server_};
     std::size_t served = 0;
-    while (auto* layout = post_.take()) {
+    while (auto* layout = next_to_handle()) {
         ++served;
-        const std::span<const std::byte> payload{layout->payload(), layout->payload_bytes};
-        switch (layout->kind) {
-        case message_kind::reply:
-            settle(layout->id, layout->sender(), verdict::replied, payload);
-            break;
-        case message_kind::refusal:
-            settle(layout->id, layout->sender(), verdict::refused, payload);
-            break;
-        case message_kind::send:
-        case message_kind::request: run_handler(*layout); break;
-        }
+        run_handler(*layout);
         post_.free(layout);
     }
-    --handler_depth;
+    if (!scope.is_nested())
+        served += book_->run_callbacks();
     return served;
+}
+
+void actions::close()
+{
+    book_->close();
+    const std::lock_guard guard{inbox_mutex_};
+    for (auto* unheard : backlog_)
+        post_.free(unheard);
+    backlog_.clear();
+    post_.drain(domain_.self().id);
 }
 
 }  // namespace cohort::ipc

@@ -4,6 +4,7 @@
 #include "cohort/base/log.hpp"
 #include "cohort/ipc/socket.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <exception>
@@ -113,7 +114,8 @@ void dispatcher::run() noexcept
             }
             bell.arm();
             std::array<epoll_event, 32> events;
-            const int wait = actions_.post().is_empty() ? milliseconds_left(next_look) : 0;
+            const auto until = std::min(next_look, actions_.next_deadline());
+            const int wait = actions_.post().is_empty() ? milliseconds_left(until) : 0;
             const int count = ::epoll_wait(epoll_.get(), events.data(), events.size(), wait);
             bell.disarm();
             for (int i = 0; i < count; ++i) {

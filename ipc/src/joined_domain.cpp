@@ -48,7 +48,7 @@ joined_domain::joined_domain(region_mapping region, member_claim claim, rendezvo
     , domain{std::move(region), claim.self}
     , place_{std::move(place)}
     , wake_{std::move(wake)}
-    , actions_{*this, peers_}
+    , actions_{*this, peers_, wake_.get()}
     , dispatcher_{*this, actions_, peers_, held(), wake_.get()}
 {
 }
@@ -57,7 +57,7 @@ joined_domain::~joined_domain()
 {
     dispatcher_.stop();
     segments().watch().clear();  // ~domain may give pages back when there is no channel any more
-    actions_.post().drain(self().id);
+    actions_.close();
     // An owner that was the last member has taken the directory away; what lies there now is the
     // next primary's.
     if (held().is_at(place_.lock_file()))
@@ -82,7 +82,7 @@ void joined_domain::tell_others(const memory_event& event)
     const std::string_view bytes{reinterpret_cast<const char*>(&event), sizeof event};
     members().members().for_each_member([&](member_id id, member_layout&, member_word word) {
         if (id != self().id && word.state == member_state::live && (listeners >> id & 1) != 0)
-            actions_.send({id, word.generation}, memory_action, bytes);
+            actions_.send(member_ref{id, word.generation}, memory_action, bytes);
     });
 }
 

@@ -3,25 +3,30 @@
 ///
 /// `on(name, handler)` puts an entry into the process's tail queue, guarded by a mutex; the names a
 /// member offers stand in its slot of the region. A request is answered by each peer it goes to,
-/// with one of the verdicts below; one dead or slow peer never spoils the answers of the others.
+/// with a verdict of its own; one dead or slow peer never spoils the answers of the others. Several
+/// requests of one name may be under way.
 ///
-/// *Thread safety*: all calls from any thread, handlers included: a request made inside a handler
-/// serves this member's own inbox while it waits.
+/// *Thread safety*: all calls from any thread, handlers and callbacks included: who waits for an
+/// answer inside a handler serves this member's own inbox meanwhile.
 /// *When a process dies here*: its requests are dropped, requests to it end with `died` as soon as
 /// the kernel reports the death; the messages come back to their pool.
 
 #include "cohort/ipc/message.hpp"
 #include "cohort/ipc/peers.hpp"
+#include "cohort/ipc/requests.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <deque>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include <boost/intrusive/list.hpp>
@@ -66,58 +71,78 @@ private:
 
 using action_handler = std::function<void(message&)>;
 
-/// What became of a request at one peer.
-enum class verdict {
-    replied,
-    refused,  ///< no such action there, the handler failed, or the inbox is full; see `text`
-    timed_out,
-    died,
-};
-[[nodiscard]] std::string_view to_text(verdict what) noexcept;
+/// Whom a message goes to. Valid as long as the name in it.
+struct target {
+    enum class group {
+        member,    ///< that one
+        named,     ///< the live member of that name
+        primary,   ///< the live primary
+        all,       ///< every live member, this one too
+        others,    ///< all but this one
+        offering,  ///< every live member that offers the action, this one too
+    };
 
-struct answer {
-    member_ref peer;
-    verdict what = verdict::timed_out;
-    std::vector<std::byte> payload;  ///< the reply, or the reason of a refusal
-
-    [[nodiscard]] std::string_view text() const noexcept
+    target(group some) noexcept : whom{some} {}
+    target(member_ref one) noexcept : whom{group::member}, member{one} {}
+    explicit target(std::string_view member_name) noexcept : whom{group::named}, name{member_name}
     {
-        return {reinterpret_cast<const char*>(payload.data()), payload.size()};
     }
+
+    group whom;
+    member_ref member;
+    std::string_view name;
+};
+
+struct request_options {
+    steady_clock::duration timeout = 1s;
+    answers_handler then{};  ///< asynchronous requests: called with the answers
 };
 
 class actions {
 public:
-    actions(domain& shared, peers& others);
+    /// `own_wake` is the eventfd of whoever serves this member's inbox.
+    actions(domain& shared, peers& others, int own_wake);
     ~actions();
     actions(const actions&) = delete;
     actions& operator=(const actions&) = delete;
 
     /// Throws `exists` for a name that is registered here, `name_too_long`, `no_space` above 32.
     void on(std::string_view name, action_handler handler);
-    /// False when the name is not registered. Waits for a running handler, unless called by it.
+    /// False when the name is not registered. Waits for a running handler, unless called by one.
     bool off(std::string_view name);
 
-    /// Delivers without reply. False when it could not be put into the peer's inbox.
-    bool send(member_ref to, std::string_view name, std::string_view text = {});
+    /// Delivers without reply. Into how many inboxes it could be put.
+    std::size_t send(const target& to, std::string_view name, std::string_view text = {});
 
-    /// Asks one member, the primary, or all others at once, and waits for each until the timeout.
-    [[nodiscard]] answer request(member_ref to, std::string_view name, std::string_view text = {},
-                                 steady_clock::duration timeout = 1s);
-    [[nodiscard]] std::vector<answer> request_all(std::string_view name, std::string_view text = {},
-                                                  steady_clock::duration timeout = 1s);
+    /// Asks one member and waits for its answer until the timeout.
+    [[nodiscard]] answer request(const target& to, std::string_view name,
+                                 std::string_view text = {}, steady_clock::duration timeout = 1s);
+    /// Asks all other members at once, and waits for each until the timeout.
+    [[nodiscard]] answers request_all(std::string_view name, std::string_view text = {},
+                                      steady_clock::duration timeout = 1s);
+    /// Asks all of `to` at once and does not wait. A target that names nobody alive, and not a
+    /// group, has one answer: `died` for a member, else refused, by nobody.
+    async_request request_async(const target& to, std::string_view name, std::string_view text = {},
+                                request_options options = {});
+
     /// The live member of that name, or nothing.
     [[nodiscard]] std::optional<member_ref> find_member(std::string_view name) const noexcept;
     [[nodiscard]] std::optional<member_ref> find_primary() const noexcept;
 
-    /// Handles everything in the inbox; called by the dispatcher. Returns how many messages.
+    /// Handles everything in the inbox and calls the callbacks that are due; called by the
+    /// dispatcher. Returns how many messages.
     std::size_t serve();
+    /// When `serve` is to be called at the latest.
+    [[nodiscard]] deadline next_deadline() const { return book_->next_deadline(); }
     /// Ends what still waits for that member with `died`.
-    void member_died(member_ref dead);
+    void member_died(member_ref dead) { book_->member_died(dead); }
+    /// No message is handled any more, and whoever waits is told.
+    void close();
 
     [[nodiscard]] post_office& post() noexcept { return post_; }
     /// Replies that came after their request had ended.
-    [[nodiscard]] std::uint64_t late_replies() const noexcept { return late_replies_; }
+    [[nodiscard]] std::uint64_t late_replies() const { return book_->late_replies(); }
+    [[nodiscard]] std::size_t open_requests() const { return book_->open_requests(); }
 
 private:
     friend class message;
@@ -127,19 +152,21 @@ private:
         std::size_t offer = 0;  ///< index in the member's offers
         int running = 0;
     };
-    struct pending {
-        std::vector<answer> answers;
-        std::size_t open = 0;
-        std::condition_variable changed;
-    };
-
-    [[nodiscard]] std::vector<answer> ask(std::vector<member_ref> to, std::string_view name,
-                                          std::string_view text, steady_clock::duration timeout);
+    [[nodiscard]] std::vector<member_ref> resolve(const target& to, std::string_view action) const;
     post_office::delivery deliver(member_ref to, message_kind kind, std::uint64_t id,
                                   std::string_view name, std::span<const std::byte> payload);
+    void ask(std::uint64_t id, member_ref peer, std::string_view name, std::string_view text);
+    [[nodiscard]] std::string naming(member_ref member) const;
+    /// Settles the replies in the inbox; the rest waits for `serve`.
+    bool collect();
+    [[nodiscard]] message_layout* next_to_handle();
     void run_handler(message_layout& layout);
-    void settle(std::uint64_t id, member_ref peer, verdict what,
-                std::span<const std::byte> payload);
+    void wake_server() noexcept;
+    /// True in a handler or callback of this channel.
+    [[nodiscard]] bool is_serving() const noexcept
+    {
+        return server_.load(std::memory_order_relaxed) == std::this_thread::get_id();  // own store
+    }
     [[nodiscard]] entry* find(std::string_view name) noexcept;
     void offer(entry& added);
 
@@ -151,12 +178,14 @@ private:
     boost::intrusive::list<entry> entries_;
     std::condition_variable handler_ended_;
 
-    std::mutex pending_mutex_;  ///< guards pending_, next_id_, late_replies_
-    std::map<std::uint64_t, std::shared_ptr<pending>> pending_;
-    std::uint64_t next_id_ = 1;
-    std::uint64_t late_replies_ = 0;
+    std::shared_ptr<request_book> book_ = std::make_shared<request_book>();
 
-    std::recursive_mutex serving_;  ///< one thread reads the inbox; a handler may read on
+    std::mutex inbox_mutex_;  ///< guards reading the inbox, and backlog_
+    std::deque<message_layout*> backlog_;
+
+    std::recursive_mutex serving_;           ///< one thread runs handlers; a handler may serve on
+    std::atomic<std::thread::id> server_{};  ///< that thread
+    int own_wake_;
 };
 
 }  // namespace cohort::ipc

@@ -1,0 +1,212 @@
+#include "cohort/ipc/requests.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace cohort::ipc {
+
+std::string_view to_text(verdict what) noexcept
+{
+    switch (what) {
+    case verdict::replied: return "replied";
+    case verdict::refused: return "refused";
+    case verdict::timed_out: return "timed out";
+    case verdict::died: return "died";
+    }
+    return "?";
+}
+
+std::uint64_t request_book::open(std::span<const member_ref> peers, deadline until,
+                                 answers_handler then)
+{
+    const std::lock_guard guard{mutex_};
+    const auto id = next_id_++;
+    auto& asked = entries_[id];
+    for (const auto peer : peers)
+        asked.given.push_back({peer, closed_ ? verdict::refused : verdict::timed_out, {}});
+    asked.settled.assign(peers.size(), closed_);
+    asked.missing = closed_ ? 0 : peers.size();
+    asked.until = until;
+    asked.then = std::move(then);
+    return id;
+}
+
+bool request_book::settle_locked(entry& asked, member_ref peer, verdict what,
+                                 std::span<const std::byte> payload)
+{
+    for (std::size_t i = 0; i != asked.given.size(); ++i) {
+        auto& open = asked.given[i];
+        if (open.peer != peer || asked.settled[i])
+            continue;
+        open.what = what;
+        open.payload.assign(payload.begin(), payload.end());
+        asked.settled[i] = true;
+        if (--asked.missing == 0)
+            asked.changed.notify_all();
+        return true;
+    }
+    return false;
+}
+
+bool request_book::settle(std::uint64_t id, member_ref peer, verdict what,
+                          std::span<const std::byte> payload)
+{
+    const std::lock_guard guard{mutex_};
+    const auto found = entries_.find(id);
+    if (found != entries_.end() && settle_locked(found->second, peer, what, payload))
+        return true;
+    ++late_replies_;
+    return false;
+}
+
+void request_book::member_died(member_ref dead)
+{
+    const std::lock_guard guard{mutex_};
+    for (auto& [id, asked] : entries_)
+        settle_locked(asked, dead, verdict::died, {});
+}
+
+bool request_book::cancel(std::uint64_t id)
+{
+    const std::lock_guard guard{mutex_};
+    const auto found = entries_.find(id);
+    if (found == entries_.end())
+        return false;
+    const bool open = found->second.missing != 0;
+    entries_.erase(found);
+    return open;
+}
+
+void request_book::close()
+{
+    constexpr std::string_view why = "this member leaves the domain";
+    const std::lock_guard guard{mutex_};
+    closed_ = true;
+    for (auto& [id, asked] : entries_)
+        for (const auto& open : answers{asked.given})
+            settle_locked(asked, open.peer, verdict::refused, std::as_bytes(std::span{why}));
+}
+
+bool request_book::is_done(std::uint64_t id) const
+{
+    const std::lock_guard guard{mutex_};
+    const auto found = entries_.find(id);
+    return found == entries_.end() || found->second.missing == 0;
+}
+
+bool request_book::wait(std::uint64_t id, deadline until) const
+{
+    std::unique_lock guard{mutex_};
+    const auto found = entries_.find(id);
+    if (found == entries_.end())
+        return true;
+    const auto& asked = found->second;  // stays: only the caller takes it
+    return asked.changed.wait_until(guard, until, [&] { return asked.missing == 0; });
+}
+
+answers request_book::take(std::uint64_t id)
+{
+    const std::lock_guard guard{mutex_};
+    const auto found = entries_.find(id);
+    if (found == entries_.end())
+        return {};
+    auto given = std::move(found->second.given);
+    entries_.erase(found);
+    return given;
+}
+
+std::size_t request_book::run_callbacks()
+{
+    std::size_t called = 0;
+    for (;;) {
+        answers_handler then;
+        answers given;
+        {
+            const std::lock_guard guard{mutex_};
+            const auto now = steady_clock::now();
+            const auto ended = std::ranges::find_if(entries_, [&](const auto& one) {
+                const auto& asked = one.second;
+                return asked.then && (asked.missing == 0 || asked.until <= now);
+            });
+            if (ended == entries_.end())
+                return called;
+            then = std::move(ended->second.then);
+            given = std::move(ended->second.given);
+            entries_.erase(ended);
+        }
+        then(std::move(given));
+        ++called;
+    }
+}
+
+deadline request_book::next_deadline() const
+{
+    const std::lock_guard guard{mutex_};
+    auto next = deadline::max();
+    for (const auto& [id, asked] : entries_)
+        if (asked.then)
+            next = std::min(next, asked.until);
+    return next;
+}
+
+std::uint64_t request_book::late_replies() const
+{
+    const std::lock_guard guard{mutex_};
+    return late_replies_;
+}
+
+std::size_t request_book::open_requests() const
+{
+    const std::lock_guard guard{mutex_};
+    return entries_.size();
+}
+
+async_request::async_request(std::shared_ptr<request_book> book, std::uint64_t id, deadline until,
+                             bool has_callback, std::function<void()> serve_meanwhile)
+    : book_{std::move(book)}
+    , id_{id}
+    , until_{until}
+    , has_callback_{has_callback}
+    , serve_meanwhile_{std::move(serve_meanwhile)}
+{
+}
+
+async_request& async_request::operator=(async_request&& other) noexcept
+{
+    std::swap(book_, other.book_);
+    std::swap(id_, other.id_);
+    std::swap(until_, other.until_);
+    std::swap(has_callback_, other.has_callback_);
+    std::swap(serve_meanwhile_, other.serve_meanwhile_);
+    return *this;
+}
+
+async_request::~async_request()
+{
+    if (book_ && !has_callback_)
+        book_->cancel(id_);
+}
+
+bool async_request::is_done() const
+{
+    return !book_ || steady_clock::now() >= until_ || book_->is_done(id_);
+}
+
+answers async_request::wait()
+{
+    if (!book_ || has_callback_)
+        return {};
+    if (serve_meanwhile_)
+        while (!is_done())
+            serve_meanwhile_();
+    else
+        book_->wait(id_, until_);
+    return book_->take(id_);
+}
+
+bool async_request::cancel()
+{
+    return book_ && book_->cancel(id_);
+}
+
+}  // namespace cohort::ipc
