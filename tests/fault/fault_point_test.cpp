@@ -37,7 +37,7 @@ const std::map<std::string, std::vector<std::string>> points_of{
       "lane.leaving", "lane.let_go"}},
     {"objects",
      {"memory.made", "memory.grown", "memory.placed", "memory.described", "memory.init",
-      "memory.published", "memory.dying", "memory.withdrawn", "memory.punched",
+      "memory.published", "domain.destroying", "memory.dying", "memory.withdrawn", "memory.punched",
       "pool.constructed"}},
     {"buffers", {"pool.refilled", "pool.flushing"}},
     {"clones",

@@ -1,5 +1,6 @@
 // What a member held when it was killed, and where it is afterwards.
 
+#include "support/child_process.hpp"
 #include "support/eventually.hpp"
 #include "support/member_process.hpp"
 #include "support/scratch_domain.hpp"
@@ -110,6 +111,40 @@ TEST_CASE("received packets are redelivered once and in no other case", "[death]
     CHECK(all == first_numbers(50));
     CHECK(domain.audit().clean());
     CHECK(pool.objects().available() == 1024);
+}
+
+TEST_CASE("a ring owes nothing to packets of the ring that was in its place before", "[death]")
+{
+    scratch_domain domain;
+    auto pool = domain->create_pktmbuf_pool(
+        "p", {.count = 64, .cache_size = 0, .policy = recovery_policy::give_back});
+    auto gone = domain->create_ring<mbuf*>("gone", 64);
+    send_numbered(pool, gone, 20);
+    member_process holder{"holder"};
+    holder.tell("receive gone 20");
+    const auto place = gone.layout().index;
+    const bool by_a_dead_member = GENERATE(false, true);
+    if (by_a_dead_member) {
+        auto destroyer = test::child_process::spawn("member", {"scratch", "destroyer"},
+                                                    {"COHORT_FAULT=domain.destroying"});
+        destroyer.await("ready", member_process::patience);
+        destroyer.tell("destroy gone");
+        REQUIRE(destroyer.wait(member_process::patience) == test::exit_status{.signal = SIGKILL});
+        REQUIRE(eventually([&] { return is_gone(domain, "destroyer"); }));
+    } else {
+        REQUIRE(domain->destroy_ring("gone"));
+    }
+    const auto next = domain->create_ring<mbuf*>("gone", 64);  // a name chooses its place
+    REQUIRE(next.layout().index == place);
+
+    holder.kill();
+
+    REQUIRE(eventually([&] { return is_gone(domain, "holder"); }));
+    CHECK(next.empty());
+    CHECK(obituary_of(domain, "holder")->received == 20);
+    CHECK(obituary_of(domain, "holder")->released == 20);
+    CHECK(domain.audit().clean());
+    CHECK(pool.objects().available() == 64);
 }
 
 TEST_CASE("what a member has given away or entrusted to the domain survives it", "[death][custody]")

@@ -4,6 +4,7 @@
 #include "cohort/base/fault_point.hpp"
 #include "cohort/base/log.hpp"
 #include "cohort/port/drivers.hpp"
+#include "cohort/recovery/buffer_recovery.hpp"
 #include "cohort/recovery/reaper.hpp"
 #include "entry_scopes.hpp"
 
@@ -171,8 +172,11 @@ bool domain::destroy(memzone_layout& zone)
         ours = memory_.begin_release(zone, acting);
         if (ours)
             await_leavers(zone, acting);
-        if (ours)
+        if (ours) {
+            COHORT_FAULT_POINT("domain.destroying");
+            forget_dying_rings(memory_.layout(), acting.member);
             memory_.release(zone);
+        }
     }
     if (ours)
         memory_.give_back_idle(acting);

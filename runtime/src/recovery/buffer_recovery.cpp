@@ -41,6 +41,13 @@ bool enqueue_for(ring_layout& target, void* packet)
     return done;
 }
 
+/// Else it goes to its pool: by policy, or because the ring that it came from is no more.
+bool is_redelivered(const mempool_layout& pool, std::uint64_t word) noexcept
+{
+    return pool.policy == recovery_policy::redeliver ||
+           (pool.policy == recovery_policy::give_back && custody::ring_of(word) != no_ring_index);
+}
+
 /// One holder's buffers, sorted by what becomes of them.
 class collector {
 public:
@@ -117,7 +124,7 @@ bool collector::find_lost()
             continue;
         const bool received = custody::is_received(packet.word);
         received_ += received;
-        if (received && packet.view->pool->policy != recovery_policy::release)
+        if (received && is_redelivered(*packet.view->pool, packet.word))
             to_deliver_.push_back(packet);
         else
             to_release_.push_back(packet);
@@ -278,6 +285,33 @@ recovered recover_buffers(memory& segments, const member_table_layout& members,
     obituary.received.fetch_add(lost.received(), std::memory_order_relaxed);  // a count
     const auto waiting = lost.redeliver(obituary);
     return {.waiting = waiting, .complete = lost.release(obituary)};
+}
+
+void forget_dying_rings(const memory_layout& memory, member_id destroyer) noexcept
+{
+    const auto forget = [&](mempool_layout& pool, std::uint16_t ring) {
+        for (std::uint32_t i = 0; i != pool.count; ++i) {
+            auto word = custody_of(pool, i);
+            if (!custody::is_received(word) || custody::ring_of(word) != ring)
+                continue;
+            const auto from_nowhere = word | std::uint64_t{no_ring_index} << 48;
+            // A holder that writes its word at this moment writes one that names no such ring.
+            custody::word_at(pool.handle(i), pool.custody_offset)
+                .compare_exchange_strong(word, from_nowhere, std::memory_order_acq_rel);
+        }
+    };
+    for_each_used(memory, [&](const memzone_layout& ring) {
+        const auto word = ring.word();
+        if (ring.kind != zone_kind::ring || word.state != zone_state::dying ||
+            word.member != destroyer)
+            return;
+        const auto index = static_cast<std::uint16_t>(&ring - memory.zones);
+        for_each_live(memory, zone_kind::mempool, [&](const memzone_layout& zone) {
+            if (auto& pool = *static_cast<mempool_layout*>(zone.data());
+                pool.policy == recovery_policy::give_back)
+                forget(pool, index);
+        });
+    });
 }
 
 }  // namespace cohort

@@ -146,6 +146,7 @@ bool reaper::reap_locked(member_ref dead, bool orderly)
     heap_blocks::detach_everywhere(memory_.layout(), dead.id);
     if (before_burial_)
         before_burial_(dead);
+    forget_dying_rings(memory_.layout(), dead.id);
     obituary.entries_undone += memory_.undo_of(dead.id);
     memory_.give_back_idle(self_.who());
     COHORT_FAULT_POINT("reaper.recovered");

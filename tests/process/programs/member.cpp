@@ -9,6 +9,7 @@
 //   receive RING N          takes exactly N packets from a ring and keeps them
 //   pass RING               puts everything it keeps into a ring
 //   free                    frees everything it keeps
+//   destroy RING
 //   give MEMBER             gives all of it to another member
 //   entrust                 gives all of it to the domain, which keeps it
 //   give-cache POOL N       leaves at least N free packets in its cache
@@ -75,6 +76,8 @@ public:
             pass(name);
         else if (verb == "free")
             free_all();
+        else if (verb == "destroy")
+            domain_->destroy_ring(name);
         else if (verb == "give")
             give(name);
         else if (verb == "entrust")

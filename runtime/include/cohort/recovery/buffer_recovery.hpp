@@ -1,5 +1,6 @@
 #pragma once
-/// Step 3 of the reaper: finding and returning the buffers of one holder.
+/// Step 3 of the reaper: finding and returning the buffers of one holder; and the end of rings that
+/// buffers were received from.
 
 #include "cohort/member/member_table.hpp"
 #include "cohort/memory/memory.hpp"
@@ -19,5 +20,10 @@ struct recovered {
 recovered recover_buffers(memory& segments, const member_table_layout& members,
                           recovery_layout& recovery, std::uint64_t holder,
                           obituary_layout& obituary);
+
+/// What was received from a ring that this member is destroying, or died destroying, came from
+/// nowhere from now on: the next ring in that place owes nothing to it. Before the ring's entry
+/// becomes EMPTY, under the recovery lock. Idempotent.
+void forget_dying_rings(const memory_layout& memory, member_id destroyer) noexcept;
 
 }  // namespace cohort
