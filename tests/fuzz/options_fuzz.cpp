@@ -3,6 +3,7 @@
 // The first input byte chooses the option, the rest is its text.
 
 #include "cohort/base/error.hpp"
+#include "cohort/member/lcore_list.hpp"
 #include "cohort/primary/option_text.hpp"
 
 #include <array>
@@ -48,11 +49,21 @@ void read_address(std::string_view text)
     static_cast<void>(parse_address("--option", text));
 }
 
+void read_lcores(std::string_view text)
+{
+    const auto lcores = parse_lcores("--option", text);
+    require(!lcores.empty());
+    for (const auto& each : lcores)
+        require(each.id < max_lcores && !each.cpus.empty());
+    require(parse_lcores("--option", to_text(lcores)) == lcores);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)
 {
-    constexpr std::array readers{read_bytes, read_amounts, read_limits, read_huge, read_address};
+    constexpr std::array readers{read_bytes, read_amounts, read_limits,
+                                 read_huge,  read_address, read_lcores};
     if (size == 0)
         return 0;
     const std::string_view text{reinterpret_cast<const char*>(data + 1), size - 1};
