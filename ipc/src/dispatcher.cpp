@@ -75,6 +75,12 @@ void dispatcher::start(std::unique_ptr<member_service> service,
     thread_ = std::thread{[this] { run(); }};
 }
 
+void dispatcher::listen(file_descriptor listener)
+{
+    watch(listener.get(), source::listener, static_cast<std::uint64_t>(listener.get()));
+    listeners_.push_back(std::move(listener));
+}
+
 void dispatcher::stop() noexcept
 {
     if (!thread_.joinable())
@@ -103,6 +109,7 @@ void dispatcher::run() noexcept
     auto& bell = domain_.region().members.members[domain_.self().id].mailbox_bell;
     auto next_look = steady_clock::now();
     while (!stopping_.load(std::memory_order_acquire)) {
+        rounds_.fetch_add(1, std::memory_order_relaxed);  // one writer, who only counts
         try {
             actions_.serve();
             if (steady_clock::now() >= next_look) {

@@ -103,6 +103,14 @@ void joined_domain::on_memory_event(memory_watch::listener hears)
     });
 }
 
+void joined_domain::on_shut_down(std::function<void()> hears)
+{
+    actions_.on(shut_down_action, [this, hears = std::move(hears)](message& asked) {
+        if (asked.from() == actions_.find_primary())
+            hears();
+    });
+}
+
 void joined_domain::start(std::unique_ptr<member_service> service,
                           std::vector<file_descriptor> listeners,
                           std::vector<file_descriptor> connections)

@@ -39,6 +39,16 @@ bool member_service::send_self(int connection)
     return send_peer(connection, domain_.self(), pidfd.get(), own_wake_);
 }
 
+bool member_service::send_adopt(int connection)
+{
+    const auto pidfd = own_pidfd();
+    const std::array fds{pidfd.get(), own_wake_};
+    const wire::member_message hello{.head = {.kind = wire::kind::adopt},
+                                     .member = domain_.self().id,
+                                     .generation = domain_.self().generation};
+    return send_message(connection, wire::bytes_of(hello), fds);
+}
+
 bool member_service::refuse(int connection, errc code, std::string_view sentence)
 {
     const wire::attach_reply no{.refusal = static_cast<std::int32_t>(code),

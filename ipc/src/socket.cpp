@@ -3,6 +3,7 @@
 #include "cohort/base/error.hpp"
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <thread>
 
@@ -60,6 +61,15 @@ file_descriptor listen_at(const std::string& path)
     ::chmod(path.c_str(), 0600);
     if (::listen(listener.get(), 64) != 0)
         throw_errno(errno, fmt::format("cannot listen at {}", path));
+    return listener;
+}
+
+file_descriptor listen_in_place_of(const std::string& path)
+{
+    const auto aside = path.substr(0, path.rfind('/') + 1) + "next.sock";
+    auto listener = listen_at(aside);
+    if (::rename(aside.c_str(), path.c_str()) != 0)
+        throw_bind_failure(path);
     return listener;
 }
 

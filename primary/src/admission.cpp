@@ -1,6 +1,7 @@
 #include "cohort/primary/admission.hpp"
 
 #include "cohort/base/error.hpp"
+#include "cohort/base/fault_point.hpp"
 #include "cohort/base/log.hpp"
 #include "cohort/ipc/dispatcher.hpp"
 #include "cohort/ipc/socket.hpp"
@@ -32,7 +33,13 @@ bool admission::on_message(ipc::dispatcher& loop, int connection, std::span<cons
 {
     namespace wire = ipc::wire;
     const auto* wish = wire::as<wire::attach_request>(bytes, wire::kind::attach_request);
+    if (wish && wish->as == wire::attach_as::successor && wish->layout_hash == layout_hash())
+        return begin_hand_over(connection);
+    if (connection == successor_ && !wish)
+        return on_successor(connection, bytes);
     if (wish && wish->as == wire::attach_as::member && wish->layout_hash == layout_hash()) {
+        if (refuse_newcomer(connection))
+            return false;
         if (fds.size() != 2 || pid_of(fds[0]) != ipc::peer_of(connection).pid)
             return refuse(connection, errc::invalid_argument,
                           "the newcomer did not send a pidfd of itself and an eventfd");
@@ -41,9 +48,9 @@ bool admission::on_message(ipc::dispatcher& loop, int connection, std::span<cons
     }
     // What an adopting primary hears of one member it passes on to the others.
     if (const auto* news = wire::as<wire::member_message>(bytes, wire::kind::peer);
-        news && fds.size() == 2 && brings_news(loop, connection))
+        news && fds.size() == 2 && members_.contains(connection) && stage_ != stage::gone)
         introduce(news->ref(), fds[0].get(), fds[1].get(), connection);
-    if (wire::as<wire::member_message>(bytes, wire::kind::adopt))
+    if (wire::as<wire::member_message>(bytes, wire::kind::adopt) && stage_ != stage::letting_go)
         return false;  // this primary lives
     const auto* joined = wire::as<wire::member_message>(bytes, wire::kind::joined);
     if (!joined)
@@ -52,7 +59,72 @@ bool admission::on_message(ipc::dispatcher& loop, int connection, std::span<cons
     if (!applicants_.contains(connection) || newcomer.id == 0 || newcomer.id >= max_members ||
         !shared().members().members().is_live(newcomer))
         return false;
-    return welcome(loop, connection, newcomer);
+    return !refuse_newcomer(connection) && welcome(loop, connection, newcomer);
+}
+
+bool admission::refuse_newcomer(int connection)
+{
+    const bool handing_over = stage_ == stage::letting_go || stage_ == stage::gone;
+    if (handing_over)
+        refuse(connection, errc::in_use,
+               "the primary hands over to another process, which does not finish; stop that one");
+    else if (closed_.load(std::memory_order_relaxed))
+        refuse(connection, errc::primary_lost,
+               "the primary shuts the domain down; start a new one");
+    else
+        return false;
+    return true;
+}
+
+bool admission::begin_hand_over(int connection)
+{
+    if (stage_ != stage::serving)
+        return refuse(connection, errc::in_use,
+                      "the primary hands over to another process already; wait for that one");
+    stage_ = stage::asked;
+    successor_ = connection;
+    return send_region(connection, map_access::read_write);
+}
+
+bool admission::on_successor(int connection, std::span<const std::byte> bytes)
+{
+    namespace wire = ipc::wire;
+    if (wire::as<wire::member_message>(bytes, wire::kind::let_go) && stage_ == stage::asked) {
+        stage_ = stage::letting_go;
+        COHORT_FAULT_POINT("handover.letting_go");
+        calls_.let_go();
+        COHORT_FAULT_POINT("handover.let_go");
+        const wire::member_message done{.head = {.kind = wire::kind::let_go},
+                                        .member = shared().self().id,
+                                        .generation = shared().self().generation};
+        return ipc::send_message(connection, wire::bytes_of(done));
+    }
+    if (wire::as<wire::member_message>(bytes, wire::kind::took_over) &&
+        stage_ == stage::letting_go) {
+        stage_ = stage::gone;
+        calls_.gone();
+    }
+    return false;  // all has been said, or what came is not of a hand-over
+}
+
+/// The successor hung up.
+void admission::end_hand_over(ipc::dispatcher& loop)
+{
+    successor_ = -1;
+    if (stage_ == stage::asked)
+        stage_ = stage::serving;
+    if (stage_ != stage::letting_go)
+        return;
+    if (!calls_.take_back()) {
+        stage_ = stage::gone;  // a third process has the lock
+        return calls_.gone();
+    }
+    stage_ = stage::serving;
+    loop.set_primary_link(-1);
+    // Members may have followed the successor.
+    for (const auto& [connection, member] : members_)
+        if (!send_adopt(connection))
+            log(log_level::info, "member {} does not read that its primary is back", member.id);
 }
 
 void admission::introduce(member_ref member, int pidfd, int wake, int except)
@@ -88,6 +160,8 @@ void admission::on_closed(ipc::dispatcher& loop, int connection)
 {
     applicants_.erase(connection);
     members_.erase(connection);
+    if (connection == successor_)
+        end_hand_over(loop);
     member_service::on_closed(loop, connection);
 }
 

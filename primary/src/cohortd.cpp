@@ -5,10 +5,13 @@
 #include "cohort/base/log.hpp"
 #include "cohort/primary/option_text.hpp"
 #include "cohort/primary/primary.hpp"
+#include "service_manager.hpp"
 
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <string>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -29,8 +32,11 @@ struct arguments {
     std::uint32_t max_zones = cohort::usual_zones;
     unsigned emulated_nodes = 0;
     bool transparent = false;
+    double shut_down_s = 0;
     bool adopt = false;
     bool fresh = false;
+    bool automatic = false;
+    bool hand_over = false;
 };
 
 void declare_memory(CLI::App& program, arguments& given)
@@ -57,6 +63,22 @@ void declare_memory(CLI::App& program, arguments& given)
                        "as if the machine had 1 to 8 NUMA nodes");
 }
 
+void declare_takeover(CLI::App& program, arguments& given)
+{
+    auto* ways = program.add_option_group("what to do about members that live already");
+    ways->add_flag("--auto", given.automatic,
+                   "adopt them, or start afresh when there are none; the default");
+    ways->add_flag("--adopt", given.adopt, "only take over members of a dead primary");
+    ways->add_flag("--fresh", given.fresh, "refuse when such members live");
+    ways->add_flag("--hand-over", given.hand_over,
+                   "ask the live primary to hand over, which then ends; adopt when it is dead");
+    ways->require_option(0, 1);
+    program.add_option(
+        "--shut-down", given.shut_down_s,
+        "when asked to end, ask the members to leave first and wait for them so many "
+        "seconds; 0: leave them to the next primary");
+}
+
 void declare(CLI::App& program, arguments& given)
 {
     program.add_option("-d,--domain", given.domain, "name of the domain")->capture_default_str();
@@ -69,9 +91,7 @@ void declare(CLI::App& program, arguments& given)
     program.add_option("--max-zones", given.max_zones, "names of all kinds together")
         ->capture_default_str();
     program.add_option("--log", given.log_level, "debug, info, warning, error or off");
-    auto* adopt =
-        program.add_flag("--adopt", given.adopt, "only take over members of a dead primary");
-    program.add_flag("--fresh", given.fresh, "refuse when such members live")->excludes(adopt);
+    declare_takeover(program, given);
 }
 
 cohort::primary::start_options options_from(const arguments& given)
@@ -103,9 +123,11 @@ cohort::primary::start_options options_from(const arguments& given)
                                     given.log_level)};
         set_log_level(level);
     }
-    wanted.existing = given.adopt   ? primary::takeover::adopt
-                      : given.fresh ? primary::takeover::fresh
-                                    : primary::takeover::automatic;
+    wanted.existing = given.adopt       ? primary::takeover::adopt
+                      : given.fresh     ? primary::takeover::fresh
+                      : given.hand_over ? primary::takeover::hand_over
+                                        : primary::takeover::automatic;
+    wanted.handed_over = [] { ::kill(::getpid(), SIGTERM); };
     return wanted;
 }
 
@@ -127,6 +149,33 @@ void print_ready(cohort::primary::owner& domain)
     std::fflush(stdout);
 }
 
+/// False when `interval` has passed without one of those signals.
+bool await_end(const sigset_t& ends, std::chrono::microseconds interval)
+{
+    const auto seconds = std::chrono::floor<std::chrono::seconds>(interval);
+    const timespec wait{.tv_sec = seconds.count(),
+                        .tv_nsec = std::chrono::nanoseconds{interval - seconds}.count()};
+    return ::sigtimedwait(&ends, nullptr, &wait) > 0;
+}
+
+/// 0, or 1 when members stayed.
+int shut_down(cohort::primary::owner& domain, double patience_s)
+{
+    if (patience_s <= 0 || domain.handed_over())
+        return 0;
+    using cohort::deadline_in;
+    const auto patience = std::chrono::duration_cast<cohort::steady_clock::duration>(
+        std::chrono::duration<double>{patience_s});
+    const auto left = domain.shut_down(deadline_in(patience));
+    if (left.empty())
+        return 0;
+    fmt::print(stderr,
+               "cohortd: {} members have not left after {} s and carry on without a "
+               "primary: {}; adopt them with cohortd, or end them\n",
+               left.size(), patience_s, fmt::join(left, ", "));
+    return 1;
+}
+
 int run(const arguments& given)
 {
     // Before any thread exists, so that all of them leave these signals to sigwait below.
@@ -136,11 +185,18 @@ int run(const arguments& given)
         sigaddset(&ends, signal);
     pthread_sigmask(SIG_BLOCK, &ends, nullptr);
 
+    const cohort::service_manager manager;
     const auto domain = cohort::primary::start(options_from(given));
     print_ready(*domain);
-    int signal = 0;
-    sigwait(&ends, &signal);
-    return 0;
+    manager.tell(fmt::format("READY=1\nMAINPID={}\nSTATUS=domain {} is {}", ::getpid(),
+                             domain->name(), domain->adopted() ? "adopted" : "ready"));
+    std::uint64_t seen = 0;
+    while (!await_end(ends, manager.watchdog_interval()))
+        // A dispatcher that hangs serves nobody: then the manager shall start the next primary.
+        if (const auto rounds = domain->dispatcher_rounds(); std::exchange(seen, rounds) != rounds)
+            manager.tell("WATCHDOG=1");
+    manager.tell("STOPPING=1");
+    return shut_down(*domain, given.shut_down_s);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "cohort/primary/admission.hpp"
 #include "cohort/primary/adoption.hpp"
 #include "cohort/primary/region_maker.hpp"
+#include "cohort/primary/succession.hpp"
 
 #include <array>
 #include <thread>
@@ -20,6 +21,7 @@
 namespace cohort::primary {
 namespace {
 
+constexpr auto take_back_patience = 500ms;
 constexpr auto introduction_patience = 100ms;  // for all members together
 
 /// One primary at a time chooses a window under a root.
@@ -108,6 +110,12 @@ std::vector<file_descriptor> introduce(ipc::joined_domain& self, int wake, admis
     return connections;
 }
 
+/// What a primary leaves that was killed while it took its predecessor's place.
+void remove_next_socket(const rendezvous& place)
+{
+    ::unlink((place.directory() + "/next.sock").c_str());
+}
+
 /// A member that was killed could not remove its socket. Nobody joins any more, so what belongs to
 /// an empty slot belongs to nobody.
 void remove_sockets_of_the_dead(const member_table_layout& table, const rendezvous& place)
@@ -120,35 +128,42 @@ void remove_sockets_of_the_dead(const member_table_layout& table, const rendezvo
 }  // namespace
 
 owner::owner(region_mapping region, ipc::member_claim claim, rendezvous place, file_descriptor wake,
-             lock_description primary_lock, bool adopted)
+             lock_description primary_lock, bool adopted, std::function<void()> handed_over)
     : joined_domain{std::move(region), std::move(claim), std::move(place), std::move(wake)}
     , primary_lock_{std::move(primary_lock)}
     , adopted_{adopted}
+    , tell_handed_over_{std::move(handed_over)}
 {
     auto& header = this->region().header;
     go_live();
     header.epoch.fetch_add(1, std::memory_order_acq_rel);
-    header.primary.store(std::uint64_t{self().id} << 32 | self().generation,
-                         std::memory_order_release);
+    header.primary.store(own_word(), std::memory_order_release);
     COHORT_FAULT_POINT("primary.live");
 
-    auto service = std::make_unique<admission>(*this, wake_fd());
+    auto service = std::make_unique<admission>(*this, wake_fd(),
+                                               hand_over_calls{[this] { let_go(); },
+                                                               [this] { return take_back(); },
+                                                               [this] { note_handed_over(); }});
+    admission_ = service.get();
     auto connections =
         adopted_ ? introduce(*this, wake_fd(), *service) : std::vector<file_descriptor>{};
     std::vector<file_descriptor> listeners;
     listeners.push_back(ipc::listen_at(this->place().member_socket(self().id)));
-    listeners.push_back(ipc::listen_at(this->place().primary_socket()));
+    listeners.push_back(ipc::listen_in_place_of(this->place().primary_socket()));
     start(std::move(service), std::move(listeners), std::move(connections));
 }
 
 owner::~owner()
 {
     loop().stop();  // admits nobody any more
+    if (handed_over())
+        return;  // what lies in the directory is the successor's
     bool others = false;
     members().members().for_each_member([&](member_id id, member_layout&, member_word word) {
         others = others || (id != self().id && word.state != member_state::empty);
     });
     ::unlink(place().primary_socket().c_str());
+    remove_next_socket(place());
     remove_sockets_of_the_dead(region().members, place());
     if (others)
         return;
@@ -158,10 +173,108 @@ owner::~owner()
     ::rmdir(place().directory().c_str());
 }
 
+std::uint64_t owner::own_word() const noexcept
+{
+    return std::uint64_t{self().id} << 32 | self().generation;
+}
+
+void owner::let_go()
+{
+    primary_lock_.unlock(lock_description::primary_byte);
+    log(log_level::info, "domain \"{}\" is being handed over", name());
+}
+
+bool owner::take_back()
+{
+    // A successor that dies lets go of its connection some time before its lock.
+    const auto until = deadline_in(take_back_patience);
+    while (!primary_lock_.try_lock(lock_description::primary_byte)) {
+        if (steady_clock::now() >= until)
+            return false;
+        std::this_thread::sleep_for(1ms);
+    }
+    // The successor may have listened there already.
+    loop().listen(ipc::listen_in_place_of(place().primary_socket()));
+    auto& header = region().header;
+    primary_lock_.write_place({header.window_base, header.window_bytes, header.region_bytes},
+                              ::getpid());
+    if (header.primary.load(std::memory_order_acquire) != own_word()) {
+        header.epoch.fetch_add(1, std::memory_order_acq_rel);
+        header.primary.store(own_word(), std::memory_order_release);
+    }
+    log(log_level::warning, "the successor hung up; domain \"{}\" is served as before", name());
+    return true;
+}
+
+void owner::note_handed_over()
+{
+    handed_over_.store(true, std::memory_order_release);
+    log(log_level::info, "another primary serves domain \"{}\"", name());
+    if (tell_handed_over_)
+        tell_handed_over_();
+}
+
+std::vector<std::string> owner::shut_down(deadline until)
+{
+    admission_->close_door();
+    const auto others = [&] {
+        std::vector<std::pair<member_ref, std::string>> found;
+        members().members().for_each_member(
+            [&](member_id id, member_layout& member, member_word word) {
+                if (id != self().id)
+                    found.push_back({{id, word.generation}, std::string{member.name.view()}});
+            });
+        return found;
+    };
+    for (const auto& [member, name] : others())
+        if (!actions().send(member, ipc::shut_down_action))
+            log(log_level::warning, "member \"{}\" cannot be asked to leave: its inbox is full",
+                name);
+    auto left = others();
+    for (; !left.empty() && steady_clock::now() < until; left = others())
+        std::this_thread::sleep_for(1ms);
+    std::vector<std::string> names;
+    for (auto& [member, name] : left)
+        names.push_back(std::move(name));
+    return names;
+}
+
+namespace {
+
+std::unique_ptr<owner> serve(const start_options& options, rendezvous place, lock_description lock,
+                             region_mapping region, bool adopted)
+{
+    const auto& header = region.layout().header;
+    if (adopted)
+        lock.write_place({header.window_base, header.window_bytes, header.region_bytes},
+                         ::getpid());
+    auto claim =
+        ipc::claim_member(region.layout(), place, options.member_name, member_role::primary);
+    return std::make_unique<owner>(std::move(region), std::move(claim), std::move(place),
+                                   ipc::new_eventfd(), std::move(lock), adopted,
+                                   options.handed_over);
+}
+
+std::unique_ptr<owner> take_over(const start_options& options, rendezvous place, deadline until)
+{
+    place.check();
+    const auto root = lock_root(place, until);
+    auto won = succeed(options, place, until);
+    auto successor =
+        serve(options, std::move(place), std::move(won.lock), std::move(won.region), true);
+    COHORT_FAULT_POINT("handover.serving");
+    tell_took_over(won.predecessor);
+    return successor;
+}
+
+}  // namespace
+
 std::unique_ptr<owner> start(const start_options& options)
 {
     const auto until = deadline_in(options.patience);
     rendezvous place{options.name};
+    if (options.existing == takeover::hand_over)
+        return take_over(options, std::move(place), until);
     auto [root, lock] = take_locks(place, until);
     const bool alive = lock.is_locked(lock_description::life_byte);
     if (alive && options.existing == takeover::fresh)
@@ -178,15 +291,7 @@ std::unique_ptr<owner> start(const start_options& options)
         remove_debris(place);
     auto region =
         alive ? adopt_region(options, place, lock, until) : make_region(options, place, lock);
-    if (alive) {
-        const auto& header = region.layout().header;
-        lock.write_place({header.window_base, header.window_bytes, header.region_bytes},
-                         ::getpid());
-    }
-    auto claim =
-        ipc::claim_member(region.layout(), place, options.member_name, member_role::primary);
-    return std::make_unique<owner>(std::move(region), std::move(claim), std::move(place),
-                                   ipc::new_eventfd(), std::move(lock), alive);
+    return serve(options, std::move(place), std::move(lock), std::move(region), alive);
 }
 
 }  // namespace cohort::primary

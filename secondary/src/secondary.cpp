@@ -9,6 +9,7 @@
 #include <array>
 #include <filesystem>
 #include <optional>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -56,6 +57,9 @@ void await_welcome(ipc::dispatcher& loop, member_ref self, int connection, deadl
         if (const auto* peer = wire::as<wire::member_message>(bytes, wire::kind::peer);
             peer && received.fds.size() == 2 && peer->member < max_members)
             loop.learn(peer->ref(), std::move(received.fds[0]), std::move(received.fds[1]));
+        else if (const auto* no = wire::as<wire::attach_reply>(bytes, wire::kind::attach_reply);
+                 no && no->refusal != 0)
+            throw error{static_cast<errc>(no->refusal), std::string{no->sentence.view()}};
         else if (wire::as<wire::member_message>(bytes, wire::kind::welcome))
             return;
     }
@@ -81,17 +85,11 @@ attachment::attachment(region_mapping region, ipc::member_claim claim, rendezvou
           std::move(connections));
 }
 
-std::unique_ptr<attachment> attach(std::string_view domain_name, steady_clock::duration timeout,
-                                   std::string_view member_name)
+namespace {
+
+std::unique_ptr<attachment> attach_once(rendezvous place, const std::string& name,
+                                        file_descriptor connection, deadline until)
 {
-    const auto until = deadline_in(timeout);
-    auto place = find_rendezvous(domain_name);
-    const auto name = member_name.empty() ? process_name() : std::string{member_name};
-    if (!fixed_name<64>::fits(name))
-        throw error{errc::name_too_long,
-                    fmt::format("the member name \"{}\" has {} characters; at most {} fit", name,
-                                name.size(), fixed_name<64>::max_length)};
-    auto connection = ipc::connect_to(place.primary_socket(), until);
     auto wake = ipc::new_eventfd();
     const auto pidfd = ipc::own_pidfd();
     const std::array fds{pidfd.get(), wake.get()};
@@ -101,6 +99,46 @@ std::unique_ptr<attachment> attach(std::string_view domain_name, steady_clock::d
     auto claim = ipc::claim_member(region.layout(), place, name, member_role::secondary);
     return std::make_unique<attachment>(std::move(region), std::move(claim), std::move(place),
                                         std::move(wake), std::move(connection), until);
+}
+
+/// The primary that answered hands over, or has done so meanwhile.
+bool is_handing_over(const error& refused, const rendezvous& place, int asked_pid)
+{
+    if (refused.reason() == errc::in_use)
+        return true;
+    if (refused.reason() != errc::primary_lost)
+        return false;
+    try {
+        const lock_description lock{place.lock_file(), lock_description::open_mode::existing};
+        const auto record = lock.read_place();
+        return lock.is_locked(lock_description::primary_byte) && record && record->pid != asked_pid;
+    } catch (const error&) {  // the domain has ended
+        return false;
+    }
+}
+
+}  // namespace
+
+std::unique_ptr<attachment> attach(std::string_view domain_name, steady_clock::duration timeout,
+                                   std::string_view member_name)
+{
+    const auto until = deadline_in(timeout);
+    const auto place = find_rendezvous(domain_name);
+    const auto name = member_name.empty() ? process_name() : std::string{member_name};
+    if (!fixed_name<64>::fits(name))
+        throw error{errc::name_too_long,
+                    fmt::format("the member name \"{}\" has {} characters; at most {} fit", name,
+                                name.size(), fixed_name<64>::max_length)};
+    for (;; std::this_thread::sleep_for(1ms)) {
+        auto connection = ipc::connect_to(place.primary_socket(), until);
+        const auto asked_pid = ipc::peer_of(connection.get()).pid;
+        try {
+            return attach_once(place, name, std::move(connection), until);
+        } catch (const error& refused) {
+            if (steady_clock::now() >= until || !is_handing_over(refused, place, asked_pid))
+                throw;
+        }
+    }
 }
 
 observer observe(std::string_view domain_name, steady_clock::duration timeout)

@@ -15,6 +15,7 @@
 #include "cohort/recovery/reaper.hpp"
 
 #include <atomic>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <thread>
@@ -34,6 +35,14 @@ public:
     void start(std::unique_ptr<member_service> service, std::vector<file_descriptor> listeners,
                std::vector<file_descriptor> connections);
     void stop() noexcept;
+    /// One more, by the dispatcher's thread.
+    void listen(file_descriptor listener);
+
+    /// How often its thread has gone round: at least ten times a second while it is sound.
+    [[nodiscard]] std::uint64_t rounds() const noexcept
+    {
+        return rounds_.load(std::memory_order_relaxed);  // nothing else is read through it
+    }
 
     /// Takes note of a member: its death will be heard from now on.
     void learn(member_ref member, file_descriptor pidfd, file_descriptor wake);
@@ -67,6 +76,7 @@ private:
     std::map<int, file_descriptor> connections_;
     int primary_link_ = -1;
     std::atomic<bool> stopping_{false};
+    std::atomic<std::uint64_t> rounds_{0};
     std::thread thread_;
 };
 

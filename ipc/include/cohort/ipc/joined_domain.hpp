@@ -8,6 +8,7 @@
 #include "cohort/ipc/dispatcher.hpp"
 #include "cohort/ipc/peers.hpp"
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string_view>
@@ -37,6 +38,9 @@ private:
     lock_description lock_;
 };
 
+/// The message by which a primary asks members to leave.
+inline constexpr std::string_view shut_down_action = "cohort.shut_down";
+
 class joined_domain : private member_lock, public domain {
 public:
     ~joined_domain() override;
@@ -47,12 +51,19 @@ public:
     {
         return actions_.find_primary().has_value();
     }
+    /// Rises while the dispatcher's thread is sound: for a watchdog. See dispatcher.hpp.
+    [[nodiscard]] std::uint64_t dispatcher_rounds() const noexcept { return dispatcher_.rounds(); }
     [[nodiscard]] const rendezvous& place() const noexcept { return place_; }
 
     /// `hears` is called when pages have come or gone: by this member's doing in the thread that
     /// did it, by others' in the dispatcher's. News that finds a full inbox is lost: nothing may
     /// depend on it.
     void on_memory_event(memory_watch::listener hears);
+
+    /// `hears` is called in the dispatcher when the primary asks all members to leave. It should
+    /// make the program end; the domain must not be closed inside it. Throws `exists` the second
+    /// time.
+    void on_shut_down(std::function<void()> hears);
 
 protected:
     joined_domain(region_mapping region, member_claim claim, rendezvous place,

@@ -36,6 +36,8 @@ protected:
     bool refuse(int connection, errc code, std::string_view sentence);
     /// Sends this member's own pidfd and eventfd.
     bool send_self(int connection);
+    /// The same, as the primary that a member has to follow from now on.
+    bool send_adopt(int connection);
 
     [[nodiscard]] domain& shared() noexcept { return domain_; }
 

@@ -13,6 +13,13 @@
 ///   new primary                   member
 ///   adopt           ----------->  [pidfd, eventfd]
 ///                   <-----------  peer  [pidfd, eventfd]; the connection is now its primary's
+///
+///   successor                     primary, planned hand-over
+///   attach_request  ----------->
+///                   <-----------  attach_reply  [control, life, segment files in list order]
+///   let_go          ----------->
+///                   <-----------  let_go; the primary lock is free
+///   took_over       ----------->  the successor serves
 
 #include "cohort/base/fixed_name.hpp"
 #include "cohort/member/member_table.hpp"
@@ -32,9 +39,11 @@ enum class kind : std::uint32_t {
     peer = 4,
     welcome = 5,
     adopt = 6,
+    let_go = 7,
+    took_over = 8,
 };
 
-enum class attach_as : std::uint32_t { member = 1, observer = 2, adopter = 3 };
+enum class attach_as : std::uint32_t { member = 1, observer = 2, adopter = 3, successor = 4 };
 
 struct header {
     std::uint32_t magic = wire::magic;

@@ -8,8 +8,11 @@
 #include "cohort/ipc/joined_domain.hpp"
 #include "cohort/memory/page_size.hpp"
 
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -20,6 +23,7 @@ enum class takeover {
     automatic,  ///< adopt them, or start afresh when there are none
     adopt,      ///< adopt them; refuse when there are none
     fresh,      ///< refuse when there are any
+    hand_over,  ///< ask a live primary to hand over; adopt when it is dead, refuse without members
 };
 
 /// At most so many bytes in pages of one size, on all nodes together.
@@ -45,21 +49,44 @@ struct start_options {
     unsigned emulated_nodes = 0;                  ///< 1 to 8: as if the machine had that many nodes
     takeover existing = takeover::automatic;
     steady_clock::duration patience = 5s;  ///< for members to answer an adopter
+    /// Called in the dispatcher when another primary serves in place of this one.
+    std::function<void()> handed_over{};
 };
+
+class admission;
 
 class owner : public ipc::joined_domain {
 public:
     owner(region_mapping region, ipc::member_claim claim, rendezvous place, file_descriptor wake,
-          lock_description primary_lock, bool adopted);
+          lock_description primary_lock, bool adopted, std::function<void()> handed_over);
     /// Stops admitting and leaves. The last member of a domain takes the rendezvous away.
     ~owner() override;
 
     /// True when this primary took over a domain that was alive.
     [[nodiscard]] bool adopted() const noexcept { return adopted_; }
 
+    /// True once another primary serves in place of this one, which is a member like others then.
+    [[nodiscard]] bool handed_over() const noexcept
+    {
+        return handed_over_.load(std::memory_order_acquire);
+    }
+
+    /// Refuses newcomers, asks the members to leave (`on_shut_down` of each), and waits until all
+    /// have. Returns the names of those that have not at the deadline; they carry on as after the
+    /// death of a primary.
+    [[nodiscard]] std::vector<std::string> shut_down(deadline until);
+
 private:
+    void let_go();
+    bool take_back();
+    void note_handed_over();
+    [[nodiscard]] std::uint64_t own_word() const noexcept;
+
     lock_description primary_lock_;
     bool adopted_;
+    std::function<void()> tell_handed_over_;
+    std::atomic<bool> handed_over_{false};
+    admission* admission_ = nullptr;  ///< the dispatcher has it
 };
 
 /// Starts the domain. Throws `domain_alive`, `wrong_owner`, `no_memory`, `no_hugepages`,
