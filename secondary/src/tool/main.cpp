@@ -4,11 +4,19 @@
 #include "cohort/base/error.hpp"
 #include "cohort/memory/memseg_walk.hpp"
 #include "cohort/secondary/secondary.hpp"
+#include "doctor.hpp"
+#include "handover.hpp"
+#include "metrics.hpp"
 #include "reports.hpp"
+#include "top.hpp"
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <fstream>
+#include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -21,10 +29,15 @@ struct arguments {
     std::string domain = "default";
     std::string pool;
     std::string svg;
+    std::vector<std::string> options;
+    std::string listen;
+    double interval_s = 1;
+    unsigned rounds = 0;
     bool json = false;
     bool dead_only = false;
     bool map = false;
     bool dump = false;
+    bool dry_run = false;
 };
 
 int print(const arguments& given, const table& shown, const std::string& empty)
@@ -100,9 +113,30 @@ int print_memory(const arguments& given, const cohort::region_layout& region)
     return print_shares(given, region);
 }
 
+/// 0, or 1 when something keeps a domain from working.
+int print_diagnosis(const arguments& given)
+{
+    namespace tool = cohort::tool;
+    const auto found = tool::examine(given.domain);
+    fmt::print("{}", given.json ? tool::to_json(found).dump(2) + "\n" : tool::to_text(found));
+    return std::any_of(found.begin(), found.end(),
+                       [](const auto& each) { return each.found.how_bad == tool::gravity::fault; });
+}
+
 int run(const CLI::App& program, const arguments& given)
 {
     namespace tool = cohort::tool;
+    if (program.got_subcommand("handover"))
+        tool::become_successor(given.domain, given.options);
+    if (program.got_subcommand("reap") && !given.dry_run)
+        throw cohort::error{cohort::errc::invalid_argument,
+                            "members reap by themselves; see what is left with --dry-run"};
+    if (program.got_subcommand("doctor"))
+        return print_diagnosis(given);
+    if (program.got_subcommand("metrics") && !given.listen.empty()) {
+        tool::serve_metrics(given.domain, given.listen);
+        return 0;
+    }
     const auto observer = cohort::secondary::observe(given.domain);
     const auto& region = observer.region();
     const auto command = program.get_subcommands().front()->get_name();
@@ -127,7 +161,47 @@ int run(const CLI::App& program, const arguments& given)
     if (command == "holders")
         return print(given, tool::list_holders(region, given.pool),
                      "nobody holds a buffer of this pool");
+    if (command == "ports")
+        return print(given, tool::list_ports(region), "no ports");
+    if (command == "reap")
+        return print(given, tool::list_unreaped(region, cohort::rendezvous{given.domain}),
+                     "nothing is to be reaped");
+    if (command == "metrics") {
+        fmt::print("{}", tool::to_openmetrics(tool::collect_metrics(given.domain, region)));
+        return 0;
+    }
+    if (command == "top") {
+        const auto interval = std::chrono::duration<double>{std::max(given.interval_s, 0.01)};
+        tool::show_top(observer,
+                       {.domain = given.domain,
+                        .interval = std::chrono::duration_cast<std::chrono::milliseconds>(interval),
+                        .rounds = given.rounds,
+                        .json = given.json});
+        return 0;
+    }
     return print_audit(given, region);
+}
+
+void declare_views(CLI::App& program, arguments& given)
+{
+    auto* top = program.add_subcommand(
+        "top", "live view: rates, fill levels, drops, busy lanes, who holds most; q ends it");
+    top->fallthrough();
+    top->add_flag("--json", given.json, "a line of JSON for each round");
+    top->add_option("-i,--interval", given.interval_s, "seconds between rounds")
+        ->capture_default_str();
+    top->add_option("-n,--rounds", given.rounds, "end after so many; 0: go on")
+        ->capture_default_str();
+    auto* metrics =
+        program.add_subcommand("metrics", "numbers for monitoring, as OpenMetrics text");
+    metrics->fallthrough();
+    metrics->add_option("--listen", given.listen,
+                        "serve them over HTTP at this address, e.g. 127.0.0.1:9464");
+    auto* reap =
+        program.add_subcommand("reap", "what the members have still to recover of the dead");
+    reap->fallthrough();
+    reap->add_flag("--json", given.json, "print JSON");
+    reap->add_flag("--dry-run", given.dry_run, "only look; members do it by themselves");
 }
 
 void declare(CLI::App& program, arguments& given)
@@ -155,9 +229,19 @@ void declare(CLI::App& program, arguments& given)
         ->add_flag("--dead", given.dead_only, "only of members that are gone");
     add("rings", "rings: fill, roles, stalls");
     add("pools", "pools: counts, caches");
+    add("ports", "ports: driver, packets and bytes moved, errors");
     add("holders", "who holds buffers of a pool")
         ->add_option("POOL", given.pool, "name of the pool")
         ->required();
+    add("doctor",
+        "find out why a domain does not start, admit or grow here; exit code 1 when it cannot");
+    program
+        .add_subcommand(
+            "handover",
+            "start a cohortd in place of this command that takes over from the live one")
+        ->fallthrough()
+        ->add_option("OPTIONS", given.options, "more options of cohortd, after --");
+    declare_views(program, given);
     add("audit", "check that every buffer is in exactly one place; exit code 1 when not");
 }
 

@@ -2,6 +2,7 @@
 // What the cohort command shows of a region. Reads only.
 
 #include "cohort/domain/region_layout.hpp"
+#include "cohort/domain/rendezvous.hpp"
 #include "table.hpp"
 
 #include <string>
@@ -33,6 +34,9 @@ namespace cohort::tool {
 [[nodiscard]] table list_pools(const region_layout& region);
 /// Throws `errc::invalid_argument` when there is no such pool.
 [[nodiscard]] table list_holders(const region_layout& region, std::string_view pool);
+[[nodiscard]] table list_ports(const region_layout& region);
+/// Members and lanes that are dead and not yet recovered, with what they hold.
+[[nodiscard]] table list_unreaped(const region_layout& region, const rendezvous& place);
 [[nodiscard]] table list_audit(const audit_report& report);
 
 }  // namespace cohort::tool
