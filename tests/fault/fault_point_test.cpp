@@ -2,10 +2,12 @@
 // carry on, the audit is clean, every buffer is back, and the name starts again without help.
 
 #include "fault/faulty_domain.hpp"
+#include "fault/source_points.hpp"
 #include "support/capture_bytes.hpp"
 #include "support/scale.hpp"
 #include "support/skip.hpp"
 
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -31,6 +33,11 @@ const std::map<std::string, std::vector<std::string>> points_of{
      {"attach.before_map", "member.joining", "member.before_live", "member.live", "lane.entering",
       "lane.held", "primary.live", "reaper.scrubbed", "reaper.recovered", "lane.leaving",
       "lane.let_go"}},
+    {"hand over",
+     {"attach.before_map", "handover.mapped", "handover.allowed", "handover.locked",
+      "member.joining", "member.before_live", "member.live", "lane.entering", "lane.held",
+      "primary.live", "handover.serving"}},
+    {"let go", {"handover.letting_go", "handover.let_go"}},
     {"attach",
      {"attach.before_map", "attach.mapped", "attach.joined", "member.joining", "member.before_live",
       "member.live", "lane.entering", "lane.held", "reaper.scrubbed", "reaper.recovered",
@@ -70,33 +77,6 @@ const std::map<std::string, std::vector<std::string>> points_of{
     {"port",
      {"port.rx_listed", "port.rx_marked", "port.committed", "port.tx_listed", "port.tx_given"}},
 };
-
-/// The name on a line that is a fault point, else nothing.
-std::string point_on(const std::string& line)
-{
-    static const std::string call = "COHORT_FAULT_POINT(\"";
-    const auto start = line.find_first_not_of(' ');
-    if (start == std::string::npos || line.compare(start, call.size(), call) != 0)
-        return {};
-    const auto name = start + call.size();
-    return line.substr(name, line.find('"', name) - name);
-}
-
-std::set<std::string> points_in_sources()
-{
-    std::set<std::string> found;
-    for (const auto* room : {"runtime", "ipc", "primary", "secondary"})
-        for (const auto& file : std::filesystem::recursive_directory_iterator{
-                 std::filesystem::path{COHORT_SOURCE_ROOT} / room}) {
-            if (file.path().extension() != ".cpp" && file.path().extension() != ".hpp")
-                continue;
-            std::ifstream source{file.path()};
-            for (std::string line; std::getline(source, line);)
-                if (const auto point = point_on(line); !point.empty())
-                    found.insert(point);
-        }
-    return found;
-}
 
 /// Runs `once(point)` for each point of a scenario, killed at its first, second ... pass, until it
 /// is passed less often. `once` says how the process ended.
@@ -309,6 +289,43 @@ TEST_CASE("a primary killed while it adopts is followed by one that adopts", "[f
         REQUIRE(domain.primary().wait(patience));
         const auto ended = domain.spawn({"adopt"}, fault).wait(patience);
         domain.start_next_primary();
+        domain.check_survivors();
+        domain.check_next_start();
+        return ended;
+    });
+}
+
+TEST_CASE("a successor killed while it takes over leaves a primary that serves", "[fault]")
+{
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    sweep("hand over", [](const std::string& fault) {
+        faulty_domain domain;
+        domain.bring_to_life();
+        auto successor = domain.spawn({"hand over"}, fault);
+        const auto ended = successor.wait(patience);
+        // Once it has said that it serves, it is a primary like any other.
+        const auto predecessor_ended = [&] { return domain.primary().wait(0ms).has_value(); };
+        REQUIRE(eventually(
+            [&] { return predecessor_ended() || secondary::primary_alive(faulty_domain::name); }));
+        if (predecessor_ended())
+            domain.start_next_primary();
+        domain.check_survivors();
+        domain.check_next_start();
+        return ended;
+    });
+}
+
+TEST_CASE("a primary killed while it hands over is followed by its successor", "[fault]")
+{
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    sweep("let go", [](const std::string& fault) {
+        faulty_domain domain;
+        ::setenv("COHORT_FAULT", fault.c_str(), 1);
+        domain.bring_to_life();
+        ::unsetenv("COHORT_FAULT");
+        auto successor = start_cohortd(domain.name, {"--hand-over"});
+        const auto ended = domain.primary().wait(patience);
+        domain.take_as_primary(std::move(successor));
         domain.check_survivors();
         domain.check_next_start();
         return ended;

@@ -107,6 +107,12 @@ public:
         primary_.emplace(start_cohortd(name));
     }
 
+    void take_as_primary(child_process next)
+    {
+        primary_.reset();
+        primary_.emplace(std::move(next));
+    }
+
     void tell_bystander(const std::string& command)
     {
         bystander_->tell(command);

@@ -17,6 +17,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace cohort::test {
@@ -96,7 +97,7 @@ class living_domain {
 public:
     explicit living_domain(std::string name = "alive")
         : name_{std::move(name)}
-        , primary_{start_cohortd(name_)}
+        , primary_{std::in_place, start_cohortd(name_)}
     {
         const auto seen = observe();
         if (!eventually([&] { return is_settled(seen.region()); }))
@@ -107,7 +108,13 @@ public:
     [[nodiscard]] std::filesystem::path root() const { return directory_.path(); }
     [[nodiscard]] std::filesystem::path directory() const { return root() / name_; }
     [[nodiscard]] std::string socket() const { return directory() / "primary.sock"; }
-    [[nodiscard]] child_process& primary() noexcept { return primary_; }
+    [[nodiscard]] child_process& primary() noexcept { return *primary_; }
+    /// Another process is the primary from now on.
+    void follow(child_process next)
+    {
+        primary_.reset();
+        primary_.emplace(std::move(next));
+    }
     [[nodiscard]] secondary::observer observe() const
     {
         return secondary::observe(name_, patience);
@@ -116,7 +123,7 @@ public:
 private:
     scratch_runtime_directory directory_;
     std::string name_;
-    child_process primary_;
+    std::optional<child_process> primary_;
 };
 
 /// What is in /dev/shm under cohort's names.

@@ -4,6 +4,7 @@
 //
 //   start           makes the domain and leaves it
 //   adopt           takes over the members of a dead primary, and leaves
+//   hand over       takes over from a live primary, and leaves
 //   attach          attaches and leaves
 //   objects         makes objects of every kind, one larger than the free memory, and destroys them
 //   buffers         takes and returns buffers past refill and flush of its cache
@@ -60,6 +61,14 @@ void adopt(const arguments& given)
     static_cast<void>(primary::start({.name = given[0],
                                       .huge = huge_policy::none,
                                       .existing = primary::takeover::adopt,
+                                      .patience = patience}));
+}
+
+void take_over(const arguments& given)
+{
+    static_cast<void>(primary::start({.name = given[0],
+                                      .huge = huge_policy::none,
+                                      .existing = primary::takeover::hand_over,
                                       .patience = patience}));
 }
 
@@ -294,6 +303,7 @@ void stand_by(const arguments& given)
 const std::map<std::string, std::function<void(const arguments&)>> scenarios{
     {"start", start},
     {"adopt", adopt},
+    {"hand over", take_over},
     {"attach", [](const arguments& given) { static_cast<void>(join(given)); }},
     {"objects", make_and_destroy},
     {"buffers", use_buffers},

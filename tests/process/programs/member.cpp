@@ -23,17 +23,22 @@
 //   allocate-in HEAP TYPE BYTES
 //   hold HEAP               takes the heap's lock and keeps it
 //   limit-files BYTES       lowers RLIMIT_FSIZE to that
+//   team LCORES NAME N      each lcore adds N to its own slot of the lane variable NAME, by ones
+//   await-shut-down         says "waiting", and leaves when the primary asks all members to
 //   exec                    becomes another program without leaving
 //   leave                   leaves in an orderly way
 // Each answers "done" or "failed: why".
 
 #include "cohort/base/error.hpp"
+#include "cohort/domain/lane_team.hpp"
+#include "cohort/domain/lane_variable.hpp"
 #include "cohort/pool/pool_cache.hpp"
 #include "cohort/secondary/secondary.hpp"
 #include "support/conversation.hpp"
 #include "support/shared_piece.hpp"
 
 #include <csignal>
+#include <future>
 #include <optional>
 #include <sstream>
 #include <thread>
@@ -62,6 +67,8 @@ public:
         words >> verb >> name;
         if (verb == "leave")
             return false;
+        if (verb == "await-shut-down")
+            return !await_shut_down();
         if (verb == "exec")
             ::execl("/bin/sleep", "sleep", "60", nullptr);
         else if (verb.starts_with("offer"))
@@ -106,6 +113,8 @@ public:
             hold(domain_->find_heap(name).value());
         else if (verb == "limit-files")
             limit_files(std::stoul(name));
+        else if (verb == "team")
+            work_as_team(name, words);
         else
             throw std::runtime_error{"unknown: " + line};
         return true;
@@ -246,6 +255,32 @@ private:
         const rlimit limit{.rlim_cur = bytes, .rlim_max = bytes};
         if (::setrlimit(RLIMIT_FSIZE, &limit) != 0)
             throw std::runtime_error{"setrlimit"};
+    }
+
+    bool await_shut_down()
+    {
+        std::promise<void> asked;
+        domain_->on_shut_down([&] { asked.set_value(); });
+        test::say("waiting");
+        const bool heard = asked.get_future().wait_for(60s) == std::future_status::ready;
+        domain_->actions().off(ipc::shut_down_action);
+        return heard;
+    }
+
+    void work_as_team(const std::string& lcores, std::istringstream& words)
+    {
+        std::string variable;
+        words >> variable;
+        const auto count = number(words);
+        auto sums = lane_variable<std::uint64_t>::find(*domain_, variable).value();
+        lane_team team{*domain_, parse_lcores("team", lcores)};
+        team.launch_all([&](std::stop_token) {
+            for (std::size_t i = 0; i != count; ++i)
+                *sums.mine() += 1;
+            return 0;
+        });
+        if (!team.wait_all(deadline_in(30s)))
+            throw std::runtime_error{"the team does not end"};
     }
 
     std::optional<test::shared_piece> piece_;  // outlives the attachment, which may still use it

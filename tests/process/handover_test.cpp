@@ -1,0 +1,221 @@
+// A live primary hands over to the next one, and members do not notice.
+
+#include "cohort/ipc/attach.hpp"
+#include "cohort/ipc/socket.hpp"
+#include "cohort/primary/primary.hpp"
+#include "process/attempt.hpp"
+#include "process/living_domain.hpp"
+#include "support/member_process.hpp"
+#include "support/skip.hpp"
+#include "support/stopped.hpp"
+
+#include <atomic>
+#include <filesystem>
+#include <string>
+#include <thread>
+
+#include <catch2/catch.hpp>
+
+namespace cohort::test {
+namespace {
+
+/// Starts a successor of `primary`, which has to end by itself, and takes its place.
+void hand_over(living_domain& domain)
+{
+    auto successor = start_cohortd(domain.name(), {"--hand-over"});
+    CHECK(domain.primary().wait(patience) == exit_status{});
+    domain.follow(std::move(successor));
+}
+
+/// Sends numbers through a ring from one thread to another, and looks at the primary all the time.
+class traffic {
+public:
+    explicit traffic(secondary::attachment& domain)
+        : domain_{domain}
+        , ring_{domain.create_ring<std::uint64_t>("numbers", 256)}
+    {
+    }
+    ~traffic()
+    {
+        stop_ = true;
+        producer_.join();
+        consumer_.join();
+    }
+
+    std::atomic<std::uint64_t> received{0};
+    std::atomic<std::uint64_t> out_of_order{0};
+    std::atomic<std::uint64_t> without_primary{0};
+
+private:
+    void produce()
+    {
+        for (std::uint64_t next = 0; !stop_;) {
+            next += ring_.enqueue(next) ? 1 : 0;
+            without_primary += domain_.primary_alive() ? 0 : 1;
+            std::this_thread::yield();
+        }
+    }
+    void consume()
+    {
+        while (!stop_) {
+            std::uint64_t number = 0;
+            if (!ring_.dequeue(number))
+                std::this_thread::yield();
+            else if (received.fetch_add(1) != number)
+                ++out_of_order;
+        }
+    }
+
+    secondary::attachment& domain_;
+    ring<std::uint64_t> ring_;
+    std::atomic<bool> stop_{false};
+    std::thread producer_{[this] { produce(); }};
+    std::thread consumer_{[this] { consume(); }};
+};
+
+}  // namespace
+
+TEST_CASE("a live primary hands over and ends, and members do not notice", "[handover]")
+{
+    living_domain domain;
+    const auto member = secondary::attach(domain.name(), patience, "tester");
+    traffic flow{*member};
+    const auto epoch = member->region().header.epoch.load();
+
+    for (std::uint32_t round = 1; round <= 5; ++round) {
+        const auto before = flow.received.load();
+        hand_over(domain);
+        REQUIRE(eventually([&] { return flow.received > before; }));
+        CHECK(member->region().header.epoch.load() == epoch + round);
+        CHECK(secondary::primary_alive(domain.name()));
+    }
+
+    CHECK(flow.out_of_order == 0);
+    CHECK(flow.without_primary == 0);
+    member_process fresh{"fresh", domain.name()};
+    fresh.tell("offer ping");
+    auto& actions = member->actions();
+    CHECK(actions.request(*actions.find_member("fresh"), "ping", "", 10s).text() == "pong ");
+    fresh.kill();
+    CHECK(eventually([&] { return live_members(member->region()) == 2; }));
+    CHECK(audit(audited(member->region())).clean());
+}
+
+TEST_CASE("whoever attaches while a primary hands over is admitted, by one or the other",
+          "[handover]")
+{
+    living_domain domain;
+    std::atomic<bool> stop{false};
+    std::atomic<int> admitted{0};
+    std::string refused;
+    auto newcomers = std::thread{[&] {
+        while (!stop)
+            try {
+                static_cast<void>(secondary::attach(domain.name(), patience, "newcomer"));
+                ++admitted;
+            } catch (const error& why) {
+                refused = why.what();
+                return;
+            }
+    }};
+
+    for (int round = 0; round != 10; ++round) {
+        const auto before = admitted.load();
+        hand_over(domain);
+        if (!eventually([&] { return admitted > before + 1; }))
+            break;
+    }
+    stop = true;
+    newcomers.join();
+
+    CHECK(refused == "");
+    CHECK(admitted > 20);
+    const auto seen = domain.observe();
+    CHECK(eventually([&] { return live_members(seen.region()) == 1; }));
+}
+
+TEST_CASE("a successor of another layout is refused, and nobody notices", "[handover]")
+{
+    namespace wire = ipc::wire;
+    const living_domain domain;
+    const auto seen = domain.observe();
+    const auto before = bytes_of(seen.region());
+
+    const auto connection = ipc::connect_to(domain.socket(), deadline_in(patience));
+    const wire::attach_request wish{.layout_hash = layout_hash() + 1,
+                                    .as = wire::attach_as::successor,
+                                    .pid = ::getpid(),
+                                    .name = fixed_name<64>{"stranger"}};
+    REQUIRE(ipc::send_message(connection.get(), wire::bytes_of(wish)));
+
+    CHECK_THROWS_WITH(static_cast<void>(ipc::take_region(connection.get(), map_access::read_only,
+                                                         deadline_in(patience))),
+                      Catch::Contains("has layout"));
+    CHECK_FALSE(first_difference(before, bytes_of(seen.region())));
+    CHECK(secondary::primary_alive(domain.name()));
+    member_process{"newcomer", domain.name()}.leave();
+}
+
+TEST_CASE("a hand-over with nobody to take over from is refused, and from the dead it adopts",
+          "[handover]")
+{
+    scratch_runtime_directory empty;
+    check_refused(run("cohortd", {"--domain", "nobody", "--hand-over"}), errc::no_such_domain,
+                  {"nobody"});
+
+    living_domain domain{"orphan"};
+    const auto member = secondary::attach(domain.name(), patience, "tester");
+    domain.primary().kill();
+    REQUIRE(domain.primary().wait(patience));
+    domain.follow(start_cohortd(domain.name(), {"--hand-over"}));
+    CHECK(eventually([&] { return member->primary_alive(); }));
+}
+
+TEST_CASE("while one successor is stopped others are refused, and when it dies the primary serves",
+          "[handover]")
+{
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    for (const std::string point : {"handover.mapped", "handover.locked", "handover.serving"}) {
+        INFO(point);
+        living_domain domain{"held"};
+        const auto member = secondary::attach(domain.name(), patience, "tester");
+        auto successor =
+            child_process::spawn("cohortd", {"--domain", "held", "--huge", "none", "--hand-over"},
+                                 {"COHORT_FAULT=" + point + ":1:stop"});
+        REQUIRE(eventually([&] { return is_stopped(successor.pid()); }));
+
+        auto another =
+            child_process::spawn("cohortd", {"--domain", "held", "--huge", "none", "--hand-over"});
+        CHECK(another.wait(patience).value_or(exit_status{}) != exit_status{});
+        CHECK(member->primary_alive());
+
+        successor.kill();
+        REQUIRE(successor.wait(patience));
+        member_process{"newcomer", domain.name()}.leave();
+        CHECK(member->primary_alive());
+        CHECK(eventually([&] { return live_members(member->region()) == 2; }));
+        CHECK(domain.primary().wait(std::chrono::milliseconds{0}) == std::nullopt);
+    }
+}
+
+TEST_CASE("cohort handover starts the next cohortd in its own place", "[handover][tool]")
+{
+    living_domain domain;
+    const auto member = secondary::attach(domain.name(), patience, "tester");
+
+    const auto daemon =
+        std::filesystem::read_symlink("/proc/" + std::to_string(domain.primary().pid()) + "/exe");
+
+    auto command = child_process::spawn(
+        "cohort", {"--domain", domain.name(), "handover", "--", "--huge", "none"},
+        {"PATH=" + daemon.parent_path().string() + ":/usr/bin:/bin"});
+    const auto line = command.read_line(patience);
+
+    REQUIRE(line);
+    CHECK_THAT(*line, Catch::Contains("is adopted: pid " + std::to_string(command.pid())));
+    CHECK(domain.primary().wait(patience) == exit_status{});
+    CHECK(member->primary_alive());
+    domain.follow(std::move(command));
+}
+
+}  // namespace cohort::test
