@@ -1,12 +1,16 @@
 #include "cohort/port/drivers.hpp"
+#include "null/null_driver.hpp"
 #include "pcap/pcap_driver.hpp"
+#include "ring/ring_driver.hpp"
 
 namespace cohort {
 
 void register_builtin_drivers()
 {
     static const bool once = [] {
+        register_null_driver();
         register_pcap_driver();
+        register_ring_driver();
         return true;
     }();
     static_cast<void>(once);

@@ -76,6 +76,7 @@ const std::map<std::string, std::vector<std::string>> points_of{
     {"lose", {"lane.recovered"}},
     {"port",
      {"port.rx_listed", "port.rx_marked", "port.committed", "port.tx_listed", "port.tx_given"}},
+    {"port life", {"port.made", "port.claimed", "port.closing", "port.closed"}},
 };
 
 /// Runs `once(point)` for each point of a scenario, killed at its first, second ... pass, until it
@@ -336,7 +337,7 @@ TEST_CASE("a member killed at work costs the others nothing", "[fault]")
 {
     COHORT_SKIP_WITHOUT_FAULT_POINTS();
     const auto scenario = GENERATE(as<std::string>{}, "attach", "objects", "buffers", "clones",
-                                   "dynamic", "message", "heap");
+                                   "dynamic", "message", "heap", "port life");
     sweep(scenario, [&](const std::string& fault) { return kill_beside_others(scenario, fault); });
 }
 

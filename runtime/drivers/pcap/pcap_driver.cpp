@@ -4,13 +4,12 @@
 #include "cohort/base/log.hpp"
 #include "cohort/port/burst_journal.hpp"
 #include "cohort/port/drivers.hpp"
-#include "cohort/port/port.hpp"
+#include "cohort/port/port_driver.hpp"
 #include "pcap_reader.hpp"
 #include "pcap_writer.hpp"
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstdlib>
 #include <limits>
 #include <optional>
@@ -28,17 +27,15 @@ constexpr std::array<std::string_view, 4> option_keys{"rx", "tx", "loops", "link
 /// What a burst on the rx queue needs, apart from the shared state.
 class pcap_rx {
 public:
-    pcap_rx(port_layout& port, mempool_layout* pool)
+    explicit pcap_rx(port_layout& port)
         : port_{port}
         , queue_{port.rx[0]}
         , path_{option_value(port.options.view(), "rx")}
         , end_{port.driver_words[rx_packets] * port.driver_words[rx_loops]}
     {
-        if (pool)
-            pool_.emplace(*pool);
     }
 
-    bool open() noexcept;
+    bool open(mempool_layout* pool) noexcept;
     std::size_t burst(std::span<mbuf*> packets) noexcept;
 
 private:
@@ -58,8 +55,11 @@ private:
     bool have_next_ = false;
 };
 
-bool pcap_rx::open() noexcept
+bool pcap_rx::open(mempool_layout* pool) noexcept
 {
+    pool_.reset();
+    if (pool)
+        pool_.emplace(*pool);
     have_next_ = false;
     const auto per_loop = port_.driver_words[rx_packets];
     auto to_skip =
@@ -139,6 +139,8 @@ std::size_t pcap_rx::burst(std::span<mbuf*> packets) noexcept
         } else if (mbuf* packet = make_packet()) {
             packets[count++] = packet;
             result.bytes += packet->pkt_len;
+        } else if (queue_.drop_on_empty != 0) {
+            queue_.missed.fetch_add(1, std::memory_order_relaxed);  // a count
         } else {
             count_up(queue_.no_buffer, 1);
             break;
@@ -203,9 +205,9 @@ private:
 
 class pcap_io final : public port_io {
 public:
-    pcap_io(port_layout& port, mempool_layout* rx_pool) : rx_{port, rx_pool}, tx_{port} {}
+    explicit pcap_io(port_layout& port) : rx_{port}, tx_{port} {}
 
-    bool open_rx(std::uint16_t) noexcept override { return rx_.open(); }
+    bool open_rx(std::uint16_t, mempool_layout* pool) noexcept override { return rx_.open(pool); }
     bool open_tx(std::uint16_t) noexcept override { return tx_.open(); }
     std::size_t rx_burst(std::uint16_t, std::span<mbuf*> packets) noexcept override
     {
@@ -220,21 +222,6 @@ private:
     pcap_rx rx_;
     pcap_tx tx_;
 };
-
-std::uint64_t number_option(std::string_view options, std::string_view key, std::uint64_t otherwise,
-                            std::uint64_t most)
-{
-    const auto text = option_value(options, key);
-    if (text.empty())
-        return otherwise;
-    std::uint64_t value = 0;
-    const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (fault != std::errc{} || end != text.data() + text.size() || value > most)
-        throw error{
-            errc::invalid_argument,
-            fmt::format("{}={} of a pcap port must be a number from 0 to {}", key, text, most)};
-    return value;
-}
 
 /// Members run in other directories, so they need the whole path. Throws for a file that is not
 /// there.
@@ -251,11 +238,10 @@ std::string resolved(const std::string& path)
 
 class pcap_driver final : public port_driver {
 public:
-    void create(port_layout& port, std::string_view options) const override;
-    [[nodiscard]] std::unique_ptr<port_io> open(port_layout& port,
-                                                mempool_layout* rx_pool) const override
+    void create(port_layout& port, const port_request& request, port_host&) const override;
+    [[nodiscard]] std::unique_ptr<port_io> open(port_layout& port, port_host&) const override
     {
-        return std::make_unique<pcap_io>(port, rx_pool);
+        return std::make_unique<pcap_io>(port);
     }
 
 private:
@@ -277,15 +263,16 @@ std::string pcap_driver::set_up_rx(port_layout& port, const std::string& path)
     return whole;
 }
 
-void pcap_driver::create(port_layout& port, std::string_view options) const
+void pcap_driver::create(port_layout& port, const port_request& request, port_host&) const
 {
+    const auto options = request.options;
     check_option_keys("pcap", options, option_keys);
     const auto rx = option_value(options, "rx");
     const auto tx = option_value(options, "tx");
     if (rx.empty() && tx.empty())
         throw error{errc::invalid_argument, "a pcap port needs rx=FILE, tx=FILE or both"};
     constexpr std::uint64_t most = std::numeric_limits<std::uint32_t>::max();
-    port.driver_words[rx_loops] = number_option(options, "loops", 1, most);
+    port.driver_words[rx_loops] = number_option("pcap", options, "loops", 1, {0, most});
 
     std::string complete;
     std::string input;
@@ -296,7 +283,8 @@ void pcap_driver::create(port_layout& port, std::string_view options) const
     }
     if (!tx.empty()) {
         const auto otherwise = rx.empty() ? 1 : port.driver_words[rx_link_type];
-        port.driver_words[tx_link_type] = number_option(options, "linktype", otherwise, most);
+        port.driver_words[tx_link_type] =
+            number_option("pcap", options, "linktype", otherwise, {0, most});
         const auto file = detail::create_capture(
             tx, static_cast<std::uint32_t>(port.driver_words[tx_link_type]), input);
         port.tx_queues = 1;

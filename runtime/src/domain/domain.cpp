@@ -43,19 +43,6 @@ std::string_view text_of(publication how)
     return "ring of values";
 }
 
-/// The pool that a port was created with; nullptr when there was none, or it has been destroyed.
-mempool_layout* rx_pool_of(const port_layout& port, memory_layout& memory)
-{
-    const auto entry = port.rx[0].pool;
-    if (entry == 0 || entry > memory.zone_count)
-        return nullptr;
-    auto& zone = memory.zones[entry - 1];
-    if (!zone.is_live() || zone.kind != zone_kind::mempool)
-        return nullptr;
-    auto* pool = static_cast<mempool_layout*>(zone.data());
-    return pool->kind == pool_kind::pktmbuf ? pool : nullptr;
-}
-
 /// Others have no pointer to memory outside the window.
 void check_pieces(const pktmbuf_options& options, const region_header& region)
 {
@@ -358,40 +345,6 @@ cohort::heap domain::heap(int numa_node)
     auto& first = node_heaps_.of(any ? 0 : numa_node);
     // With one node there is nothing to choose, and no call shall look.
     return {first, memory_, membership_, any && node_heaps_.count() > 1 ? &node_heaps_ : nullptr};
-}
-
-port domain::create_port(std::string_view name, std::string_view spec, const port_options& options)
-{
-    const auto [driver, driver_options] = parse_port_spec(spec);
-    const auto& chosen = find_port_driver(driver);
-    mempool_layout* pool = nullptr;
-    if (!options.rx_pool.empty() && !(pool = find_pool_layout(options.rx_pool, pool_kind::pktmbuf)))
-        throw error{
-            errc::invalid_argument,
-            fmt::format("port \"{}\" names the pool \"{}\", which does not exist; create it first",
-                        name, options.rx_pool)};
-    new_entry entry{
-        memory_, {.name = name, .kind = zone_kind::port, .bytes = sizeof(port_layout)}, who()};
-    auto& layout = *::new (entry.data()) port_layout;
-    layout.index = entry.index();
-    layout.driver = fixed_name<16>{driver};
-    layout.options = fixed_name<2048>{driver_options};
-    layout.magic = port_layout::magic_value;
-    chosen.create(layout, driver_options);
-    for (auto& queue : layout.rx)
-        queue.pool = pool ? pool->index + 1u : 0;
-    port opened{layout, pool};
-    entry.publish();
-    return opened;
-}
-
-std::optional<port> domain::find_port(std::string_view name)
-{
-    auto* zone = memory_.find(zone_kind::port, name);
-    if (!zone)
-        return std::nullopt;
-    auto& layout = *static_cast<port_layout*>(zone->data());
-    return port{layout, rx_pool_of(layout, memory_.layout())};
 }
 
 }  // namespace cohort

@@ -1,187 +1,184 @@
 #include "cohort/port/port.hpp"
 
-#include "cohort/base/error.hpp"
+#include "cohort/base/fault_point.hpp"
 #include "cohort/port/burst_journal.hpp"
-
-#include <algorithm>
-#include <map>
-#include <mutex>
-
-#include <fmt/format.h>
+#include "cohort/port/port_host.hpp"
 
 namespace cohort {
 namespace {
 
-struct driver_table {
-    std::mutex mutex;
-    std::map<std::string, std::unique_ptr<port_driver>, std::less<>> drivers;
-};
-
-driver_table& table()
+port_stats absolute(const port_queue_layout& queue) noexcept
 {
-    static driver_table instance;
-    return instance;
+    const auto count = [](const auto& counter) {
+        return counter.load(std::memory_order_relaxed);  // a count
+    };
+    return {count(queue.packets), count(queue.bytes), count(queue.missed), count(queue.errors),
+            count(queue.no_buffer)};
+}
+
+port_stats since_reset(const port_queue_layout& queue) noexcept
+{
+    const auto now = absolute(queue);
+    const auto base = [&](std::size_t i) {
+        return queue.base[i].load(std::memory_order_relaxed);  // a count
+    };
+    return {now.packets - base(0), now.bytes - base(1), now.missed - base(2), now.errors - base(3),
+            now.no_buffer - base(4)};
+}
+
+/// The counters themselves have their one writer; a reset notes where they stand.
+void reset(port_queue_layout& queue) noexcept
+{
+    const auto now = absolute(queue);
+    const std::uint64_t values[] = {now.packets, now.bytes, now.missed, now.errors, now.no_buffer};
+    for (std::size_t i = 0; i != std::size(values); ++i)
+        queue.base[i].store(values[i], std::memory_order_relaxed);  // a count
+}
+
+template <typename Queues>
+port_stats sum(const Queues& queues, std::size_t count) noexcept
+{
+    port_stats all;
+    for (std::size_t i = 0; i != count; ++i) {
+        const auto one = since_reset(queues[i]);
+        all.packets += one.packets;
+        all.bytes += one.bytes;
+        all.missed += one.missed;
+        all.errors += one.errors;
+        all.no_buffer += one.no_buffer;
+    }
+    return all;
 }
 
 }  // namespace
 
-void register_port_driver(std::string_view name, std::unique_ptr<port_driver> driver)
-{
-    auto& all = table();
-    const std::lock_guard guard{all.mutex};
-    if (!all.drivers.emplace(std::string{name}, std::move(driver)).second)
-        throw error{errc::exists,
-                    fmt::format("a port driver named \"{}\" is registered already", name)};
-}
-
-const port_driver& find_port_driver(std::string_view name)
-{
-    auto& all = table();
-    const std::lock_guard guard{all.mutex};
-    if (const auto found = all.drivers.find(name); found != all.drivers.end())
-        return *found->second;
-    std::string known;
-    for (const auto& [driver_name, driver] : all.drivers)
-        known += (known.empty() ? "" : ", ") + driver_name;
-    throw error{errc::invalid_argument,
-                fmt::format("there is no port driver \"{}\"; this build has: {}", name, known)};
-}
-
-port_spec parse_port_spec(std::string_view text)
-{
-    const auto colon = text.find(':');
-    if (colon == std::string_view::npos)
-        return {std::string{text}, {}};
-    return {std::string{text.substr(0, colon)}, std::string{text.substr(colon + 1)}};
-}
-
-namespace {
-
-/// Calls `visit(item)` for each item between unescaped commas, escapes removed.
-template <typename Visit>
-void for_each_option(std::string_view options, Visit visit)
-{
-    std::string item;
-    for (std::size_t i = 0; i != options.size(); ++i) {
-        const bool escapes = options[i] == '\\' && i + 1 != options.size() &&
-                             (options[i + 1] == ',' || options[i + 1] == '\\');
-        if (escapes)
-            item += options[++i];
-        else if (options[i] != ',')
-            item += options[i];
-        else {
-            visit(std::string_view{item});
-            item.clear();
-        }
-    }
-    if (!item.empty())
-        visit(std::string_view{item});
-}
-
-}  // namespace
-
-std::string option_value(std::string_view options, std::string_view key)
-{
-    std::string found;
-    for_each_option(options, [&](std::string_view item) {
-        if (found.empty() && item.size() > key.size() && item.starts_with(key) &&
-            item[key.size()] == '=')
-            found = item.substr(key.size() + 1);
-    });
-    return found;
-}
-
-std::string escape_option(std::string_view value)
-{
-    std::string escaped;
-    for (const char c : value) {
-        if (c == ',' || c == '\\')
-            escaped += '\\';
-        escaped += c;
-    }
-    return escaped;
-}
-
-void check_option_keys(std::string_view driver, std::string_view options,
-                       std::span<const std::string_view> known)
-{
-    for_each_option(options, [&](std::string_view item) {
-        const auto key = item.substr(0, item.find('='));
-        if (key.size() != item.size() && std::find(known.begin(), known.end(), key) != known.end())
-            return;
-        throw error{errc::invalid_argument,
-                    fmt::format("the {} port does not understand \"{}\"; it takes {}=VALUE", driver,
-                                item, fmt::join(known, "=VALUE, "))};
-    });
-}
-
-port::port(port_layout& layout, mempool_layout* rx_pool)
+port::port(port_layout& layout, port_host& host)
     : layout_{&layout}
-    , io_{find_port_driver(layout.driver.view()).open(layout, rx_pool)}
+    , host_{&host}
+    , self_{&membership_of(&layout)}
+    , generation_{host.key_of(layout).generation}
+    , rx_queues_{layout.rx_queues}
+    , tx_queues_{layout.tx_queues}
+    , io_{find_port_driver(layout.driver.view()).open(layout, host)}
 {
 }
 
-port::claim port::claim_queue(port_queue_layout& queue) noexcept
+/// Not so once the port was destroyed. An owner need not ask: nothing goes before it has let go.
+bool port::is_there() const noexcept
 {
-    auto& self = membership_of(layout_);
-    const auto me = self.lane();
-    if (me == 0)
-        return claim::none;
-    if (queue.owner.holder() == me) [[likely]]
-        return claim::kept;
-    const auto ask = [&](lane_id lane) { return self.liveness().is_dead(lane); };
-    return queue.owner.lock(me, deadline{}, ask) == lock_result::stalled ? claim::none
-                                                                         : claim::fresh;
+    const auto& entry = host_->entry_of(*layout_);
+    const auto word = entry.word();
+    return (word.state == zone_state::live || word.state == zone_state::init) &&
+           word.generation == generation_;
 }
 
-std::size_t port::rx_burst(std::uint16_t queue, std::span<mbuf*> packets) noexcept
+bool port::claim(port_queue_layout& queue, std::uint64_t& phase) noexcept
 {
-    if (queue >= layout_->rx_queues)
-        return 0;
+    const auto me = self_->lane();
+    if (me == 0 || !is_there())
+        return false;
+    const bool held = queue.owner.holder() == me;
+    phase = layout_->phase.load(std::memory_order_acquire);  // STARTED
+    if (held)
+        queue.owner.unlock();  // opened anew, or by another handle of this lane
+    if (port_phase::unpack(phase).state != port_state::started)
+        return false;
+    const auto ask = [&](lane_id lane) { return self_->liveness().is_dead(lane); };
+    if (queue.owner.lock(me, deadline{}, ask) == lock_result::stalled)
+        return false;
+    COHORT_FAULT_POINT("port.claimed");
+    return true;
+}
+
+bool port::claim_rx(std::uint16_t queue) noexcept
+{
     auto& shared = layout_->rx[queue];
-    const auto claimed = claim_queue(shared);
-    if (claimed == claim::fresh) {
-        settle(shared, port_direction::rx);
-        if (!io_->open_rx(queue)) {
-            shared.owner.unlock();
-            return 0;
-        }
+    std::uint64_t phase = 0;
+    if (!claim(shared, phase))
+        return false;
+    settle(shared, port_direction::rx);
+    if (!io_->open_rx(queue, host_->pool_of(shared))) {
+        shared.owner.unlock();
+        return false;
     }
-    return claimed == claim::none ? 0 : io_->rx_burst(queue, packets);
+    rx_[queue] = {shared.owner.word(), phase};
+    return true;
 }
 
-std::size_t port::tx_burst(std::uint16_t queue, std::span<mbuf* const> packets) noexcept
+bool port::claim_tx(std::uint16_t queue) noexcept
 {
-    if (queue >= layout_->tx_queues)
-        return 0;
     auto& shared = layout_->tx[queue];
-    const auto claimed = claim_queue(shared);
-    if (claimed == claim::fresh) {
-        settle(shared, port_direction::tx);
-        if (!io_->open_tx(queue)) {
-            shared.owner.unlock();
-            return 0;
-        }
+    std::uint64_t phase = 0;
+    if (!claim(shared, phase))
+        return false;
+    settle(shared, port_direction::tx);
+    if (!io_->open_tx(queue)) {
+        shared.owner.unlock();
+        return false;
     }
-    return claimed == claim::none ? 0 : io_->tx_burst(queue, packets);
+    tx_[queue] = {shared.owner.word(), phase};
+    return true;
+}
+
+bool port::release(port_queue_layout& queue, opened& seen) noexcept
+{
+    if (!is_there() || queue.owner.holder() != self_->known_lane() || self_->known_lane() == 0)
+        return false;
+    seen = {};
+    queue.owner.unlock();
+    return true;
+}
+
+bool port::release_rx(std::uint16_t queue) noexcept
+{
+    return queue < rx_queues_ && release(layout_->rx[queue], rx_[queue]);
+}
+
+bool port::release_tx(std::uint16_t queue) noexcept
+{
+    return queue < tx_queues_ && release(layout_->tx[queue], tx_[queue]);
+}
+
+bool port::is_started() const noexcept
+{
+    const auto word = layout_->phase.load(std::memory_order_acquire);  // STARTED
+    return is_there() && port_phase::unpack(word).state == port_state::started;
+}
+
+port_stats port::rx_stats(std::uint16_t queue) const noexcept
+{
+    io_->update_stats();
+    return queue < rx_queues_ ? since_reset(layout_->rx[queue]) : port_stats{};
+}
+
+port_stats port::tx_stats(std::uint16_t queue) const noexcept
+{
+    return queue < tx_queues_ ? since_reset(layout_->tx[queue]) : port_stats{};
+}
+
+port_stats port::rx_stats() const noexcept
+{
+    io_->update_stats();
+    return sum(layout_->rx, rx_queues_);
+}
+
+port_stats port::tx_stats() const noexcept
+{
+    return sum(layout_->tx, tx_queues_);
+}
+
+void port::reset_stats() noexcept
+{
+    io_->update_stats();
+    for (std::uint16_t i = 0; i != rx_queues_; ++i)
+        reset(layout_->rx[i]);
+    for (std::uint16_t i = 0; i != tx_queues_; ++i)
+        reset(layout_->tx[i]);
 }
 
 bool port::rx_ended(std::uint16_t queue) const noexcept
 {
-    return queue < layout_->rx_queues &&
-           layout_->rx[queue].ended.load(std::memory_order_acquire) != 0;
-}
-
-void scrub(port_layout& port, lane_id lane) noexcept
-{
-    for (auto& queue : port.rx) {
-        unmark_for_dead(queue, port_direction::rx, lane);
-        queue.owner.release_of(lane);
-    }
-    for (auto& queue : port.tx) {
-        unmark_for_dead(queue, port_direction::tx, lane);
-        queue.owner.release_of(lane);
-    }
+    return queue < rx_queues_ && layout_->rx[queue].ended.load(std::memory_order_acquire) != 0;
 }
 
 }  // namespace cohort

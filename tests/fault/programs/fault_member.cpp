@@ -23,6 +23,7 @@
 //   reap            says "ready"; ends when the next death is reaped
 //   lose            says "ready"; told to, loses a thread and ends when its lane is recovered
 //   port IN OUT     copies a capture, and what was redelivered of it
+//   port life       makes, stops, starts and destroys a port
 //   victim          takes packets, says "holding" and waits to be killed
 //   bystander       makes what the others use; obeys "work", "drain", "leave"
 
@@ -209,6 +210,24 @@ void copy_capture(const arguments& given)
     }
 }
 
+/// A port from its making to its end, with bursts before and after it was stopped.
+void live_as_a_port(const arguments& given)
+{
+    const auto domain = join(given);
+    domain->create_pktmbuf_pool("port", {.count = 64, .cache_size = 8});
+    auto made = domain->create_port("port", "null:size=100", {.rx_pool = "port"});
+    std::array<mbuf*, 8> packets{};
+    for (int round = 0; round != 2; ++round) {
+        require(made.rx_burst(0, packets) == packets.size(), "the port is silent");
+        send_all(made, packets);
+        made.stop();
+        require(made.rx_burst(0, packets) == 0, "a stopped port receives");
+        made.start();
+    }
+    require(domain->destroy_port("port"), "the port is gone");
+    require(domain->destroy_mempool("port"), "the pool is gone");
+}
+
 void hold_packets(const arguments& given)
 {
     const auto domain = join(given);
@@ -322,6 +341,7 @@ const std::map<std::string, std::function<void(const arguments&)>> scenarios{
     {"reap", await_reaping},
     {"lose", lose_a_thread},
     {"port", copy_capture},
+    {"port life", live_as_a_port},
     {"victim", hold_packets},
     {"bystander", stand_by},
 };

@@ -15,6 +15,7 @@
 #include "cohort/memory/memzone.hpp"
 #include "cohort/packet/mbuf_custody.hpp"
 #include "cohort/port/port.hpp"
+#include "cohort/port/port_host.hpp"
 #include "cohort/recovery/whereabouts.hpp"
 #include "cohort/ring/element_ring.hpp"
 #include "cohort/ring/stack.hpp"
@@ -36,7 +37,10 @@ struct memzone_options {
 };
 
 struct port_options {
-    std::string_view rx_pool{};  ///< name of the pktmbuf pool for all rx queues
+    std::string_view rx_pool{};        ///< name of the pktmbuf pool for all rx queues
+    std::uint32_t rx_descriptors = 0;  ///< of each queue; 0 = the driver's default
+    std::uint32_t tx_descriptors = 0;
+    bool drop_on_empty_pool = false;  ///< see rx_queue_setup
 };
 
 /// Where a ring's elements carry their custody word; specialise for pointers to pool objects.
@@ -179,10 +183,24 @@ public:
     /// that this member has not attached.
     [[nodiscard]] std::optional<cohort::heap> heap_of(const void* block) noexcept;
 
-    /// "pcap:rx=in.pcap,tx=out.pcap": driver and its options.
+    /// "pcap:rx=in.pcap,tx=out.pcap": driver and its options (port/drivers.hpp). The port is
+    /// started. Throws what the driver throws, and `invalid_argument` for a set-up that cannot be.
     port create_port(std::string_view name, std::string_view spec,
                      const port_options& options = {});
+    /// Nothing when no port has that name, or it is being closed.
     [[nodiscard]] std::optional<port> find_port(std::string_view name);
+    /// Takes the port away from all members, while others run: handles of it move no packet any
+    /// more. False when there is none of that name. Throws `in_use` when a live lane does not let
+    /// go of a queue, which it does at its next burst; the port is stopped then.
+    bool destroy_port(std::string_view name);
+    /// Calls `visit(name, const port_layout&)` for each port.
+    template <typename Visit>
+    void for_each_port(Visit&& visit) const
+    {
+        for_each_live(memory_.layout(), zone_kind::port, [&](const auto& entry) {
+            visit(entry.name.view(), *static_cast<const port_layout*>(entry.data()));
+        });
+    }
 
     /// Gives the calling thread a named lane, pinned to a processor unless `cpu` is negative.
     void enter_lane(std::string_view name, int cpu = -1) { membership_.enter_lane(name, cpu); }
@@ -212,6 +230,7 @@ private:
     memory memory_;
     membership membership_;
     node_heaps node_heaps_;
+    port_host port_host_{memory_};
 };
 
 }  // namespace cohort

@@ -1,16 +1,35 @@
 #pragma once
 /// The drivers that come with cohort.
 ///
+///   null   packets from nowhere and to nowhere: "null:size=64,queues=2"
+///
+///          size=BYTES   of each received packet, 64 by default
+///          copy=1       the bytes are copied, from and to
+///          no-rx=1      nothing is received
+///          queues=N     in each direction, 1 by default
+///
 ///   pcap   packets from and to capture files: "pcap:rx=in.pcap,tx=out.pcap,loops=3"
 ///
 ///          rx=FILE      pcap or pcapng, microseconds or nanoseconds; read through at creation
 ///          loops=N      how often rx is delivered, 1 by default
 ///          tx=FILE      made anew as classic pcap with nanoseconds
 ///          linktype=N   of tx; by default that of rx, else 1 (Ethernet)
+///
+///   ring   rings of mbufs as queues: "ring:rx=in,tx=out"
+///
+///          rx=NAME      a ring that exists; once for each queue
+///          tx=NAME      the same
 
 #include <cstddef>
 
 namespace cohort {
+
+/// What the null driver keeps in port_layout::driver_words.
+namespace null_word {
+inline constexpr std::size_t packet_size = 0;
+inline constexpr std::size_t copy = 1;
+inline constexpr std::size_t no_rx = 2;
+}  // namespace null_word
 
 /// What the pcap driver keeps in port_layout::driver_words, from creation on.
 namespace pcap_word {

@@ -5,97 +5,142 @@
 /// them to the caller; tx takes over the packets it accepts (the driver frees them) and leaves the
 /// rest with the caller.
 ///
-/// *Thread safety*: a queue is owned by the first lane that bursts on it, until that lane leaves or
-/// dies; bursts of other lanes return 0. Different queues are independent.
+/// *Thread safety*: a queue is owned by the first lane that bursts on it, until that lane releases
+/// it, leaves or dies; bursts of other lanes return 0. Different queues are independent. Starting,
+/// stopping, set-up and counters by any lane.
 /// *When a process dies here*: its queues are free for the next lane, which carries on where the
 /// shared state says. Each driver states what that means for packets half-way; for those that use
-/// burst_journal.hpp, no packet is lost or doubled.
+/// burst_journal.hpp, no packet is lost or doubled. Killed while it closes a port: the port is
+/// stopped.
 
-#include "cohort/packet/mbuf.hpp"
-#include "cohort/port/port_layout.hpp"
+#include "cohort/port/port_driver.hpp"
 
-#include <memory>
-#include <span>
-#include <string>
-#include <string_view>
+#include <array>
 
 namespace cohort {
 
-/// One process's hold on one port: descriptors, buffers. Made by a driver, never shared.
-class port_io {
-public:
-    virtual ~port_io() = default;
-    /// Called only by the lane that owns the queue.
-    virtual std::size_t rx_burst(std::uint16_t queue, std::span<mbuf*> packets) noexcept = 0;
-    virtual std::size_t tx_burst(std::uint16_t queue, std::span<mbuf* const> packets) noexcept = 0;
-    /// Called when this process's lane has just become the owner, by claim or take-over.
-    virtual bool open_rx(std::uint16_t queue) noexcept = 0;
-    virtual bool open_tx(std::uint16_t queue) noexcept = 0;
+struct rx_queue_setup {
+    mempool_layout* pool = nullptr;
+    std::uint32_t descriptors = 0;    ///< 0 = the driver's default
+    bool drop_on_empty_pool = false;  ///< drop and count as missed what finds no buffer
+};
+struct tx_queue_setup {
+    std::uint32_t descriptors = 0;  ///< 0 = the driver's default
 };
 
-/// What a driver can do; one object per process, found by name.
-class port_driver {
-public:
-    virtual ~port_driver() = default;
-    /// Checks the options and fills the shared part of a new port: the number of its queues, and
-    /// `options` as other members are to read them (paths absolute). Throws `cohort::error`.
-    virtual void create(port_layout& port, std::string_view options) const = 0;
-    /// Opens the port in this process. `rx_pool` is the pool of all its rx queues, or nullptr.
-    [[nodiscard]] virtual std::unique_ptr<port_io> open(port_layout& port,
-                                                        mempool_layout* rx_pool) const = 0;
+/// Since the port was made or the last reset. Exact when nobody is at work.
+struct port_stats {
+    std::uint64_t packets = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t missed = 0;     ///< rx: dropped by the device for want of room or buffers
+    std::uint64_t errors = 0;     ///< malformed, or refused by the device
+    std::uint64_t no_buffer = 0;  ///< rx: bursts cut short because the pool was empty
 };
-
-/// Drivers are registered once per process, before ports are created or found. The names of the
-/// built-in ones are taken. Throws `errc::exists`.
-void register_port_driver(std::string_view name, std::unique_ptr<port_driver> driver);
-/// Throws `errc::invalid_argument` naming the drivers there are.
-[[nodiscard]] const port_driver& find_port_driver(std::string_view name);
-
-/// "name:options" split at the first colon.
-struct port_spec {
-    std::string driver;
-    std::string options;
-};
-[[nodiscard]] port_spec parse_port_spec(std::string_view text);
-
-/// Value of `key` in "a=1,b=2"; empty when absent. A backslash keeps a comma or backslash after it.
-[[nodiscard]] std::string option_value(std::string_view options, std::string_view key);
-/// `value` with the backslashes that make option_value return it unchanged.
-[[nodiscard]] std::string escape_option(std::string_view value);
-/// Throws `errc::invalid_argument` for an item that is not "key=value" with a known key.
-void check_option_keys(std::string_view driver, std::string_view options,
-                       std::span<const std::string_view> known);
 
 /// The handle of a process. Movable; may be used by all its threads.
 class port {
 public:
-    port(port_layout& layout, mempool_layout* rx_pool);
+    port(port_layout& layout, port_host& host);
 
-    /// Fills up to packets.size() mbufs; 0 when nothing is there or the queue is another lane's.
-    std::size_t rx_burst(std::uint16_t queue, std::span<mbuf*> packets) noexcept;
+    /// Fills up to packets.size() mbufs; 0 when nothing is there, the queue is another lane's, or
+    /// the port is stopped or gone.
+    std::size_t rx_burst(std::uint16_t queue, std::span<mbuf*> packets) noexcept
+    {
+        if (queue >= rx_queues_ || (!holds(layout_->rx[queue], rx_[queue]) && !claim_rx(queue)))
+            return 0;
+        return io_->rx_burst(queue, packets);
+    }
     /// Sends in order and returns how many were accepted.
-    std::size_t tx_burst(std::uint16_t queue, std::span<mbuf* const> packets) noexcept;
+    std::size_t tx_burst(std::uint16_t queue, std::span<mbuf* const> packets) noexcept
+    {
+        if (queue >= tx_queues_ || (!holds(layout_->tx[queue], tx_[queue]) && !claim_tx(queue)))
+            return 0;
+        return io_->tx_burst(queue, packets);
+    }
+
+    /// Hands a queue over: the next lane that bursts on it has it. False when the calling lane does
+    /// not own it.
+    bool release_rx(std::uint16_t queue) noexcept;
+    bool release_tx(std::uint16_t queue) noexcept;
+
+    /// Ports are made started. A stopped port moves no packet: an owner may finish the burst it is
+    /// in, and lets go of its queue at the next. What arrives meanwhile stays with the device.
+    /// Stopping or starting twice changes nothing. Throws `errc::in_use` while somebody closes it.
+    void start();
+    void stop();
+    [[nodiscard]] bool is_started() const noexcept;
+
+    /// Of a stopped port. Semantics of rte_eth_rx_queue_setup. Throws `invalid_argument` for a
+    /// queue, descriptor count or pool that cannot be, `in_use` when the port runs or a lane does
+    /// not let go of the queue.
+    void set_up_rx(std::uint16_t queue, const rx_queue_setup& wanted);
+    void set_up_tx(std::uint16_t queue, const tx_queue_setup& wanted);
+
+    [[nodiscard]] port_stats rx_stats(std::uint16_t queue) const noexcept;
+    [[nodiscard]] port_stats tx_stats(std::uint16_t queue) const noexcept;
+    /// Of all queues of a direction together.
+    [[nodiscard]] port_stats rx_stats() const noexcept;
+    [[nodiscard]] port_stats tx_stats() const noexcept;
+    void reset_stats() noexcept;
 
     /// True once an rx queue's source has no more packets (files only).
     [[nodiscard]] bool rx_ended(std::uint16_t queue) const noexcept;
     [[nodiscard]] port_layout& layout() const noexcept { return *layout_; }
 
 private:
-    enum class claim { none, kept, fresh };
-    [[nodiscard]] claim claim_queue(port_queue_layout& queue) noexcept;
+    /// What the owner word and the phase were when this process opened a queue. Written and
+    /// compared by the lane that the owner word names.
+    struct opened {
+        std::uint64_t owner = ~std::uint64_t{0};
+        std::uint64_t phase = ~std::uint64_t{0};  // no phase of a port
+    };
+
+    [[nodiscard]] bool holds(const port_queue_layout& queue, const opened& seen) const noexcept
+    {
+        return queue.owner.holder() == self_->lane() && queue.owner.word() == seen.owner &&
+               layout_->phase.load(std::memory_order_relaxed) == seen.phase;  // claiming orders
+    }
+    [[nodiscard]] bool is_there() const noexcept;
+    [[nodiscard]] bool claim(port_queue_layout& queue, std::uint64_t& phase) noexcept;
+    bool release(port_queue_layout& queue, opened& seen) noexcept;
+    bool claim_rx(std::uint16_t queue) noexcept;
+    bool claim_tx(std::uint16_t queue) noexcept;
 
     port_layout* layout_;
+    port_host* host_;
+    membership* self_;
+    std::uint32_t generation_;  ///< of the entry
+    std::uint16_t rx_queues_;   ///< the layout may go away
+    std::uint16_t tx_queues_;
+    std::array<opened, max_port_queues> rx_{};
+    std::array<opened, max_port_queues> tx_{};
     std::unique_ptr<port_io> io_;
+};
+
+/// Checks and writes the set-up of a queue that nobody uses. Throws `invalid_argument`.
+void set_up(port_layout& port, port_queue_layout& queue, const rx_queue_setup& wanted);
+void set_up(port_layout& port, port_queue_layout& queue, const tx_queue_setup& wanted);
+
+/// A port that nobody can use: it is in CLOSING, and every queue belongs to the calling lane.
+/// Unless it is completed, the port is stopped again and the queues are free.
+class port_closing {
+public:
+    /// Throws `errc::in_use` when a live lane closes it, or does not let go of a queue in time.
+    port_closing(port_layout& port, std::string_view name);
+    ~port_closing();
+    port_closing(const port_closing&) = delete;
+    port_closing& operator=(const port_closing&) = delete;
+
+    /// The port is gone, with the words of its queues.
+    void complete() noexcept { port_ = nullptr; }
+
+private:
+    void undo() noexcept;
+
+    port_layout* port_;
 };
 
 /// Frees the queues the lane owns. For the reaper, or the lane itself when it leaves. Idempotent.
 void scrub(port_layout& port, lane_id lane) noexcept;
-
-/// Adds to a counter that has one writer.
-inline void count_up(std::atomic<std::uint64_t>& counter, std::uint64_t by) noexcept
-{
-    counter.store(counter.load(std::memory_order_relaxed) + by,
-                  std::memory_order_relaxed);  // one writer
-}
 
 }  // namespace cohort

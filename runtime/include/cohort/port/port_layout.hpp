@@ -5,7 +5,14 @@
 ///
 ///   queue  bytes   0..63    owner, counters
 ///          64..127          position, the driver's own words
-///          128..703         journal of the burst under way
+///          128..191         set-up, and the counters as they stood at the last reset
+///          192..767         journal of the burst under way
+///
+/// The phase of a port is one word, { generation:32 | closer lane:16 | 0:8 | state:8 }:
+///
+///   STOPPED -> STARTED -> STOPPED   any lane; the generation is raised, so owners open anew
+///   STOPPED or STARTED -> CLOSING   the lane that closes it, which then takes every queue
+///   CLOSING -> STOPPED              the closer when a queue is not let go, or its reaper
 ///
 /// Functions and descriptors are not here: each process finds the driver by its name.
 
@@ -43,15 +50,55 @@ struct alignas(cache_line_bytes) port_queue_layout {
     std::atomic<std::uint64_t> bytes{0};
     std::atomic<std::uint64_t> errors{0};     ///< malformed or refused by the device
     std::atomic<std::uint64_t> no_buffer{0};  ///< rx: bursts cut short because the pool was empty
+    std::atomic<std::uint64_t> missed{0};     ///< rx: dropped for want of room; any lane adds to it
     std::atomic<std::uint32_t> ended{0};      ///< rx: the source has no more packets
-    std::uint32_t pool = 0;  ///< rx: 1 + index of the pool's entry in the zone table; 0 = no pool
     std::atomic<std::int32_t> last_errno{0};  ///< why the device refused the last time
+    std::uint64_t reserved_{};
     /// How far a file has been read or written. The store of it commits a burst.
     alignas(cache_line_bytes) std::atomic<std::uint64_t> position{0};
     std::atomic<std::uint64_t> aux[7];  ///< the driver's own words
+    std::uint32_t pool = 0;  ///< rx: 1 + index of the pool's entry in the zone table; 0 = no pool
+    std::uint32_t descriptors = 0;    ///< as set up
+    std::uint32_t drop_on_empty = 0;  ///< rx: 1 = what finds no buffer is dropped, and missed
+    std::uint32_t reserved2_ = 0;
+    std::atomic<std::uint64_t> base[5]{};  ///< packets, bytes, missed, errors, no_buffer at a reset
+    std::uint64_t reserved3_{};
     burst_journal_layout journal;
 };
-static_assert(shared_layout<port_queue_layout> && sizeof(port_queue_layout) == 704);
+static_assert(shared_layout<port_queue_layout> && sizeof(port_queue_layout) == 768);
+static_assert(offsetof(port_queue_layout, position) == 64 &&
+              offsetof(port_queue_layout, journal) == 192);
+
+enum class port_state : std::uint8_t { stopped = 0, started = 1, closing = 2 };
+
+/// The phase word of a port, unpacked.
+struct port_phase {
+    std::uint32_t generation = 0;
+    lane_id closer = 0;
+    port_state state = port_state::stopped;
+
+    [[nodiscard]] static constexpr port_phase unpack(std::uint64_t word) noexcept
+    {
+        return {static_cast<std::uint32_t>(word >> 32), static_cast<lane_id>(word >> 16),
+                static_cast<port_state>(word & 0xff)};
+    }
+    [[nodiscard]] constexpr std::uint64_t pack() const noexcept
+    {
+        return std::uint64_t{generation} << 32 | std::uint64_t{closer} << 16 |
+               std::uint64_t{static_cast<std::uint8_t>(state)};
+    }
+};
+
+/// What the driver accepts at the set-up of a queue.
+struct port_limits {
+    std::uint32_t min_descriptors = 1;
+    std::uint32_t max_descriptors = 65'535;
+    std::uint32_t align_descriptors = 1;
+    std::uint32_t default_descriptors = 512;
+    std::uint32_t min_rx_buffer = 0;  ///< bytes that a buffer must hold behind its headroom
+    std::uint32_t reserved_ = 0;
+};
+static_assert(sizeof(port_limits) == 24);
 
 struct alignas(cache_line_bytes) port_layout {
     static constexpr std::uint32_t magic_value = 0x54504f43;  // "COPT"
@@ -60,7 +107,12 @@ struct alignas(cache_line_bytes) port_layout {
     std::uint16_t index = 0;  ///< of its entry in the zone table; mbuf::port carries it
     std::uint16_t rx_queues = 0;
     std::uint16_t tx_queues = 0;
-    std::uint16_t reserved_[3]{};
+    std::uint8_t mac[6]{};  ///< of the device; zero where there is none
+    std::atomic<std::uint64_t> phase{0};
+    std::uint32_t mtu = 0;  ///< of the device at creation; 0 where there is none
+    std::uint32_t reserved_ = 0;
+    port_limits limits;
+    std::uint64_t reserved2_{};
     fixed_name<16> driver;
     fixed_name<2048> options;  ///< "rx=/tmp/a.pcap,tx=/tmp/b.pcap", as the driver completed them
     std::uint64_t driver_words[8]{};  ///< what the driver fixed at creation, e.g. the link type

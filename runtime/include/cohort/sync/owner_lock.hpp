@@ -79,6 +79,12 @@ public:
         return lane_of(word_.load(std::memory_order_relaxed));  // a snapshot for display
     }
 
+    /// The word itself: as long as it is what the holder has seen after `lock`, nobody else had it.
+    [[nodiscard]] std::uint64_t word() const noexcept
+    {
+        return word_.load(std::memory_order_relaxed);  // compared, orders nothing
+    }
+
 private:
     static constexpr unsigned spins = 200;
 

@@ -1,0 +1,77 @@
+// Ports by name.
+
+#include "cohort/base/error.hpp"
+#include "cohort/base/fault_point.hpp"
+#include "cohort/domain/domain.hpp"
+#include "entry_scopes.hpp"
+
+#include <fmt/format.h>
+
+namespace cohort {
+
+port domain::create_port(std::string_view name, std::string_view spec, const port_options& options)
+{
+    const auto [driver, driver_options] = parse_port_spec(spec);
+    const auto& chosen = find_port_driver(driver);
+    mempool_layout* pool = nullptr;
+    if (!options.rx_pool.empty() && !(pool = find_pool_layout(options.rx_pool, pool_kind::pktmbuf)))
+        throw error{
+            errc::invalid_argument,
+            fmt::format("port \"{}\" names the pool \"{}\", which does not exist; create it first",
+                        name, options.rx_pool)};
+    if (!decltype(port_layout::options)::fits(driver_options))
+        throw error{errc::name_too_long,
+                    fmt::format("the options of port \"{}\" take {} bytes but {} fit", name,
+                                driver_options.size(), decltype(port_layout::options)::max_length)};
+    new_entry entry{
+        memory_, {.name = name, .kind = zone_kind::port, .bytes = sizeof(port_layout)}, who()};
+    auto& layout = *::new (entry.data()) port_layout;
+    layout.index = entry.index();
+    layout.driver = fixed_name<16>{driver};
+    layout.options = fixed_name<2048>{driver_options};
+    layout.magic = port_layout::magic_value;
+    chosen.create(layout,
+                  {.options = driver_options,
+                   .rx_descriptors = options.rx_descriptors,
+                   .tx_descriptors = options.tx_descriptors},
+                  port_host_);
+    for (std::uint16_t i = 0; i != layout.rx_queues; ++i)
+        set_up(layout, layout.rx[i],
+               rx_queue_setup{.pool = pool,
+                              .descriptors = options.rx_descriptors,
+                              .drop_on_empty_pool = options.drop_on_empty_pool});
+    for (std::uint16_t i = 0; i != layout.tx_queues; ++i)
+        set_up(layout, layout.tx[i], tx_queue_setup{.descriptors = options.tx_descriptors});
+    COHORT_FAULT_POINT("port.made");
+    port opened{layout, port_host_};
+    opened.start();
+    entry.publish();
+    return opened;
+}
+
+std::optional<port> domain::find_port(std::string_view name)
+{
+    auto* zone = memory_.find(zone_kind::port, name);
+    if (!zone)
+        return std::nullopt;
+    auto& layout = *static_cast<port_layout*>(zone->data());
+    const auto phase = port_phase::unpack(layout.phase.load(std::memory_order_acquire));
+    if (phase.state == port_state::closing && !membership_.liveness().is_dead(phase.closer))
+        return std::nullopt;
+    return port{layout, port_host_};
+}
+
+bool domain::destroy_port(std::string_view name)
+{
+    static_cast<void>(who());  // a lane
+    auto* zone = memory_.find(zone_kind::port, name);
+    if (!zone)
+        return false;
+    port_closing closing{*static_cast<port_layout*>(zone->data()), name};
+    const bool gone = destroy(*zone);
+    if (gone)
+        closing.complete();
+    return gone;
+}
+
+}  // namespace cohort

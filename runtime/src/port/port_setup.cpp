@@ -1,0 +1,241 @@
+// A port's life: set-up of its queues, start, stop, close.
+
+#include "cohort/base/clock.hpp"
+#include "cohort/base/error.hpp"
+#include "cohort/base/fault_point.hpp"
+#include "cohort/port/burst_journal.hpp"
+#include "cohort/port/port.hpp"
+#include "cohort/port/port_host.hpp"
+
+#include <string>
+
+#include <fmt/format.h>
+
+namespace cohort {
+namespace {
+
+constexpr auto queue_patience = 1s;  // for an owner to let go at its next burst
+
+std::uint32_t checked_descriptors(const port_limits& allowed, std::uint32_t wanted)
+{
+    const auto count = wanted == 0 ? allowed.default_descriptors : wanted;
+    if (count < allowed.min_descriptors || count > allowed.max_descriptors ||
+        count % allowed.align_descriptors != 0)
+        throw error{errc::invalid_argument,
+                    fmt::format("a queue cannot have {} descriptors; choose {} to {}, a multiple "
+                                "of {}",
+                                count, allowed.min_descriptors, allowed.max_descriptors,
+                                allowed.align_descriptors)};
+    return count;
+}
+
+void check_pool(const port_layout& port, const mempool_layout& pool)
+{
+    if (pool.kind != pool_kind::pktmbuf)
+        throw error{errc::invalid_argument,
+                    "an rx queue needs a pool of mbufs; create it with create_pktmbuf_pool"};
+    const auto room = pool.data_room - std::min<std::uint32_t>(pool.data_room, mbuf_headroom);
+    if (room < port.limits.min_rx_buffer)
+        throw error{
+            errc::invalid_argument,
+            fmt::format("the buffers of the pool have {} bytes behind their headroom of {} but "
+                        "the {} port needs {}; create the pool with data_room {} or more",
+                        room, mbuf_headroom, port.driver.view(), port.limits.min_rx_buffer,
+                        port.limits.min_rx_buffer + mbuf_headroom)};
+}
+
+lock_result lock_queue(port_queue_layout& queue, membership& self)
+{
+    const auto ask = [&](lane_id lane) { return self.liveness().is_dead(lane); };
+    if (queue.owner.holder() == self.lane())
+        return lock_result::acquired;
+    return queue.owner.lock(self.lane(), deadline_in(queue_patience), ask);
+}
+
+[[noreturn]] void throw_held(std::string_view what, const port_queue_layout& queue)
+{
+    throw error{errc::in_use,
+                fmt::format("{}: lane {} has a queue of it and does not let go; let that lane call "
+                            "a burst, release the queue or end (\"cohort lanes\" names it)",
+                            what, queue.owner.holder())};
+}
+
+/// A queue of a stopped port, for as long as its set-up is written.
+class queue_hold {
+public:
+    queue_hold(port_layout& port, port_queue_layout& queue) : queue_{queue}
+    {
+        auto& self = membership_of(&port);
+        const auto phase = port_phase::unpack(port.phase.load(std::memory_order_acquire));
+        if (phase.state != port_state::stopped)
+            throw error{errc::in_use, "the port is started; stop it before its queues are set up"};
+        if (self.lane() == 0)
+            throw error{errc::no_space, "this thread has no lane; end a thread that has one"};
+        if (lock_queue(queue, self) == lock_result::stalled)
+            throw_held("the port is stopped", queue);
+    }
+    ~queue_hold() { queue_.owner.unlock(); }
+    queue_hold(const queue_hold&) = delete;
+    queue_hold& operator=(const queue_hold&) = delete;
+
+private:
+    port_queue_layout& queue_;
+};
+
+void check_queue(std::uint16_t queue, std::uint16_t count, std::string_view direction)
+{
+    if (queue >= count)
+        throw error{errc::invalid_argument, fmt::format("there is no {} queue {}; the port has {}",
+                                                        direction, queue, count)};
+}
+
+/// The next phase in which the port is in that state; another generation.
+std::uint64_t next_phase(std::uint64_t word, port_state state, lane_id closer = 0) noexcept
+{
+    return port_phase{
+        .generation = port_phase::unpack(word).generation + 1, .closer = closer, .state = state}
+        .pack();
+}
+
+void change_state(port_layout& port, port_state from, port_state to)
+{
+    auto seen = port.phase.load(std::memory_order_acquire);
+    for (;;) {
+        const auto phase = port_phase::unpack(seen);
+        if (phase.state == to)
+            return;
+        if (phase.state != from)
+            throw error{errc::in_use,
+                        fmt::format("the port is being closed by lane {}", phase.closer)};
+        if (port.phase.compare_exchange_weak(seen, next_phase(seen, to),
+                                             std::memory_order_acq_rel))  // STARTED
+            return;
+    }
+}
+
+void require_there(bool there)
+{
+    if (!there)
+        throw error{errc::invalid_argument, "the port has been destroyed; create it anew"};
+}
+
+}  // namespace
+
+mempool_layout* port_host::pool_of(const port_queue_layout& queue) const noexcept
+{
+    auto& memory = segments_->layout();
+    if (queue.pool == 0 || queue.pool > memory.zone_count)
+        return nullptr;
+    auto& zone = memory.zones[queue.pool - 1];
+    if (!zone.is_live() || zone.kind != zone_kind::mempool)
+        return nullptr;
+    auto* pool = static_cast<mempool_layout*>(zone.data());
+    return pool->kind == pool_kind::pktmbuf ? pool : nullptr;
+}
+
+void set_up(port_layout& port, port_queue_layout& queue, const rx_queue_setup& wanted)
+{
+    const auto descriptors = checked_descriptors(port.limits, wanted.descriptors);
+    if (wanted.pool)
+        check_pool(port, *wanted.pool);
+    queue.pool = wanted.pool ? wanted.pool->index + 1u : 0;
+    queue.descriptors = descriptors;
+    queue.drop_on_empty = wanted.drop_on_empty_pool;
+}
+
+void set_up(port_layout& port, port_queue_layout& queue, const tx_queue_setup& wanted)
+{
+    queue.descriptors = checked_descriptors(port.limits, wanted.descriptors);
+}
+
+void port::set_up_rx(std::uint16_t queue, const rx_queue_setup& wanted)
+{
+    require_there(is_there());
+    check_queue(queue, rx_queues_, "rx");
+    const queue_hold hold{*layout_, layout_->rx[queue]};
+    settle(layout_->rx[queue], port_direction::rx);
+    set_up(*layout_, layout_->rx[queue], wanted);
+}
+
+void port::set_up_tx(std::uint16_t queue, const tx_queue_setup& wanted)
+{
+    require_there(is_there());
+    check_queue(queue, tx_queues_, "tx");
+    const queue_hold hold{*layout_, layout_->tx[queue]};
+    settle(layout_->tx[queue], port_direction::tx);
+    set_up(*layout_, layout_->tx[queue], wanted);
+}
+
+void port::start()
+{
+    require_there(is_there());
+    change_state(*layout_, port_state::stopped, port_state::started);
+}
+
+void port::stop()
+{
+    require_there(is_there());
+    change_state(*layout_, port_state::started, port_state::stopped);
+}
+
+port_closing::port_closing(port_layout& port, std::string_view name) : port_{&port}
+{
+    auto& self = membership_of(&port);
+    auto seen = port.phase.load(std::memory_order_acquire);
+    do {
+        const auto phase = port_phase::unpack(seen);
+        if (phase.state == port_state::closing && !self.liveness().is_dead(phase.closer))
+            throw error{errc::in_use,
+                        fmt::format("port \"{}\" is being closed by lane {}", name, phase.closer)};
+    } while (!port.phase.compare_exchange_weak(
+        seen, next_phase(seen, port_state::closing, self.lane()), std::memory_order_acq_rel));
+    COHORT_FAULT_POINT("port.closing");
+    const auto take = [&](port_queue_layout& queue, port_direction direction) {
+        if (lock_queue(queue, self) == lock_result::stalled) {
+            undo();
+            throw_held(fmt::format("port \"{}\" is stopped but not destroyed", name), queue);
+        }
+        settle(queue, direction);
+    };
+    for (std::uint16_t i = 0; i != port.rx_queues; ++i)
+        take(port.rx[i], port_direction::rx);
+    for (std::uint16_t i = 0; i != port.tx_queues; ++i)
+        take(port.tx[i], port_direction::tx);
+    COHORT_FAULT_POINT("port.closed");
+}
+
+port_closing::~port_closing()
+{
+    if (port_)
+        undo();
+}
+
+void port_closing::undo() noexcept
+{
+    const auto me = membership_of(port_).lane();
+    for (auto& queue : port_->rx)
+        queue.owner.release_of(me);
+    for (auto& queue : port_->tx)
+        queue.owner.release_of(me);
+    const auto closing = port_->phase.load(std::memory_order_relaxed);  // this lane closes it
+    port_->phase.store(next_phase(closing, port_state::stopped), std::memory_order_release);
+}
+
+void scrub(port_layout& port, lane_id lane) noexcept
+{
+    for (auto& queue : port.rx) {
+        unmark_for_dead(queue, port_direction::rx, lane);
+        queue.owner.release_of(lane);
+    }
+    for (auto& queue : port.tx) {
+        unmark_for_dead(queue, port_direction::tx, lane);
+        queue.owner.release_of(lane);
+    }
+    auto seen = port.phase.load(std::memory_order_acquire);
+    const auto phase = port_phase::unpack(seen);
+    if (phase.state == port_state::closing && phase.closer == lane)
+        port.phase.compare_exchange_strong(seen, next_phase(seen, port_state::stopped),
+                                           std::memory_order_acq_rel);
+}
+
+}  // namespace cohort

@@ -1,0 +1,137 @@
+#pragma once
+// A port of each driver with something on the other side, so that one test can be run for all.
+
+#include "cohort/primary/primary.hpp"
+#include "support/capture_bytes.hpp"
+#include "support/eventually.hpp"
+#include "support/scratch_directory.hpp"
+
+#include <array>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+namespace cohort::test {
+
+/// What every wired port has to offer: so many packets, numbered, each of 100 bytes.
+inline constexpr std::size_t supplied = 48;
+inline constexpr std::size_t packet_bytes = 100;
+
+inline std::string numbered_payload(std::size_t number)
+{
+    auto text = "............" + std::to_string(number) + ' ';  // where Ethernet has addresses
+    text.resize(packet_bytes, '.');
+    return text;
+}
+
+inline std::string payload_of(const mbuf& packet)
+{
+    std::string text(packet.pkt_len, '\0');
+    CHECK(read(packet, 0, std::as_writable_bytes(std::span{text})));
+    return text;
+}
+
+/// A domain "wired" with a pool "packets" and a port "port" of one driver.
+class wired_port {
+public:
+    static constexpr std::uint32_t pool_count = 256;
+
+    explicit wired_port(std::string driver)
+        : driver_{std::move(driver)}
+        , domain_{primary::start({.name = "wired", .memory = 16_MiB, .huge = huge_policy::none})}
+        , pool_{domain_->create_pktmbuf_pool("packets", {.count = pool_count, .cache_size = 8})}
+        , port_{domain_->create_port("port", wire(), {.rx_pool = "packets"})}
+    {
+    }
+    ~wired_port() { drain(); }
+    wired_port(const wired_port&) = delete;
+    wired_port& operator=(const wired_port&) = delete;
+
+    [[nodiscard]] primary::owner& domain() noexcept { return *domain_; }
+    [[nodiscard]] cohort::port& port() noexcept { return port_; }
+    [[nodiscard]] pktmbuf_pool& pool() noexcept { return pool_; }
+    /// Buffers outside the pool, those that wait on the wire not counted.
+    [[nodiscard]] std::size_t in_use() const
+    {
+        const auto waiting = (in_ ? in_->count() : 0) + (out_ ? out_->count() : 0);
+        return pool_.objects().in_use() - waiting;
+    }
+    /// False for a driver that makes packets up.
+    [[nodiscard]] bool is_finite() const { return driver_ != "null"; }
+    [[nodiscard]] bool takes_everything() const { return driver_ != "ring"; }
+
+    /// Up to `most` packets, which the caller has then. Waits until there are as many, if they come
+    /// at all.
+    [[nodiscard]] std::vector<mbuf*> receive(std::size_t most) { return receive(port_, most); }
+    [[nodiscard]] static std::vector<mbuf*> receive(cohort::port& from, std::size_t most)
+    {
+        std::vector<mbuf*> all;
+        static_cast<void>(eventually([&] {
+            std::array<mbuf*, 8> burst;
+            const auto want = std::min(burst.size(), most - all.size());
+            const auto count = from.rx_burst(0, std::span{burst}.first(want));
+            all.insert(all.end(), burst.begin(),
+                       burst.begin() + static_cast<std::ptrdiff_t>(count));
+            return all.size() == most;
+        }));
+        return all;
+    }
+    /// A packet of this member's own.
+    [[nodiscard]] mbuf* packet(std::size_t number)
+    {
+        auto* made = pool_.alloc_chain(packet_bytes);
+        REQUIRE(made != nullptr);
+        const auto text = numbered_payload(number);
+        REQUIRE(write(*made, 0, std::as_bytes(std::span{text})));
+        return made;
+    }
+    /// Frees what waits on the wire.
+    void drain()
+    {
+        for (auto* ring : {&in_, &out_})
+            for (mbuf* packet = nullptr; *ring && (*ring)->dequeue(packet);)
+                free(packet);
+    }
+
+private:
+    /// Puts something on the other side; returns the port's spec.
+    std::string wire()
+    {
+        if (driver_ == "null")
+            return "null:size=" + std::to_string(packet_bytes);
+        if (driver_ == "ring")
+            return wire_rings();
+        return wire_files();
+    }
+    std::string wire_rings()
+    {
+        in_ = domain_->create_ring<mbuf*>("in", 64);
+        out_ = domain_->create_ring<mbuf*>("out", 64);
+        for (std::size_t i = 0; i != supplied; ++i)
+            REQUIRE(in_->enqueue(packet(i)));
+        return "ring:rx=in,tx=out";
+    }
+    std::string wire_files()
+    {
+        auto capture = capture_bytes::pcap();
+        for (std::size_t i = 0; i != supplied; ++i)
+            capture.record(i, numbered_payload(i));
+        const auto in = directory_.path() / "in.pcap";
+        std::ofstream{in, std::ios::binary} << capture.text();
+        return "pcap:rx=" + in.string() + ",tx=" + (directory_.path() / "out.pcap").string();
+    }
+
+    std::string driver_;
+    scratch_runtime_directory directory_;
+    std::unique_ptr<primary::owner> domain_;
+    pktmbuf_pool pool_;
+    std::optional<ring<mbuf*>> in_;
+    std::optional<ring<mbuf*>> out_;
+    cohort::port port_;
+};
+
+}  // namespace cohort::test
