@@ -246,6 +246,7 @@ void dispatcher::look_around()
         bury(left);
     reaper_.reap_lanes();
     reaper_.deliver_waiting();
+    domain_.ports().forget_gone();
 }
 
 }  // namespace cohort::ipc

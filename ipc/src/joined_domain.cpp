@@ -2,6 +2,7 @@
 
 #include "cohort/base/error.hpp"
 #include "cohort/base/fault_point.hpp"
+#include "cohort/ipc/port_courier.hpp"
 
 #include <cstring>
 
@@ -51,6 +52,7 @@ joined_domain::joined_domain(region_mapping region, member_claim claim, rendezvo
     , actions_{*this, peers_, wake_.get()}
     , dispatcher_{*this, actions_, peers_, held(), wake_.get()}
 {
+    ports().use(make_port_courier(*this, place_));
 }
 
 joined_domain::~joined_domain()

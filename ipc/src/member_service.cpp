@@ -107,6 +107,12 @@ bool member_service::on_message(dispatcher& loop, int connection, std::span<cons
         return refuse(connection, errc::primary_lost,
                       "this member is no primary; attach at primary.sock");
     }
+    if (const auto* wanted = wire::as<wire::port_files_message>(bytes, kind::port_files_wanted))
+        return send_port_files(connection, {wanted->index, wanted->generation});
+    if (const auto* brought = wire::as<wire::port_files_message>(bytes, kind::port_files)) {
+        domain_.ports().keep({brought->index, brought->generation}, std::move(fds));
+        return send_port_files(connection, {brought->index, brought->generation});
+    }
     const auto* news = wire::as<wire::member_message>(bytes, kind::peer);
     const auto* adopter = wire::as<wire::member_message>(bytes, kind::adopt);
     const auto* about = news ? news : adopter;
@@ -122,6 +128,19 @@ bool member_service::on_message(dispatcher& loop, int connection, std::span<cons
         return send_self(connection);
     }
     return true;
+}
+
+/// Those that this member has; an answer without any says that it has none.
+bool member_service::send_port_files(int connection, port_key port)
+{
+    const auto files = domain_.ports().kept_files(port);
+    std::vector<int> fds;
+    for (const auto& file : files)
+        fds.push_back(file.get());
+    const wire::port_files_message answer{.head = {.kind = wire::kind::port_files},
+                                          .index = port.index,
+                                          .generation = port.generation};
+    return send_message(connection, wire::bytes_of(answer), fds);
 }
 
 bool member_service::brings_news(const dispatcher& loop, int connection) const

@@ -1,3 +1,4 @@
+#include "af_packet/af_packet_driver.hpp"
 #include "cohort/port/drivers.hpp"
 #include "null/null_driver.hpp"
 #include "pcap/pcap_driver.hpp"
@@ -8,6 +9,7 @@ namespace cohort {
 void register_builtin_drivers()
 {
     static const bool once = [] {
+        register_af_packet_driver();
         register_null_driver();
         register_pcap_driver();
         register_ring_driver();

@@ -5,6 +5,7 @@
 #include "support/capture_bytes.hpp"
 #include "support/eventually.hpp"
 #include "support/scratch_directory.hpp"
+#include "support/scratch_network.hpp"
 
 #include <array>
 #include <fstream>
@@ -42,10 +43,12 @@ public:
 
     explicit wired_port(std::string driver)
         : driver_{std::move(driver)}
+        , network_{driver_ == "af_packet" ? std::make_unique<scratch_network>() : nullptr}
         , domain_{primary::start({.name = "wired", .memory = 16_MiB, .huge = huge_policy::none})}
         , pool_{domain_->create_pktmbuf_pool("packets", {.count = pool_count, .cache_size = 8})}
         , port_{domain_->create_port("port", wire(), {.rx_pool = "packets"})}
     {
+        supply();
     }
     ~wired_port() { drain(); }
     wired_port(const wired_port&) = delete;
@@ -89,6 +92,13 @@ public:
         REQUIRE(write(*made, 0, std::as_bytes(std::span{text})));
         return made;
     }
+    /// Puts the numbered packets on a wire that keeps nothing.
+    void supply()
+    {
+        if (network_)
+            for (std::size_t i = 0; i != supplied; ++i)
+                REQUIRE(raw_station{"far"}.send(numbered_payload(i)));
+    }
     /// Frees what waits on the wire.
     void drain()
     {
@@ -105,6 +115,8 @@ private:
             return "null:size=" + std::to_string(packet_bytes);
         if (driver_ == "ring")
             return wire_rings();
+        if (driver_ == "af_packet")
+            return "af_packet:iface=near";
         return wire_files();
     }
     std::string wire_rings()
@@ -126,6 +138,7 @@ private:
     }
 
     std::string driver_;
+    std::unique_ptr<scratch_network> network_;  // before anything that is to be in it
     scratch_runtime_directory directory_;
     std::unique_ptr<primary::owner> domain_;
     pktmbuf_pool pool_;

@@ -5,6 +5,7 @@
 #include "fault/source_points.hpp"
 #include "support/capture_bytes.hpp"
 #include "support/scale.hpp"
+#include "support/scratch_network.hpp"
 #include "support/skip.hpp"
 
 #include <cstdlib>
@@ -76,7 +77,10 @@ const std::map<std::string, std::vector<std::string>> points_of{
     {"lose", {"lane.recovered"}},
     {"port",
      {"port.rx_listed", "port.rx_marked", "port.committed", "port.tx_listed", "port.tx_given"}},
-    {"port life", {"port.made", "port.claimed", "port.closing", "port.closed"}},
+    {"interface",
+     {"port.rx_listed", "port.rx_marked", "port.committed", "port.tx_listed", "port.tx_given",
+      "af_packet.received", "af_packet.committed", "af_packet.requested"}},
+    {"port life", {"port.made", "port.deposited", "port.claimed", "port.closing", "port.closed"}},
 };
 
 /// Runs `once(point)` for each point of a scenario, killed at its first, second ... pass, until it
@@ -257,6 +261,19 @@ std::optional<exit_status> kill_at_the_port(const std::string& fault)
     return ended;
 }
 
+/// Both ends of the cable outlive the process that made the ports.
+std::optional<exit_status> kill_on_the_cable(const std::string& fault)
+{
+    const scratch_network network;
+    faulty_domain domain;
+    domain.bring_to_life();
+    const auto ended = domain.spawn({"interface"}, fault).wait(patience);
+    if (ended != exit_status{})
+        CHECK(domain.spawn({"interface"}).wait(patience) == exit_status{});
+    domain.check_survivors();
+    return ended;
+}
+
 }  // namespace
 
 TEST_CASE("each fault point of the sources has a case, and each case a fault point", "[fault]")
@@ -382,6 +399,13 @@ TEST_CASE("a member killed at a port loses no packet and doubles none", "[fault]
 {
     COHORT_SKIP_WITHOUT_FAULT_POINTS();
     sweep("port", kill_at_the_port);
+}
+
+TEST_CASE("a member killed at an interface loses no packet and doubles none", "[fault][af_packet]")
+{
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    COHORT_SKIP_UNLESS(scratch_network::possible(), scratch_network::missing);
+    sweep("interface", kill_on_the_cable, 3);
 }
 
 }  // namespace cohort::test

@@ -15,18 +15,16 @@
 namespace cohort {
 namespace {
 
-using namespace null_word;
-
-constexpr std::array<std::string_view, 4> option_keys{"size", "copy", "no-rx", "queues"};
+constexpr std::array<std::string_view, 4> null_option_keys{"size", "copy", "no-rx", "queues"};
 constexpr std::uint64_t largest_packet = 65'535 - mbuf_headroom;
 
 class null_io final : public port_io {
 public:
     explicit null_io(port_layout& port)
         : port_{port}
-        , size_{static_cast<std::uint16_t>(port.driver_words[packet_size])}
-        , copies_{port.driver_words[copy] != 0}
-        , silent_{port.driver_words[no_rx] != 0}
+        , size_{static_cast<std::uint16_t>(port.driver_words[null_word::packet_size])}
+        , copies_{port.driver_words[null_word::copy] != 0}
+        , silent_{port.driver_words[null_word::no_rx] != 0}
         , dummy_(largest_packet)
     {
     }
@@ -100,12 +98,12 @@ public:
     void create(port_layout& port, const port_request& request, port_host&) const override
     {
         const auto options = request.options;
-        check_option_keys("null", options, option_keys);
+        check_option_keys("null", options, null_option_keys);
         const auto size = number_option("null", options, "size", 64, {0, largest_packet});
         const auto queues = number_option("null", options, "queues", 1, {1, max_port_queues});
-        port.driver_words[packet_size] = size;
-        port.driver_words[copy] = number_option("null", options, "copy", 0, {0, 1});
-        port.driver_words[no_rx] = number_option("null", options, "no-rx", 0, {0, 1});
+        port.driver_words[null_word::packet_size] = size;
+        port.driver_words[null_word::copy] = number_option("null", options, "copy", 0, {0, 1});
+        port.driver_words[null_word::no_rx] = number_option("null", options, "no-rx", 0, {0, 1});
         port.rx_queues = static_cast<std::uint16_t>(queues);
         port.tx_queues = static_cast<std::uint16_t>(queues);
         port.limits.min_rx_buffer = static_cast<std::uint32_t>(size);

@@ -13,7 +13,7 @@
 namespace cohort {
 namespace {
 
-constexpr std::array<std::string_view, 2> option_keys{"rx", "tx"};
+constexpr std::array<std::string_view, 2> ring_option_keys{"rx", "tx"};
 
 // A queue's own words.
 constexpr std::size_t ring_entry = 0;       // index in the table of names
@@ -122,7 +122,7 @@ class ring_driver final : public port_driver {
 public:
     void create(port_layout& port, const port_request& request, port_host& host) const override
     {
-        check_option_keys("ring", request.options, option_keys);
+        check_option_keys("ring", request.options, ring_option_keys);
         const auto rx = option_values(request.options, "rx");
         const auto tx = option_values(request.options, "tx");
         if (rx.empty() && tx.empty())

@@ -45,6 +45,8 @@ port domain::create_port(std::string_view name, std::string_view spec, const por
     COHORT_FAULT_POINT("port.made");
     port opened{layout, port_host_};
     opened.start();
+    port_host_.deposit(layout);
+    COHORT_FAULT_POINT("port.deposited");
     entry.publish();
     return opened;
 }
@@ -71,6 +73,7 @@ bool domain::destroy_port(std::string_view name)
     const bool gone = destroy(*zone);
     if (gone)
         closing.complete();
+    port_host_.forget_gone();
     return gone;
 }
 

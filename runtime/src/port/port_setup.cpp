@@ -121,18 +121,6 @@ void require_there(bool there)
 
 }  // namespace
 
-mempool_layout* port_host::pool_of(const port_queue_layout& queue) const noexcept
-{
-    auto& memory = segments_->layout();
-    if (queue.pool == 0 || queue.pool > memory.zone_count)
-        return nullptr;
-    auto& zone = memory.zones[queue.pool - 1];
-    if (!zone.is_live() || zone.kind != zone_kind::mempool)
-        return nullptr;
-    auto* pool = static_cast<mempool_layout*>(zone.data());
-    return pool->kind == pool_kind::pktmbuf ? pool : nullptr;
-}
-
 void set_up(port_layout& port, port_queue_layout& queue, const rx_queue_setup& wanted)
 {
     const auto descriptors = checked_descriptors(port.limits, wanted.descriptors);

@@ -24,6 +24,7 @@
 //   lose            says "ready"; told to, loses a thread and ends when its lane is recovered
 //   port IN OUT     copies a capture, and what was redelivered of it
 //   port life       makes, stops, starts and destroys a port
+//   interface       sends numbered packets over a cable, and checks that each has come once
 //   victim          takes packets, says "holding" and waits to be killed
 //   bystander       makes what the others use; obeys "work", "drain", "leave"
 
@@ -342,6 +343,7 @@ const std::map<std::string, std::function<void(const arguments&)>> scenarios{
     {"lose", lose_a_thread},
     {"port", copy_capture},
     {"port life", live_as_a_port},
+    {"interface", cross_the_cable},
     {"victim", hold_packets},
     {"bystander", stand_by},
 };

@@ -33,6 +33,9 @@ inline void* mortal(heap& from, std::size_t bytes, std::size_t alignment = 16)
     return block;
 }
 
+// fault_interface.cpp
+void cross_the_cable(const arguments& given);
+
 // own_memory.cpp
 void use_own_memory(const arguments& given);
 void owe_blocks(const arguments& given);

@@ -39,6 +39,8 @@ protected:
     /// The same, as the primary that a member has to follow from now on.
     bool send_adopt(int connection);
 
+    bool send_port_files(int connection, port_key port);
+
     [[nodiscard]] domain& shared() noexcept { return domain_; }
 
 private:

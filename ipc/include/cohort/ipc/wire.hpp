@@ -10,6 +10,12 @@
 ///                   <-----------  welcome
 ///   later           <-----------  peer, whenever one joins    [pidfd, eventfd]
 ///
+///   member                        another member
+///   port_files_wanted  -------->
+///                   <-----------  port_files  [the port's, if it has them]
+///   port_files      ----------->  [the new port's]
+///                   <-----------  port_files
+///
 ///   new primary                   member
 ///   adopt           ----------->  [pidfd, eventfd]
 ///                   <-----------  peer  [pidfd, eventfd]; the connection is now its primary's
@@ -41,6 +47,8 @@ enum class kind : std::uint32_t {
     adopt = 6,
     let_go = 7,
     took_over = 8,
+    port_files_wanted = 9,
+    port_files = 10,
 };
 
 enum class attach_as : std::uint32_t { member = 1, observer = 2, adopter = 3, successor = 4 };
@@ -79,6 +87,14 @@ struct member_message {
     {
         return {static_cast<member_id>(member), generation};
     }
+};
+
+/// Asks for the descriptors of a port, or brings them. Those that nobody asked for are kept, and
+/// the answer brings them back.
+struct port_files_message {
+    header head;
+    std::uint32_t index = 0;
+    std::uint32_t generation = 0;
 };
 
 inline constexpr std::size_t max_bytes = sizeof(attach_reply);

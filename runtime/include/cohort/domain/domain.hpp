@@ -211,6 +211,7 @@ public:
     [[nodiscard]] const region_mapping& mapping() const noexcept { return region_; }
     [[nodiscard]] membership& members() noexcept { return membership_; }
     [[nodiscard]] memory& segments() noexcept { return memory_; }
+    [[nodiscard]] port_host& ports() noexcept { return port_host_; }
 
 private:
     ring_layout& create_ring_layout(std::string_view name, std::uint32_t capacity,

@@ -19,6 +19,14 @@
 ///
 ///          rx=NAME      a ring that exists; once for each queue
 ///          tx=NAME      the same
+///
+///   af_packet   an interface of the kernel: "af_packet:iface=veth0,queues=2". Its descriptors are
+///               frames of mapped rings: a multiple of what fits into 64 KiB.
+///
+///          iface=NAME       in the network namespace of the process that creates the port
+///          queues=N         in each direction, 1 by default; arrivals are spread by flow
+///          promiscuous=1    also what is for other stations; ends with the port
+///          qdisc_bypass=0   send through the queueing discipline, which is left out by default
 
 #include <cstddef>
 
@@ -30,6 +38,15 @@ inline constexpr std::size_t packet_size = 0;
 inline constexpr std::size_t copy = 1;
 inline constexpr std::size_t no_rx = 2;
 }  // namespace null_word
+
+/// What the af_packet driver keeps in port_layout::driver_words.
+namespace af_packet_word {
+inline constexpr std::size_t frame_bytes = 0;
+inline constexpr std::size_t block_bytes = 1;
+inline constexpr std::size_t rx_frames = 2;  ///< of each queue
+inline constexpr std::size_t tx_frames = 3;
+inline constexpr std::size_t interface_index = 4;
+}  // namespace af_packet_word
 
 /// What the pcap driver keeps in port_layout::driver_words, from creation on.
 namespace pcap_word {

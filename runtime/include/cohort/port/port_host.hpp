@@ -11,6 +11,7 @@
 #include "cohort/port/port_layout.hpp"
 
 #include <functional>
+#include <mutex>
 #include <vector>
 
 namespace cohort {
@@ -39,8 +40,37 @@ public:
     /// The pool of an rx queue; nullptr when it has none, or that has been destroyed.
     [[nodiscard]] mempool_layout* pool_of(const port_queue_layout& queue) const noexcept;
 
+    /// Keeps descriptors of a port for as long as the port is there, for this process and others.
+    void keep(port_key port, std::vector<file_descriptor> files);
+    /// Descriptors of the port of one's own: of what is kept here, else from a member that has
+    /// them, and kept from then on. Empty when no member answers.
+    [[nodiscard]] std::vector<file_descriptor> files_of(const port_layout& port);
+    /// The same without asking others.
+    [[nodiscard]] std::vector<file_descriptor> kept_files(port_key port);
+    /// Gives the files of a new port, if it has any, to one other member, if there is one.
+    void deposit(const port_layout& port);
+    /// Closes what is kept of ports that are no more.
+    void forget_gone();
+
+    /// How descriptors travel; without it they stay in this process.
+    struct courier {
+        std::function<std::vector<file_descriptor>(port_key)> fetch;
+        /// False when there is another member and none has taken them.
+        std::function<bool(port_key, const std::vector<file_descriptor>&)> deposit;
+    };
+    void use(courier others) { courier_ = std::move(others); }
+
 private:
+    struct kept_port {
+        port_key port;
+        std::vector<file_descriptor> files;
+    };
+    void drop_gone();  // under the lock
+
     memory* segments_;
+    courier courier_;
+    std::mutex mutex_;  // guards kept_
+    std::vector<kept_port> kept_;
 };
 
 }  // namespace cohort

@@ -1,0 +1,57 @@
+#pragma once
+/// The two directions of one packet socket: see af_packet_driver.hpp for the protocol.
+
+#include "cohort/packet/mbuf.hpp"
+#include "cohort/port/port_layout.hpp"
+#include "packet_socket.hpp"
+
+#include <optional>
+#include <span>
+
+namespace cohort::detail {
+
+class packet_rx {
+public:
+    packet_rx(const port_layout& port, port_queue_layout& queue, const mapped_rings& rings)
+        : port_{port}
+        , queue_{queue}
+        , rings_{rings}
+    {
+    }
+    bool open(mempool_layout* pool) noexcept;
+    std::size_t burst(std::span<mbuf*> packets) noexcept;
+
+private:
+    [[nodiscard]] mbuf* copy_out(const std::byte* frame) noexcept;
+    void give_back(std::uint64_t from, std::uint64_t to) noexcept;
+
+    const port_layout& port_;
+    port_queue_layout& queue_;
+    const mapped_rings& rings_;
+    std::optional<pktmbuf_pool> pool_;
+};
+
+class packet_tx {
+public:
+    packet_tx(port_queue_layout& queue, const mapped_rings& rings, int socket, std::size_t longest)
+        : queue_{queue}
+        , rings_{rings}
+        , socket_{socket}
+        , longest_{longest}
+    {
+    }
+    bool open() noexcept;
+    std::size_t burst(std::span<mbuf* const> packets) noexcept;
+
+private:
+    [[nodiscard]] bool stage(std::uint64_t position, const mbuf& packet) noexcept;
+    void request(std::uint64_t from, std::uint64_t to) noexcept;
+    void kick() noexcept;
+
+    port_queue_layout& queue_;
+    const mapped_rings& rings_;
+    int socket_;
+    std::size_t longest_;
+};
+
+}  // namespace cohort::detail

@@ -1,0 +1,95 @@
+#pragma once
+// A network namespace with two ends of a cable, "near" and "far". The calling thread is in it until
+// scope exit, and what it starts meanwhile stays in it.
+
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace cohort::test {
+
+class scratch_network {
+public:
+    static constexpr const char* missing = "root, to make a network namespace, and ip";
+
+    [[nodiscard]] static bool possible()
+    {
+        return ::geteuid() == 0 && std::system("ip -V >/dev/null 2>&1") == 0;
+    }
+
+    scratch_network() : before_{::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)}
+    {
+        if (before_ < 0 || ::unshare(CLONE_NEWNET) != 0)
+            throw std::runtime_error{"no network namespace"};
+        // Nobody but the test says anything on the cable.
+        run("ip link add near type veth peer name far");
+        run("ip link set near addrgenmode none && ip link set far addrgenmode none");
+        run("ip link set near up && ip link set far up && ip link set lo up");
+    }
+    ~scratch_network()
+    {
+        static_cast<void>(::setns(before_, CLONE_NEWNET));
+        ::close(before_);
+    }
+    scratch_network(const scratch_network&) = delete;
+    scratch_network& operator=(const scratch_network&) = delete;
+
+    static void run(const std::string& command)
+    {
+        if (std::system((command + " >/dev/null 2>&1").c_str()) != 0)
+            throw std::runtime_error{"failed: " + command};
+    }
+
+private:
+    int before_;
+};
+
+/// A plain packet socket of the kernel, to be the peer of a port.
+class raw_station {
+public:
+    explicit raw_station(const char* interface)
+        : fd_{::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL))}
+    {
+        const int large = 64 << 20;
+        ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUFFORCE, &large, sizeof large);
+        const int yes = 1;
+        ::setsockopt(fd_, SOL_PACKET, PACKET_IGNORE_OUTGOING, &yes, sizeof yes);
+        sockaddr_ll address{};
+        address.sll_family = AF_PACKET;
+        address.sll_protocol = htons(ETH_P_ALL);
+        address.sll_ifindex = static_cast<int>(::if_nametoindex(interface));
+        if (::bind(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+            throw std::runtime_error{"cannot bind to an interface"};
+    }
+    ~raw_station() { ::close(fd_); }
+    raw_station(const raw_station&) = delete;
+    raw_station& operator=(const raw_station&) = delete;
+
+    [[nodiscard]] bool send(std::string_view frame) const
+    {
+        return ::send(fd_, frame.data(), frame.size(), 0) == static_cast<ssize_t>(frame.size());
+    }
+    /// The next frame, or an empty one when there is none now.
+    [[nodiscard]] std::string receive() const
+    {
+        std::string frame(65'536, '\0');
+        const auto got = ::recv(fd_, frame.data(), frame.size(), MSG_DONTWAIT);
+        frame.resize(got < 0 ? 0 : static_cast<std::size_t>(got));
+        return frame;
+    }
+
+private:
+    int fd_;
+};
+
+}  // namespace cohort::test
