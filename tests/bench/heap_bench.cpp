@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::size_t live_blocks = 4096;
 constexpr std::size_t operations = 50'000;
+constexpr std::size_t tail_operations = 1'000'000;
 
 using clock = std::chrono::steady_clock;
 
@@ -108,14 +109,15 @@ double tail(const allocator& from, bool worst)
 {
     population blocks{from};
     std::vector<double> times;
-    times.reserve(operations);
-    for (const auto& each : steps()) {
-        const auto start = clock::now();
-        blocks.replace(each);
-        times.push_back(nanoseconds_since(start) / 1000);
-    }
+    times.reserve(tail_operations);
+    while (times.size() < tail_operations)
+        for (const auto& each : steps()) {
+            const auto start = clock::now();
+            blocks.replace(each);
+            times.push_back(nanoseconds_since(start) / 1000);
+        }
     std::sort(times.begin(), times.end());
-    return worst ? times.back() : times[operations - operations / 1000];
+    return worst ? times.back() : times[times.size() - times.size() / 1000];
 }
 
 double overhead(const allocator& from, std::size_t (*used)())

@@ -117,6 +117,16 @@ bool heap::free(void* block) noexcept
     return false;
 }
 
+bool heap::free(void* block, std::size_t bytes) noexcept
+{
+    const auto room = block ? usable_bytes(block) : bytes;
+    if (room >= bytes || room == 0)  // 0: no block at all, which free will say
+        return free(block);
+    failure = {errc::invalid_argument,
+               "free was told of more bytes than the block can hold; it stays"};
+    return false;
+}
+
 bool heap::free_sensitive(void* block) noexcept
 {
     if (block)
@@ -135,13 +145,7 @@ std::optional<heap_block_info> heap::info(const void* block) const noexcept
     const auto* found = owner_of(block).blocks().find(const_cast<void*>(block), self_->self().id);
     if (!found)
         return std::nullopt;
-    const auto type = found->type.load(std::memory_order_relaxed);  // the caller's own block
-    return heap_block_info{
-        .usable_bytes = payload_bytes(*found),
-        .owner = found->owner.load(std::memory_order_relaxed),  // the caller's own block
-        .type = names_of(segments_->layout(), *layout_).types[type].view(),
-        .kept =
-            (found->load().flags & block_word::mortal) != 0 ? lifetime::member : lifetime::domain};
+    return info_of(*found, found->load());
 }
 
 heap_type heap::type(std::string_view name) noexcept

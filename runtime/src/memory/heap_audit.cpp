@@ -148,4 +148,14 @@ std::optional<std::string> heap_blocks::find_fault(actor who)
                        : refusal(held).sentence;
 }
 
+bool heap_blocks::walk(actor who, const block_visitor& visit)
+{
+    const guard held{*this, who};
+    if (!held.held())
+        return false;
+    for_each_arena(memory_.layout(), heap_, who.member,
+                   [&](heap_arena_layout& arena) { for_each_block(arena, visit); });
+    return true;
+}
+
 }  // namespace cohort

@@ -30,6 +30,7 @@
 #include "cohort/member/membership.hpp"
 #include "cohort/memory/heap_blocks.hpp"
 
+#include <functional>
 #include <memory_resource>
 #include <optional>
 #include <span>
@@ -51,6 +52,17 @@ struct heap_block_info {
     member_id owner = 0;
     std::string_view type{};
     lifetime kept = lifetime::domain;
+};
+
+/// As rte_malloc_get_socket_stats. Bytes include the headers of blocks, 16 each.
+struct heap_statistics {
+    std::uint64_t arenas = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t used_bytes = 0;
+    std::uint64_t free_bytes = 0;
+    std::uint64_t largest_free = 0;  ///< what the largest free block can hold
+    std::uint64_t used_blocks = 0;
+    std::uint64_t free_blocks = 0;  ///< those put aside for their next use included
 };
 
 class heap {
@@ -80,6 +92,9 @@ public:
 
     /// False, counted, for a pointer that is no used block of this heap; true for nullptr.
     bool free(void* block) noexcept;
+    /// The same for who knows how much was asked for: false, and the block stays, when it cannot
+    /// hold so much.
+    bool free(void* block, std::size_t bytes) noexcept;
     /// Overwrites the block first, in a way that no compiler removes.
     bool free_sensitive(void* block) noexcept;
 
@@ -96,6 +111,16 @@ public:
 
     /// What is wrong with the heap, or nothing. Stops all its users meanwhile.
     [[nodiscard]] std::optional<std::string> find_fault();
+
+    // What there is (heap_view.cpp). All stop the users of the heap meanwhile, and throw `stalled`
+    // behind a holder that does not let go. Of an external heap only what is attached is seen.
+
+    [[nodiscard]] heap_statistics statistics() const;
+    /// Calls `visit(block, info)` for each used block; it must not call the heap.
+    using block_visitor = std::function<void(const void* block, const heap_block_info& info)>;
+    void for_each_block(const block_visitor& visit) const;
+    /// The statistics, and a line for each used block: for people.
+    [[nodiscard]] std::string dump() const;
 
     /// Makes memory part of an external heap. `piece` is mapped here, shared, readable and
     /// writable, at an address where every member that is to use the heap can map it too; its pages
@@ -152,6 +177,8 @@ private:
     [[nodiscard]] heap_answer ask(int node, const heap_request& wanted) const;
     [[nodiscard]] heap_answer ask_nodes(const heap_request& wanted) const;
     [[nodiscard]] heap owner_of(const void* block) const noexcept;
+    [[nodiscard]] heap_block_info info_of(const heap_block& block, block_word word) const noexcept;
+    void walk(const heap_blocks::block_visitor& visit) const;
     bool free_in_node(void* block) noexcept;
     [[nodiscard]] bool trim_nodes() noexcept;
     [[nodiscard]] std::optional<std::string> find_fault_in_nodes();
@@ -171,7 +198,10 @@ public:
 
 private:
     void* do_allocate(std::size_t bytes, std::size_t alignment) override;
-    void do_deallocate(void* block, std::size_t, std::size_t) override { heap_.free(block); }
+    void do_deallocate(void* block, std::size_t bytes, std::size_t) override
+    {
+        heap_.free(block, bytes);
+    }
     [[nodiscard]] bool do_is_equal(const memory_resource& other) const noexcept override
     {
         const auto* same = dynamic_cast<const heap_resource*>(&other);

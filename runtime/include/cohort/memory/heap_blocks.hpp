@@ -18,6 +18,7 @@
 #include "cohort/memory/memory.hpp"
 
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -83,6 +84,12 @@ public:
 
     /// The first thing that is wrong: chain, bins, counters. Holds the lock all the while.
     [[nodiscard]] std::optional<std::string> find_fault(actor who);
+
+    /// Calls `visit(block, word)` for each block, used or free, that `who` may touch. Holds the
+    /// lock all the while; `visit` must not call the heap. False, and nothing was visited, behind a
+    /// live holder.
+    using block_visitor = std::function<void(const heap_block&, block_word)>;
+    [[nodiscard]] bool walk(actor who, const block_visitor& visit);
 
     // Of external heaps (heap_external.cpp). They throw `no_permission` for others, `stalled`, and
     // `not_found` for memory that was not added with that address and length.
