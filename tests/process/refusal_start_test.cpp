@@ -122,6 +122,12 @@ const std::vector<refused_start> table{
          return run("cohortd", {"--domain", "fresh"}, {"COHORT_RUNTIME_DIR=" + long_root.string()});
      },
      {"the socket path", "at most 107 fit", "shorter COHORT_RUNTIME_DIR"}},
+    {"the path of the runtime directory is relative",
+     errc::invalid_argument,
+     [](const fs_path&) {
+         return run("cohortd", {"--domain", "fresh"}, {"COHORT_RUNTIME_DIR=here"});
+     },
+     {"COHORT_RUNTIME_DIR is \"here\"", "absolute path"}},
     {"the runtime directory cannot be made",
      errc::system,
      [](const fs_path&) {

@@ -19,8 +19,14 @@ namespace {
 
 std::string runtime_root()
 {
-    if (const char* chosen = std::getenv("COHORT_RUNTIME_DIR"); chosen && *chosen)
-        return chosen;
+    if (const char* chosen = std::getenv("COHORT_RUNTIME_DIR"); chosen && *chosen) {
+        if (*chosen == '/')
+            return chosen;
+        throw error{errc::invalid_argument,
+                    fmt::format("COHORT_RUNTIME_DIR is \"{}\", which is another directory in each "
+                                "process; name an absolute path",
+                                chosen)};
+    }
     if (::geteuid() == 0)
         return "/run/cohort";
     if (const char* xdg = std::getenv("XDG_RUNTIME_DIR"); xdg && *xdg)
