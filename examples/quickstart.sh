@@ -19,7 +19,7 @@ Usage: examples/quickstart.sh [options]
 
 Needs no rights and no hugepages. Builds into build-quickstart, unless COHORT_BUILD_DIR names a build.
 Exit code 2: wrong options, or an input that is no capture.
-A run that ends before the worker can be killed counts as well; it says "killed nobody".
+A run in which the worker never holds packets (few flows, many workers) counts as well: "killed nobody".
 TEXT
 }
 
@@ -61,13 +61,16 @@ build() {
     root=$(cd "$here/.." && pwd)
     "$root/.ci/dependencies.sh"
     build_dir=$root/build-quickstart
+    [[ -w $build_dir || (! -e $build_dir && -w $root) ]] ||
+        refuse "cannot write to $build_dir; set COHORT_BUILD_DIR to a build, or clone the repository anew"
     log=$scratch/build.log
     echo "building in build-quickstart"
-    {
-        [[ -f $build_dir/build.ninja ]] ||
-            meson setup "$build_dir" "$root" -Dbuildtype=release -Dtests=false
-        ninja -C "$build_dir" primary/cohortd examples/pipeline
-    } >"$log" 2>&1 || { tail -n 50 "$log" >&2 && exit 1; }
+    if ! { { [[ -f $build_dir/build.ninja ]] ||
+        meson setup "$build_dir" "$root" -Dbuildtype=release -Dtests=false; } &&
+        ninja -C "$build_dir" primary/cohortd examples/pipeline; } >"$log" 2>&1; then
+        tail -n 50 "$log" >&2
+        exit 1
+    fi
 }
 
 # --- processes ---------------------------------------------------------------------------------
@@ -106,7 +109,8 @@ finish() { # pid, name
 start_primary() {
     local line
     mkfifo "$scratch/ready"
-    "$cohortd" --domain "$domain" --memory 256M --huge "$huge" >"$scratch/ready" &
+    # Should this script be killed, the primary ends too.
+    setpriv --pdeathsig TERM "$cohortd" --domain "$domain" --memory 256M --huge "$huge" >"$scratch/ready" &
     primary=$!
     pids+=("$primary")
     exec {ready}<"$scratch/ready"
@@ -123,27 +127,36 @@ stop_primary() {
 }
 
 run() {
-    local index writer killer killed=0 status=0 last=$((workers - 1))
+    local slow=() index line writer killer watching killed=0 status=0 last=$((workers - 1))
     "$pipeline" setup --domain "$domain" --pcap "$pcap" --out "$out" --workers "$workers" --loops "$loops"
     start writer --name writer
     writer=$started
-    for ((index = 0; index < workers; ++index)); do
+    # In a run that is over in a moment, the worker to be killed is a slow one.
+    [[ $kill == no || $loops -gt 20 ]] || slow=(--linger-us 2000)
+    for ((index = 0; index < last; ++index)); do
         start worker --name "worker.$index" --index "$index"
     done
+    start worker --name "worker.$last" --index "$last" "${slow[@]}"
     if [[ $kill == yes ]]; then
         disown "$started" # the last worker: the shell need not announce how it ends
-        start await --member "worker.$last" --after-percent 20 --kill
+        mkfifo "$scratch/killer"
+        exec {watching}<>"$scratch/killer"
+        start await --member "worker.$last" --after-percent 20 --kill >&"$watching"
         killer=$started
+        read -r -t 30 line <&"$watching" || true  # else packets may be through before it looks
     fi
     start reader --name reader
     echo "started reader, $workers worker(s) and writer, each a process"
     if [[ $kill == yes ]]; then
         finish "$killer" await || killed=$?
+        if read -r -t 0.1 line <&"$watching"; then echo "$line"; fi
         if [[ $killed -eq 0 ]]; then
             start worker --name "worker.$last-again" --index "$last"
             echo "started worker.$last-again in its place"
         elif [[ $killed -eq 22 ]]; then
-            echo "killed nobody: worker.$last held no packets in time; raise --loops"
+            # When the writer has failed, that is the reason, and it says so.
+            kill -0 "$writer" 2>/dev/null &&
+                echo "killed nobody: worker.$last held no packets in time; raise --loops"
         else
             status=$killed
         fi

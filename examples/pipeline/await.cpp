@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <fstream>
 #include <thread>
 #include <vector>
@@ -152,6 +153,8 @@ int await_holding(const await_options& options)
     const auto until = cohort::deadline_in(options.timeout);
     const auto observer = cohort::secondary::observe(options.domain, options.timeout);
     const region_view view{observer.region()};
+    fmt::print("watching {}\n", options.victim);
+    std::fflush(stdout);  // who starts the traffic waits for that line
     const auto member = wait_for_traffic(view, options, until);
     const victim process{view.region().members.members[member.id], options.victim};
 

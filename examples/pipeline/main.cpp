@@ -29,6 +29,7 @@ struct command_line {
     pipeline::setup_options setup;
     pipeline::stage_options stage;
     unsigned index = 0;
+    std::uint32_t linger_us = 0;
     pipeline::await_options await;
     pipeline::report_options report;
     std::function<int()> chosen;
@@ -57,9 +58,12 @@ struct command_line {
     {
         add_stage(program, "reader", "capture file to workers",
                   [this] { return pipeline::run_reader(stage); });
-        auto* worker = add_stage(program, "worker", "lower the TTL of each packet by one",
-                                 [this] { return pipeline::run_worker(stage, index); });
+        auto* worker = add_stage(program, "worker", "lower the TTL of each packet by one", [this] {
+            return pipeline::run_worker(stage, index, std::chrono::microseconds{linger_us});
+        });
         worker->add_option("--index", index, "which of the workers, from 0")->required();
+        worker->add_option("--linger-us", linger_us, "hold each burst so long")
+            ->capture_default_str();
         add_stage(program, "writer", "workers to capture file",
                   [this] { return pipeline::run_writer(stage); });
     }

@@ -21,8 +21,9 @@ int set_up(const setup_options& options);
 
 /// Capture file to rings, one ring a flow.
 int run_reader(const stage_options& options);
-/// Ring to ring, lowering the TTL by one.
-int run_worker(const stage_options& options, unsigned index);
+/// Ring to ring, lowering the TTL by one. Holds each burst for `linger` before it hands it on: a
+/// slow worker, that can be caught in a short run.
+int run_worker(const stage_options& options, unsigned index, std::chrono::microseconds linger);
 /// Ring to capture file.
 int run_writer(const stage_options& options);
 

@@ -104,6 +104,7 @@ def check_json(folder):
     check(report["loops"] == 1 and report["packets_out"] > 0, "the report says how often it was read", report)
     check("started reader" in shown.stderr, "the text lines go to standard error", shown.stderr)
     killed = "killed worker.1" in shown.stderr
+    check(killed, "a worker is killed in a short run, too", shown.stderr)
     said = killed == bool(report["deaths"]) and killed != ("killed nobody" in shown.stderr)
     check(said, "a kill, or that there was none, is in what it prints", shown.stdout + shown.stderr)
 

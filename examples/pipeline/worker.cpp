@@ -4,6 +4,8 @@
 #include "flow_table.hpp"
 #include "stages.hpp"
 
+#include <thread>
+
 #include <fmt/format.h>
 
 #include <unistd.h>
@@ -46,13 +48,15 @@ struct burst_counts {
 
 class worker {
 public:
-    worker(cohort::domain& domain, const stage_options& options, unsigned index)
+    worker(cohort::domain& domain, const stage_options& options, unsigned index,
+           std::chrono::microseconds linger)
         : progress_{find_progress(domain)}
         , own_{find_packet_ring(domain, to_worker_name(index))}
         , redelivered_{find_packet_ring(domain, redelivered_name)}
         , to_writer_{find_packet_ring(domain, to_writer_name)}
         , link_{link_type_of(find_capture_port(domain))}
         , waiting_{options.patience}
+        , linger_{linger}
     {
         refuse_second_worker(domain, options, index);
         slot_ = &take_slot(domain.self(), index);
@@ -116,6 +120,8 @@ private:
         burst_counts counts;
         for (auto* packet : packets)
             process(*packet, counts);
+        if (linger_.count() != 0)
+            std::this_thread::sleep_for(linger_);
         counts.redelivered = from_the_dead ? counts.packets : 0;
         if (!hand_on(to_writer_, packets, waiting_, "room in the writer's ring"))
             return;
@@ -143,17 +149,18 @@ private:
     packet_ring to_writer_;
     cohort::link_type link_;
     patience waiting_;
+    std::chrono::microseconds linger_;
     worker_slot* slot_ = nullptr;
     flow_table flows_;
 };
 
 }  // namespace
 
-int run_worker(const stage_options& options, unsigned index)
+int run_worker(const stage_options& options, unsigned index, std::chrono::microseconds linger)
 {
     using namespace std::chrono_literals;
     const auto domain = cohort::secondary::attach(options.domain, 5s, options.name);
-    worker{*domain, options, index}.run();
+    worker{*domain, options, index, linger}.run();
     return 0;
 }
 
