@@ -87,12 +87,13 @@ TEST_CASE("each packet is received once and in order", "[port][contract]")
     const auto driver = any_driver();
     INFO(driver);
     wired_port wired{driver};
-    if (!wired.is_finite())
-        return;
-
     const auto packets = wired.receive(supplied);
 
     REQUIRE(packets.size() == supplied);
+    if (!wired.is_finite()) {  // it makes them up, all alike
+        free_all(packets);
+        return;
+    }
     for (std::size_t i = 0; i != supplied; ++i)
         CHECK(payload_of(*packets[i]) == numbered_payload(i));
     std::array<mbuf*, 4> more;
