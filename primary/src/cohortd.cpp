@@ -209,7 +209,10 @@ int main(int argc, char** argv)
     try {
         program.parse(argc, argv);
     } catch (const CLI::ParseError& wrong) {
-        return program.exit(wrong) == 0 ? 0 : static_cast<int>(cohort::errc::invalid_argument);
+        if (wrong.get_exit_code() == 0)
+            return program.exit(wrong);  // --help
+        fmt::print(stderr, "cohortd: {}; see \"cohortd --help\"\n", wrong.what());
+        return static_cast<int>(cohort::errc::invalid_argument);
     }
     try {
         return run(given);

@@ -9,6 +9,7 @@
 #include "support/shared_piece.hpp"
 
 #include <cstdint>
+#include <filesystem>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -128,6 +129,28 @@ TEST_CASE("the cohort command names a command that it does not know, and lists t
     const auto seen = run("cohort", {"bogus"});
 
     check_refused(seen, errc::invalid_argument, {"\"bogus\"", "ps, deaths, lanes", "audit"});
+}
+
+TEST_CASE("what the cohort command cannot print at once is refused in a sentence", "[tool]")
+{
+    const living_domain domain;
+    const std::string second = GENERATE("--dump", "--dead", "--json");
+
+    const auto seen = run("cohort", {"-d", domain.name(), "memory", "--map", second});
+
+    check_refused(seen, errc::invalid_argument, {"--map", "excludes", "cohort --help"});
+}
+
+TEST_CASE("the cohort command fails when its report cannot be written", "[tool]")
+{
+    const living_domain domain;
+    const auto tool =
+        std::filesystem::read_symlink("/proc/self/exe").parent_path() / "../secondary/cohort";
+
+    const auto seen = run("/bin/sh", {"-c", "exec " + tool.string() + " -d " + domain.name() +
+                                                " ps --json >/dev/full"});
+
+    check_refused(seen, errc::system, {"standard output", "ENOSPC"});
 }
 
 }  // namespace cohort::test

@@ -220,10 +220,17 @@ void declare(CLI::App& program, arguments& given)
     add("zones", "named spans of memory: memzones, rings, pools, ports, heaps");
     auto* memory =
         add("memory", "memseg lists, and who has what of them: by member, by type of block");
-    memory->add_flag("--map", given.map, "draw the lists as text");
-    memory->add_option("--svg", given.svg, "draw them into this file");
-    memory->add_flag("--dump", given.dump, "lists, runs of pages and spans, line by line");
-    memory->add_flag("--dead", given.dead_only, "heap blocks of members that are gone");
+    auto* json = memory->get_option("--json");
+    auto* map = memory->add_flag("--map", given.map, "draw the lists as text");
+    auto* svg = memory->add_option("--svg", given.svg, "draw them into this file");
+    auto* dump =
+        memory->add_flag("--dump", given.dump, "lists, runs of pages and spans, line by line");
+    auto* dead =
+        memory->add_flag("--dead", given.dead_only, "heap blocks of members that are gone");
+    dead->excludes(map)->excludes(svg)->excludes(dump);
+    map->excludes(svg)->excludes(dump)->excludes(json);
+    svg->excludes(dump)->excludes(json);
+    dump->excludes(json);
     add("heaps", "heaps: arenas, bytes used and free, the largest free block");
     add("blocks", "used blocks of the heaps, by member, type and lifetime")
         ->add_flag("--dead", given.dead_only, "only of members that are gone");
@@ -255,14 +262,28 @@ std::string unknown_command(const CLI::App& program)
 int refuse(const CLI::App& program, const CLI::ParseError& wrong)
 {
     const auto unknown = unknown_command(program);
-    if (!program.get_subcommands().empty() || unknown.empty())
-        return program.exit(wrong) == 0 ? 0 : static_cast<int>(cohort::errc::invalid_argument);
+    if (wrong.get_exit_code() == 0)
+        return program.exit(wrong);  // --help
+    if (!program.get_subcommands().empty() || unknown.empty()) {
+        fmt::print(stderr, "cohort: {}; see \"cohort --help\"\n", wrong.what());
+        return static_cast<int>(cohort::errc::invalid_argument);
+    }
     std::string commands;
     for (const auto* command : program.get_subcommands({}))
         commands += (commands.empty() ? "" : ", ") + command->get_name();
     fmt::print(stderr, "cohort: there is no command \"{}\"; the commands are {}\n", unknown,
                commands);
     return static_cast<int>(cohort::errc::invalid_argument);
+}
+
+/// A report that did not reach its reader is a failure, whatever it says.
+int end_of_output(int code)
+{
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0)
+        return code;
+    throw cohort::error{cohort::errc::system,
+                        fmt::format("cannot write the report to standard output: {}",
+                                    cohort::describe_errno(errno))};
 }
 
 }  // namespace
@@ -278,7 +299,7 @@ int main(int argc, char** argv)
         return refuse(program, wrong);
     }
     try {
-        return run(program, given);
+        return end_of_output(run(program, given));
     } catch (const cohort::error& refused) {
         fmt::print(stderr, "cohort: {}\n", refused.what());
         return refused.exit_code();

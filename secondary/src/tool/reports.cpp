@@ -231,7 +231,7 @@ table list_holders(const region_layout& region, std::string_view pool)
         }
     });
     if (!found)
-        throw error{errc::invalid_argument,
+        throw error{errc::not_found,
                     fmt::format("there is no pool \"{}\"; \"cohort pools\" lists them", pool)};
     return shown;
 }
