@@ -4,6 +4,9 @@
 #include "support/skip.hpp"
 #include "unit/pcap_scratch.hpp"
 
+#include <cerrno>
+#include <optional>
+
 using namespace cohort;
 using namespace cohort::test;
 namespace fs = std::filesystem;
@@ -244,6 +247,30 @@ TEST_CASE("the output may not be the input", "[port][pcap]")
     CHECK_THROWS_AS(scratch.create(rx + ",tx=" + link.string()), error);
 
     CHECK(contents(link) == numbered(2).text());
+}
+
+TEST_CASE("a capture has one writer: another port is refused, or sends nothing", "[port][pcap]")
+{
+    pcap_scratch scratch;
+    const auto out = scratch.file("out").string();
+    auto first = scratch.create(scratch.reading(numbered(3)) + ",tx=" + out);
+    const bool made_before_the_first_burst = GENERATE(true, false);
+    std::optional<port> second;
+    if (made_before_the_first_burst)
+        second = scratch->create_port("second", "pcap:tx=" + out);
+
+    forward_all(first);
+
+    if (second) {
+        auto* packet = scratch->find_pktmbuf_pool("packets")->alloc_chain(60);
+        CHECK(second->tx_burst(0, {&packet, 1}) == 0);
+        CHECK(second->layout().tx[0].last_errno == EBUSY);
+        free(packet);
+    } else {
+        CHECK_THROWS_WITH(scratch->create_port("second", "pcap:tx=" + out),
+                          Catch::Contains("another port is writing"));
+    }
+    CHECK(contents(out) == numbered(3).text());
 }
 
 TEST_CASE("options are checked, and paths may hold commas and backslashes", "[port][pcap]")

@@ -162,13 +162,15 @@ public:
     explicit pcap_tx(port_layout& port)
         : queue_{port.tx[0]}
         , path_{option_value(port.options.view(), "tx")}
+        , mark_{port.driver_words[tx_mark]}
     {
     }
 
     bool open() noexcept
     {
-        return succeeded(
-            writer_.open(path_, queue_.position.load(std::memory_order_relaxed)));  // ours now
+        return succeeded(writer_.open(path_,
+                                      queue_.position.load(std::memory_order_relaxed),  // ours now
+                                      mark_));
     }
 
     std::size_t burst(std::span<mbuf* const> packets) noexcept
@@ -200,6 +202,7 @@ private:
 
     port_queue_layout& queue_;
     std::string path_;
+    std::uint64_t mark_;
     detail::capture_writer writer_;
 };
 
@@ -287,6 +290,7 @@ void pcap_driver::create(port_layout& port, const port_request& request, port_ho
             number_option("pcap", options, "linktype", otherwise, {0, most});
         const auto file = detail::create_capture(
             tx, static_cast<std::uint32_t>(port.driver_words[tx_link_type]), input);
+        port.driver_words[tx_mark] = file.mark;
         port.tx_queues = 1;
         port.tx[0].position.store(file.first_offset,
                                   std::memory_order_relaxed);  // not published yet

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include <fcntl.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -74,13 +75,44 @@ std::string absolute_path(const std::string& path)
     return resolved.get();
 }
 
+std::uint64_t draw_mark()
+{
+    std::uint64_t drawn = 0;
+    if (::getrandom(&drawn, sizeof drawn, 0) != ssize_t{sizeof drawn})
+        throw_errno(errno, "cannot draw a random number");
+    return drawn >> 2 | std::uint64_t{1} << 40;  // an offset that locks can have, behind any data
+}
+
+/// Takes the lock of one port. False when another port has its own.
+bool lock_for_port(int file, std::uint64_t mark) noexcept
+{
+    struct flock own {};
+    own.l_type = F_RDLCK;
+    own.l_whence = SEEK_SET;
+    own.l_start = static_cast<off_t>(mark);
+    own.l_len = 1;
+    if (::fcntl(file, F_OFD_SETLK, &own) != 0)
+        return true;  // a file system without locks: as it always was
+    // Its own first, then a look at the others: of two that come at once, one sees the other.
+    for (const bool below : {true, false}) {
+        struct flock others {};
+        others.l_type = F_WRLCK;
+        others.l_whence = SEEK_SET;
+        others.l_start = below ? 0 : own.l_start + 1;
+        others.l_len = below ? own.l_start : 0;
+        if (::fcntl(file, F_OFD_GETLK, &others) == 0 && others.l_type != F_UNLCK)
+            return false;
+    }
+    return true;
+}
+
 }  // namespace
 
 capture_file create_capture(const std::string& path, std::uint32_t link_type,
                             const std::string& not_this)
 {
     // Emptied only once it is known not to be the input.
-    const file_descriptor file{::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644)};
+    const file_descriptor file{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)};
     struct stat status {};
     if (!file || ::fstat(file.get(), &status) != 0)
         throw_not_created(path, errno);
@@ -94,23 +126,32 @@ capture_file create_capture(const std::string& path, std::uint32_t link_type,
     if (!not_this.empty() && is_same_file(status, not_this))
         throw error{errc::invalid_argument,
                     fmt::format("\"{}\" is both rx and tx of a port; name another output", path)};
+    const auto mark = draw_mark();
+    if (!lock_for_port(file.get(), mark))
+        throw error{errc::in_use, fmt::format("another port is writing to the capture \"{}\"; name "
+                                              "another output",
+                                              path)};
     const file_header header{.link_type = link_type};
     if (::ftruncate(file.get(), 0) != 0 ||
         ::pwrite(file.get(), &header, sizeof header, 0) != ssize_t{sizeof header})
         throw_errno(errno, fmt::format("cannot write the capture \"{}\"", path));
-    return {.path = absolute_path(path), .first_offset = sizeof header};
+    return {.path = absolute_path(path), .first_offset = sizeof header, .mark = mark};
 }
 
-int capture_writer::open(const std::string& path, std::uint64_t end) noexcept
+int capture_writer::open(const std::string& path, std::uint64_t end, std::uint64_t mark) noexcept
 {
     if (!buffer_)
         buffer_.reset(new (std::nothrow) std::byte[buffer_bytes]);
     if (!buffer_)
         return ENOMEM;
-    file_ = file_descriptor{::open(path.c_str(), O_WRONLY | O_CLOEXEC)};
+    file_ = file_descriptor{::open(path.c_str(), O_RDWR | O_CLOEXEC)};
     struct stat status {};
     if (!file_ || ::fstat(file_.get(), &status) != 0)
         return errno;
+    if (!lock_for_port(file_.get(), mark)) {
+        file_ = {};
+        return EBUSY;
+    }
     const auto size = static_cast<std::uint64_t>(status.st_size);
     if (size < end)
         return EIO;  // somebody has cut off what was written

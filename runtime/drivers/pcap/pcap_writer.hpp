@@ -5,8 +5,13 @@
 /// What lies beyond the caller's offset never counts: it is cut off when a file is opened again and
 /// when a write fails.
 ///
+/// One port writes to a file: the processes that have it open hold a lock on the byte `mark` of it
+/// (an offset far behind its data, drawn at random when the port is made), and whoever finds a lock
+/// on another byte is refused. Handing a queue over needs no unlocking this way.
+///
 /// *Thread safety*: one thread at a time.
-/// *When a process dies here*: a tail beyond the published offset, which the next writer cuts off.
+/// *When a process dies here*: its lock goes; a tail beyond the published offset, which the next
+/// writer cuts off.
 
 #include "cohort/base/file_descriptor.hpp"
 #include "cohort/packet/mbuf.hpp"
@@ -25,17 +30,19 @@ inline constexpr std::uint32_t capture_snap_length = 262'144;
 struct capture_file {
     std::string path;                ///< absolute
     std::uint64_t first_offset = 0;  ///< of the first record
+    std::uint64_t mark = 0;
 };
 
 /// Makes the file anew, with its header. Throws `errc::invalid_argument` when it is the same file
-/// as `not_this`, else what the system says.
+/// as `not_this`, `errc::in_use` when another port is writing to it, else what the system says.
 [[nodiscard]] capture_file create_capture(const std::string& path, std::uint32_t link_type,
                                           const std::string& not_this);
 
 class capture_writer {
 public:
-    /// Opens a file made by create_capture and cuts off what lies beyond `end`. 0 or an errno.
-    [[nodiscard]] int open(const std::string& path, std::uint64_t end) noexcept;
+    /// Opens a file made by create_capture and cuts off what lies beyond `end`. 0 or an errno;
+    /// EBUSY when another port writes to it.
+    [[nodiscard]] int open(const std::string& path, std::uint64_t end, std::uint64_t mark) noexcept;
 
     struct staged {
         std::size_t packets = 0;

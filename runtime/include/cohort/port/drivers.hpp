@@ -56,6 +56,7 @@ inline constexpr std::size_t rx_packets = 2;  ///< in the file
 inline constexpr std::size_t rx_loops = 3;
 inline constexpr std::size_t rx_truncated = 4;  ///< 1 = the file ends inside a record
 inline constexpr std::size_t tx_link_type = 5;
+inline constexpr std::size_t tx_mark = 6;  ///< of its lock: see pcap_writer.hpp
 }  // namespace pcap_word
 
 /// Makes the drivers above known to this process. Done when a domain is opened; idempotent.
