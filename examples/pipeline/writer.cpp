@@ -55,7 +55,7 @@ private:
         const auto& queue = port_.layout().tx[0];
         if (const auto reason = queue.last_errno.load(std::memory_order_relaxed); reason != 0)
             throw cohort::error{cohort::errc::no_space,
-                                fmt::format("cannot write the output: {}; make room and start the "
+                                fmt::format("cannot write the output: {}; mend that and start the "
                                             "writer again",
                                             cohort::describe_errno(reason))};
         waiting_.wait("the tx queue, which another lane has");
