@@ -2,34 +2,24 @@
 
 #include "cohort/base/error.hpp"
 #include "cohort/base/log.hpp"
+#include "cohort/ipc/socket.hpp"
 
 #include <algorithm>
 #include <exception>
+#include <memory>
+#include <new>
 
 #include <fmt/format.h>
-
-#include <unistd.h>
 
 namespace cohort::ipc {
 namespace {
 
+// About what it takes to wake a sleeping receiver: then one wake is all a request costs.
+constexpr auto spin_time = 60us;
+
 std::span<const std::byte> bytes_of(std::string_view text) noexcept
 {
     return std::as_bytes(std::span{text});
-}
-
-std::string_view why_not_delivered(post_office::delivery result) noexcept
-{
-    switch (result) {
-    case post_office::delivery::delivered: return "";
-    case post_office::delivery::no_such_member: return "does not live";
-    case post_office::delivery::no_message_free:
-        return "was not asked: all messages of the domain are in use";
-    case post_office::delivery::inbox_full: return "was not asked: its inbox is full";
-    case post_office::delivery::too_large:
-        return "was not asked: the payload exceeds 65536 bytes or the name 63";
-    }
-    return "?";
 }
 
 /// This thread handles messages for a scope; scopes may nest.
@@ -53,23 +43,29 @@ private:
 
 }  // namespace
 
-void message::reply(std::span<const std::byte> payload)
+void message::reply(std::span<const std::byte> payload, std::span<const int> fds)
 {
-    if (payload.size() > max_payload)
+    if (payload.size() > max_boxed_payload || fds.size() > max_message_fds)
         throw error{errc::invalid_argument,
-                    fmt::format("a reply of {} bytes exceeds {}; use a memzone", payload.size(),
-                                max_payload)};
+                    fmt::format("a reply of {} bytes and {} descriptors exceeds {} or {}; send "
+                                "less at a time",
+                                payload.size(), fds.size(), max_boxed_payload, max_message_fds)};
     if (!wants_reply() || answered_)
         return;
+    const auto result = respond_({.kind = message_kind::reply,
+                                  .id = letter_.head.id,
+                                  .action = action(),
+                                  .payload = payload,
+                                  .fds = fds});
+    if (result.what == courier::outcome::refused)
+        throw error{errc::no_space, fmt::format("the reply to member {} is not delivered: {}",
+                                                from().id, result.why)};
     answered_ = true;
-    channel_.deliver(from(), message_kind::reply, layout_.id, action(), payload);
 }
 
-actions::actions(domain& shared, peers& others, int own_wake)
+actions::actions(domain& shared, peers& others, const rendezvous& place, int own_wake)
     : domain_{shared}
-    , peers_{others}
-    , post_{shared}
-    , own_wake_{own_wake}
+    , courier_{shared, others, place, own_wake}
 {
 }
 
@@ -186,31 +182,14 @@ std::string actions::naming(member_ref member) const
                        domain_.members().members().is_current(member) ? slot.name.view() : "gone");
 }
 
-post_office::delivery actions::deliver(member_ref to, message_kind kind, std::uint64_t id,
-                                       std::string_view name, std::span<const std::byte> payload)
+std::size_t actions::send(const target& to, std::string_view name, std::string_view text,
+                          std::span<const int> fds)
 {
-    return post_.post(to, kind, id, name, payload, [this](member_ref sleeper) {
-        if (sleeper == domain_.self())
-            wake_server();
-        else
-            peers_.wake(sleeper);
-    });
-}
-
-void actions::wake_server() noexcept
-{
-    const std::uint64_t one = 1;
-    static_cast<void>(!::write(own_wake_, &one, sizeof one));
-}
-
-std::size_t actions::send(const target& to, std::string_view name, std::string_view text)
-{
+    const letter sent{
+        .kind = message_kind::send, .action = name, .payload = bytes_of(text), .fds = fds};
     std::size_t delivered = 0;
     for (const auto peer : resolve(to, name))
-        delivered += deliver(peer, message_kind::send, 0, name, bytes_of(text)) ==
-                             post_office::delivery::delivered
-                         ? 1
-                         : 0;
+        delivered += courier_.deliver(peer, sent).what == courier::outcome::delivered ? 1 : 0;
     return delivered;
 }
 
@@ -234,6 +213,11 @@ async_request actions::request_async(const target& to, std::string_view name, st
     const bool has_callback = static_cast<bool>(options.then);
     const auto peers = resolve(to, name);
     const auto id = book_->open(peers, until, std::move(options.then));
+    const letter sent{.kind = message_kind::request,
+                      .id = id,
+                      .action = name,
+                      .payload = bytes_of(text),
+                      .fds = options.fds};
     for (const auto peer : peers) {
         if (peer.id == 0) {
             const auto why = to.whom == target::group::primary
@@ -241,87 +225,147 @@ async_request actions::request_async(const target& to, std::string_view name, st
                                  : fmt::format("no member named \"{}\" lives", to.name);
             book_->settle(id, peer, verdict::refused, bytes_of(why));
         } else {
-            ask(id, peer, name, text);
+            ask(id, peer, sent);
         }
     }
     if (has_callback)
-        wake_server();  // it sleeps no longer than until the deadline, or has all answers already
+        courier_.wake_reader();  // it sleeps no longer than until the deadline, or has all answers
+                                 // already
     std::function<void()> meanwhile;
-    if (is_serving())  // nobody else reads the inbox
-        meanwhile = [this] {
-            if (serve() == 0)
-                std::this_thread::sleep_for(50us);
-        };
-    return {book_, id, until, has_callback, std::move(meanwhile)};
+    if (is_serving() || who_ == server::caller)  // nobody else reads the inbox
+        meanwhile = [this] { serve_for_waiter(); };
+    return {book_, id, until, has_callback, std::move(meanwhile), [this](std::uint64_t waited) {
+                spin_for(waited);
+            }};
 }
 
-void actions::ask(std::uint64_t id, member_ref peer, std::string_view name, std::string_view text)
+void actions::set_pump(std::function<void()> serve_the_rest, server who)
 {
-    const auto result = deliver(peer, message_kind::request, id, name, bytes_of(text));
-    if (result == post_office::delivery::no_such_member)
-        book_->settle(id, peer, verdict::died, {});
-    else if (result != post_office::delivery::delivered)
-        book_->settle(id, peer, verdict::refused,
-                      bytes_of(naming(peer) + " " + std::string{why_not_delivered(result)}));
+    pump_ = std::move(serve_the_rest);
+    who_ = who;
 }
 
-void actions::run_handler(message_layout& layout)
+void actions::serve_for_waiter()
 {
-    message received{*this, layout};
-    std::string refusal;
-    std::unique_lock guard{registry_mutex_};
-    auto* called = find(layout.action.view());
-    if (called) {
-        ++called->running;
-        guard.unlock();
-        try {
-            called->handler(received);
-            refusal = fmt::format("the handler of {} gave no reply", naming(domain_.self()));
-        } catch (const std::exception& thrown) {
-            refusal =
-                fmt::format("the handler of {} failed: {}", naming(domain_.self()), thrown.what());
-            log(log_level::warning, "action \"{}\": {}", layout.action.view(), refusal);
-        }
-        guard.lock();
-        if (--called->running == 0 && called->offer == max_offers)
-            delete called;
-        handler_ended_.notify_all();
-    } else {
-        refusal =
-            fmt::format("{} offers no action \"{}\"", naming(domain_.self()), layout.action.view());
+    if (pump_)
+        pump_();
+    if (serve() == 0)
+        std::this_thread::sleep_for(50us);
+}
+
+/// While a requester looks, senders need not wake the dispatcher; afterwards they must again.
+void actions::spin_for(std::uint64_t id)
+{
+    auto& bell = domain_.region().members.members[domain_.self().id].mailbox_bell;
+    const auto until = deadline_in(spin_time);
+    bool more = false;
+    bell.disarm();
+    for (unsigned round = 1; !book_->is_done(id); ++round) {
+        if (!courier_.is_empty())
+            more = collect() || more;
+        else if (round % 64 == 0 && steady_clock::now() >= until)
+            break;
+        else
+            cpu_relax();
     }
-    guard.unlock();
+    bell.arm();
+    if (more || !courier_.is_empty())
+        courier_.wake_reader();
+}
+
+void actions::ask(std::uint64_t id, member_ref peer, const letter& sent)
+{
+    const auto result = courier_.deliver(peer, sent);
+    if (result.what == courier::outcome::no_such_member)
+        book_->settle(id, peer, verdict::died, {});
+    else if (result.what == courier::outcome::refused)
+        book_->settle(id, peer, verdict::refused,
+                      bytes_of(naming(peer) + " was not asked: " + result.why));
+}
+
+void actions::run_handler(received_letter& arrived, const message::responder& respond)
+{
+    message received{arrived, respond};
+    const auto refusal =
+        arrived.lost ? fmt::format("the descriptors for {} have not come", naming(domain_.self()))
+                     : call_handler(received);
     if (received.wants_reply() && !received.answered_)
-        deliver(received.from(), message_kind::refusal, layout.id, layout.action.view(),
-                bytes_of(refusal));
+        respond({.kind = message_kind::refusal,
+                 .id = arrived.head.id,
+                 .action = received.action(),
+                 .payload = bytes_of(refusal)});
+}
+
+std::string actions::call_handler(message& received)
+{
+    std::unique_lock guard{registry_mutex_};
+    auto* called = find(received.action());
+    if (called)
+        ++called->running;
+    guard.unlock();
+    std::string refusal;
+    try {
+        if (!called)
+            return answer_unregistered(received);
+        called->handler(received);
+        refusal = fmt::format("the handler of {} gave no reply", naming(domain_.self()));
+    } catch (const std::exception& thrown) {
+        refusal =
+            fmt::format("the handler of {} failed: {}", naming(domain_.self()), thrown.what());
+        log(log_level::warning, "action \"{}\": {}", received.action(), refusal);
+    }
+    guard.lock();
+    if (called && --called->running == 0 && called->offer == max_offers)
+        delete called;
+    handler_ended_.notify_all();
+    return refusal;
+}
+
+std::string actions::answer_unregistered(message& received)
+{
+    const auto given =
+        unregistered_ ? unregistered_(received.action(), received.text()) : std::nullopt;
+    if (given)
+        received.reply(*given);
+    return fmt::format("{} offers no action \"{}\"", naming(domain_.self()), received.action());
+}
+
+void actions::handle_foreign(std::string_view name, std::uint64_t id,
+                             std::span<const std::byte> payload, std::vector<file_descriptor> fds,
+                             const std::function<courier::receipt(const letter&)>& respond)
+{
+    // As a message lies in its pool: the payload behind the layout.
+    std::vector<std::byte> room(sizeof(message_layout) + payload.size() + alignof(message_layout));
+    void* at = room.data();
+    auto space = room.size();
+    std::align(alignof(message_layout), sizeof(message_layout), at, space);
+    auto* layout = ::new (at) message_layout{
+        .id = id,
+        .kind = message_kind::request,
+        .payload_bytes = static_cast<std::uint32_t>(payload.size()),
+        .action = fixed_name<64>{name},
+    };
+    std::ranges::copy(payload, layout->payload());
+    received_letter arrived{
+        .object = layout, .head = *layout, .box = {}, .fds = std::move(fds), .give_up = {}};
+    const std::lock_guard guard{serving_};
+    const serving_scope scope{server_};
+    run_handler(arrived, respond);
 }
 
 bool actions::collect()
 {
-    const std::lock_guard guard{inbox_mutex_};
-    while (auto* layout = post_.take()) {
-        if (layout->kind == message_kind::send || layout->kind == message_kind::request) {
-            backlog_.push_back(layout);
-            continue;
-        }
-        const auto what = layout->kind == message_kind::reply ? verdict::replied : verdict::refused;
-        book_->settle(layout->id, layout->sender(), what,
-                      {layout->payload(), layout->payload_bytes});
-        post_.free(layout);
-    }
-    return !backlog_.empty();
-}
-
-message_layout* actions::next_to_handle()
-{
-    if (!collect())
-        return nullptr;
-    const std::lock_guard guard{inbox_mutex_};
-    if (backlog_.empty())
-        return nullptr;
-    auto* oldest = backlog_.front();
-    backlog_.pop_front();
-    return oldest;
+    return courier_.collect([this](received_letter& given) {
+        const auto id = given.head.id;
+        if (given.lost)
+            book_->settle(id, given.sender(), verdict::refused,
+                          bytes_of("the descriptors of the reply have not come"));
+        else
+            book_->settle(id, given.sender(),
+                          given.head.kind == message_kind::reply ? verdict::replied
+                                                                 : verdict::refused,
+                          given.payload(), std::move(given.fds));
+    });
 }
 
 std::size_t actions::serve()
@@ -329,10 +373,14 @@ std::size_t actions::serve()
     const std::lock_guard guard{serving_};
     const serving_scope scope{server_};
     std::size_t served = 0;
-    while (auto* layout = next_to_handle()) {
+    while (collect()) {
+        auto arrived = courier_.next();
+        if (!arrived)
+            break;
         ++served;
-        run_handler(*layout);
-        post_.free(layout);
+        run_handler(*arrived,
+                    [&](const letter& sent) { return courier_.deliver(arrived->sender(), sent); });
+        courier_.discard(*arrived);
     }
     if (!scope.is_nested())
         served += book_->run_callbacks();
@@ -342,11 +390,7 @@ std::size_t actions::serve()
 void actions::close()
 {
     book_->close();
-    const std::lock_guard guard{inbox_mutex_};
-    for (auto* unheard : backlog_)
-        post_.free(unheard);
-    backlog_.clear();
-    post_.drain(domain_.self().id);
+    courier_.close();
 }
 
 }  // namespace cohort::ipc

@@ -12,12 +12,14 @@
 #include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 namespace cohort::ipc {
 namespace {
 
 constexpr auto look_around_every = 100ms;
+constexpr unsigned polls_between_looks = 256;  // of a busy caller, at its descriptors
 constexpr auto look_around_soon = 2ms;  // while something waits for room or for another reaper
 
 constexpr std::uint64_t event_word(std::uint64_t kind, std::uint64_t detail) noexcept
@@ -48,6 +50,7 @@ dispatcher::dispatcher(domain& shared, actions& channel, peers& others,
 dispatcher::~dispatcher()
 {
     stop();
+    actions_.set_pump({}, actions::server::thread);
 }
 
 void dispatcher::watch(int fd, source kind, std::uint64_t detail)
@@ -61,7 +64,7 @@ void dispatcher::watch(int fd, source kind, std::uint64_t detail)
 
 void dispatcher::start(std::unique_ptr<member_service> service,
                        std::vector<file_descriptor> listeners,
-                       std::vector<file_descriptor> connections)
+                       std::vector<file_descriptor> connections, dispatching how)
 {
     service_ = std::move(service);
     listeners_ = std::move(listeners);
@@ -72,7 +75,24 @@ void dispatcher::start(std::unique_ptr<member_service> service,
         watch(fd, source::connection, static_cast<std::uint64_t>(fd));
         connections_.emplace(fd, std::move(connection));
     }
-    thread_ = std::thread{[this] { run(); }};
+    next_look_ = steady_clock::now();
+    if (how == dispatching::own_thread) {
+        actions_.set_pump([this] { hear(0); }, actions::server::thread);
+        thread_ = std::thread{[this] { run(); }};
+        return;
+    }
+    timer_ = file_descriptor{::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)};
+    if (!timer_)
+        throw_errno(errno, "cannot make a timer");
+    watch(timer_.get(), source::timer, 0);
+    actions_.set_pump(
+        [this] {
+            const std::lock_guard guard{turn_};
+            hear(0);
+            look_around_when_due();
+        },
+        actions::server::caller);
+    poll(polling::until_readable);
 }
 
 void dispatcher::listen(file_descriptor listener)
@@ -103,32 +123,32 @@ void dispatcher::learn(member_ref member, file_descriptor pidfd, file_descriptor
     peers_.set(member, std::move(pidfd), std::move(wake));
 }
 
+doorbell_layout& dispatcher::own_bell() noexcept
+{
+    return domain_.region().members.members[domain_.self().id].mailbox_bell;
+}
+
+void dispatcher::look_around_when_due()
+{
+    if (steady_clock::now() < next_look_)
+        return;
+    look_around();
+    const bool soon =
+        domain_.region().recovery.some_wait.load(std::memory_order_relaxed) != 0;  // a hint only
+    next_look_ = deadline_in(soon ? look_around_soon : look_around_every);
+}
+
 void dispatcher::run() noexcept
 {
     ::pthread_setname_np(::pthread_self(), "dispatcher");
-    auto& bell = domain_.region().members.members[domain_.self().id].mailbox_bell;
-    auto next_look = steady_clock::now();
     while (!stopping_.load(std::memory_order_acquire)) {
         rounds_.fetch_add(1, std::memory_order_relaxed);  // one writer, who only counts
         try {
             actions_.serve();
-            if (steady_clock::now() >= next_look) {
-                look_around();
-                const bool soon =
-                    domain_.region().recovery.some_wait.load(std::memory_order_relaxed) != 0;
-                next_look =
-                    deadline_in(soon ? look_around_soon : look_around_every);  // a hint only
-            }
-            bell.arm();
-            std::array<epoll_event, 32> events;
-            const auto until = std::min(next_look, actions_.next_deadline());
-            const int wait = actions_.post().is_empty() ? milliseconds_left(until) : 0;
-            const int count = ::epoll_wait(epoll_.get(), events.data(), events.size(), wait);
-            bell.disarm();
-            for (int i = 0; i < count; ++i) {
-                const auto word = events[static_cast<std::size_t>(i)].data.u64;
-                handle(static_cast<source>(word >> 32), word & 0xffff'ffff);
-            }
+            look_around_when_due();
+            own_bell().arm();
+            const auto until = std::min(next_look_, actions_.next_deadline());
+            hear(actions_.post().is_empty() ? milliseconds_left(until) : 0);
         } catch (const std::exception& failure) {
             // Nothing that one peer sends or one reap meets may end this thread.
             log(log_level::error, "dispatcher: {}", failure.what());
@@ -137,12 +157,73 @@ void dispatcher::run() noexcept
     domain_.leave_lane();
 }
 
+void dispatcher::set_timer()
+{
+    const auto until = std::min(next_look_, actions_.next_deadline());
+    if (until == timer_set_for_)
+        return;
+    timer_set_for_ = until;
+    const auto ns = std::max<std::int64_t>(
+        1, std::chrono::nanoseconds{until.time_since_epoch()}.count());  // 0 would disarm it
+    itimerspec when{};
+    when.it_value.tv_sec = ns / 1'000'000'000;
+    when.it_value.tv_nsec = ns % 1'000'000'000;
+    ::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &when, nullptr);
+}
+
+/// Ends with the bell armed and the inbox empty, so that a message that comes later rings.
+std::size_t dispatcher::poll(polling how)
+{
+    const std::lock_guard guard{turn_};
+    try {
+        return poll_locked(how);
+    } catch (const std::exception& failure) {  // of a handler's callback, or of a reap
+        log(log_level::error, "dispatcher: {}", failure.what());
+        return 1;
+    }
+}
+
+std::size_t dispatcher::poll_locked(polling how)
+{
+    std::size_t done = 0;
+    if (how == polling::busy) {
+        done = actions_.post().is_empty() ? 0 : actions_.serve();
+        if (done != 0 || ++polls_ % polls_between_looks != 0)
+            return done;
+    }
+    done += hear(0);
+    look_around_when_due();
+    done += actions_.serve();
+    if (how == polling::busy)
+        return done;
+    own_bell().arm();
+    while (!actions_.post().is_empty()) {
+        done += actions_.serve();
+        own_bell().arm();
+    }
+    set_timer();
+    return done;
+}
+
+std::size_t dispatcher::hear(int wait_ms)
+{
+    std::array<epoll_event, 32> events;
+    const int count = ::epoll_wait(epoll_.get(), events.data(), events.size(), wait_ms);
+    own_bell().disarm();
+    for (int i = 0; i < count; ++i) {
+        const auto word = events[static_cast<std::size_t>(i)].data.u64;
+        handle(static_cast<source>(word >> 32), word & 0xffff'ffff);
+    }
+    return count > 0 ? static_cast<std::size_t>(count) : 0;
+}
+
 void dispatcher::handle(source kind, std::uint64_t detail)
 {
     const int fd = static_cast<int>(detail);
     std::uint64_t rings = 0;
     switch (kind) {
     case source::wake: static_cast<void>(!::read(own_wake_, &rings, sizeof rings)); break;
+    case source::timer: static_cast<void>(!::read(timer_.get(), &rings, sizeof rings)); break;
     case source::stop: break;
     case source::listener: accept_from(fd); break;
     case source::connection: read_from(fd); break;
@@ -167,12 +248,15 @@ void dispatcher::accept_from(int listener)
         return;
     const auto peer = peer_of(connection.get());
     if (peer.uid != ::geteuid() && peer.uid != 0) {
+        hang_ups_.fetch_add(1, std::memory_order_relaxed);  // a count
         log(log_level::warning, "refused a connection of uid {} (pid {})", peer.uid, peer.pid);
         return;
     }
     const int fd = connection.get();
     watch(fd, source::connection, static_cast<std::uint64_t>(fd));
     connections_.emplace(fd, std::move(connection));
+    if (listener == telemetry_listener_ && !service_->on_telemetry(*this, fd))
+        close(fd);
 }
 
 void dispatcher::read_from(int connection)
@@ -192,8 +276,11 @@ void dispatcher::read_from(int connection)
         log(log_level::warning, "dispatcher hangs up on pid {}: {}", peer_of(connection).pid,
             failure.what());
     }
-    if (!keep)
-        close(connection);
+    if (keep)
+        return;
+    if (received.status != received_message::status::closed)
+        hang_ups_.fetch_add(1, std::memory_order_relaxed);  // a count
+    close(connection);
 }
 
 void dispatcher::close(int connection)
@@ -205,6 +292,11 @@ void dispatcher::close(int connection)
 void dispatcher::bury(member_ref dead)
 {
     actions_.member_died(dead);  // whoever waits for it learns first
+    peers_.for_each([&](const peers::descriptors& known) {
+        const std::lock_guard guard{events_mutex_};
+        if (events_ && known.member == dead)
+            events_->note_reason(dead, exit_reason(known.pidfd.get()));
+    });
     if (reaper_.reap(dead) == reaper::outcome::busy)
         return;  // the slot stays DYING: the next look around tries again
     peers_.for_each([&](const peers::descriptors& known) {
@@ -212,6 +304,7 @@ void dispatcher::bury(member_ref dead)
             ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, known.pidfd.get(), nullptr);
     });
     peers_.forget(dead);
+    tell_events();
 }
 
 /// The rule for a member whose pidfd is silent or unknown: its lock byte is free and no sentinel of
@@ -247,6 +340,32 @@ void dispatcher::look_around()
     reaper_.reap_lanes();
     reaper_.deliver_waiting();
     domain_.ports().forget_gone();
+    actions_.post().sweep();
+    tell_events();
+}
+
+void dispatcher::on_event(event_handler hears)
+{
+    const std::lock_guard guard{events_mutex_};
+    if (!events_)
+        events_.emplace(domain_.region());
+    listeners_to_events_.push_back(std::move(hears));
+}
+
+void dispatcher::tell_events()
+{
+    std::vector<event_handler> listeners;
+    std::vector<domain_event> found;
+    {
+        const std::lock_guard guard{events_mutex_};
+        if (!events_)
+            return;
+        events_->look([&](const domain_event& event) { found.push_back(event); });
+        listeners = listeners_to_events_;
+    }
+    for (const auto& event : found)
+        for (const auto& hears : listeners)
+            hears(event);
 }
 
 }  // namespace cohort::ipc

@@ -5,6 +5,8 @@
 #include "cohort/ipc/port_courier.hpp"
 
 #include <cstring>
+#include <optional>
+#include <string>
 
 #include <fmt/format.h>
 
@@ -49,10 +51,17 @@ joined_domain::joined_domain(region_mapping region, member_claim claim, rendezvo
     , domain{std::move(region), claim.self}
     , place_{std::move(place)}
     , wake_{std::move(wake)}
-    , actions_{*this, peers_, wake_.get()}
+    , queries_{*this}
+    , actions_{*this, peers_, place_, wake_.get()}
     , dispatcher_{*this, actions_, peers_, held(), wake_.get()}
 {
     ports().use(make_port_courier(*this, place_));
+    actions_.set_unregistered(
+        [this](std::string_view name, std::string_view text) -> std::optional<std::string> {
+            if (!queries_.knows(name))
+                return std::nullopt;
+            return queries_.answer(fmt::format("{},{}", name, text));
+        });
 }
 
 joined_domain::~joined_domain()
@@ -115,10 +124,10 @@ void joined_domain::on_shut_down(std::function<void()> hears)
 
 void joined_domain::start(std::unique_ptr<member_service> service,
                           std::vector<file_descriptor> listeners,
-                          std::vector<file_descriptor> connections)
+                          std::vector<file_descriptor> connections, dispatching how)
 {
     segments().watch().on_event([this](const memory_event& event) { tell_others(event); });
-    dispatcher_.start(std::move(service), std::move(listeners), std::move(connections));
+    dispatcher_.start(std::move(service), std::move(listeners), std::move(connections), how);
 }
 
 }  // namespace cohort::ipc

@@ -3,7 +3,9 @@
 #include "cohort/base/error.hpp"
 #include "cohort/base/log.hpp"
 #include "cohort/ipc/dispatcher.hpp"
+#include "cohort/ipc/foreign.hpp"
 #include "cohort/ipc/socket.hpp"
+#include "cohort/ipc/telemetry.hpp"
 
 #include <array>
 
@@ -93,6 +95,11 @@ bool member_service::on_message(dispatcher& loop, int connection, std::span<cons
                                 std::vector<file_descriptor> fds)
 {
     using wire::kind;
+    if (telemetry_.contains(connection)) {
+        const auto given =
+            telemetry_answer(queries_, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+        return send_message(connection, std::as_bytes(std::span{given}));
+    }
     if (const auto* wish = wire::as<wire::attach_request>(bytes, kind::attach_request)) {
         if (wish->layout_hash != layout_hash())
             return refuse(
@@ -113,6 +120,13 @@ bool member_service::on_message(dispatcher& loop, int connection, std::span<cons
         domain_.ports().keep({brought->index, brought->generation}, std::move(fds));
         return send_port_files(connection, {brought->index, brought->generation});
     }
+    if (const auto* ahead = wire::as<wire::parcel>(bytes, kind::parcel))
+        return ahead->member != 0 && ahead->member < max_members &&
+               loop.channel().post().take_parcel(
+                   {static_cast<member_id>(ahead->member), ahead->generation}, ahead->number,
+                   std::move(fds));
+    if (wire::with_payload<wire::question>(bytes, kind::question))
+        return answer(loop, connection, bytes, std::move(fds));
     const auto* news = wire::as<wire::member_message>(bytes, kind::peer);
     const auto* adopter = wire::as<wire::member_message>(bytes, kind::adopt);
     const auto* about = news ? news : adopter;
@@ -120,6 +134,8 @@ bool member_service::on_message(dispatcher& loop, int connection, std::span<cons
         return false;
     if (!about || about->member == 0 || about->member >= max_members || fds.size() != 2)
         return wire::as<wire::member_message>(bytes, kind::welcome) != nullptr;
+    if (!domain_.members().members().is_live(about->ref()))
+        return news != nullptr;  // it may have died meanwhile; nobody else adopts
     if (about->ref() != domain_.self())
         loop.learn(about->ref(), std::move(fds[0]), std::move(fds[1]));
     if (adopter) {
@@ -143,6 +159,25 @@ bool member_service::send_port_files(int connection, port_key port)
     return send_message(connection, wire::bytes_of(answer), fds);
 }
 
+bool member_service::answer(dispatcher& loop, int connection, std::span<const std::byte> bytes,
+                            std::vector<file_descriptor> fds)
+{
+    const auto asked = read_question(bytes);
+    if (!asked)
+        return false;
+    loop.channel().handle_foreign(
+        asked->action, asked->id, asked->payload, std::move(fds),
+        [&](const letter& given) { return send_reply(connection, asked->id, given); });
+    return true;
+}
+
+bool member_service::on_telemetry(dispatcher&, int connection)
+{
+    telemetry_.insert(connection);
+    const auto greeting = telemetry_greeting();
+    return send_message(connection, std::as_bytes(std::span{greeting}));
+}
+
 bool member_service::brings_news(const dispatcher& loop, int connection) const
 {
     return connection == loop.primary_link();
@@ -150,6 +185,7 @@ bool member_service::brings_news(const dispatcher& loop, int connection) const
 
 void member_service::on_closed(dispatcher& loop, int connection)
 {
+    telemetry_.erase(connection);
     if (connection != loop.primary_link())
         return;
     loop.set_primary_link(-1);

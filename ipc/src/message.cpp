@@ -48,35 +48,37 @@ post_office::post_office(domain& shared)
 {
 }
 
-post_office::delivery post_office::post(member_ref to, message_kind kind, std::uint64_t id,
-                                        std::string_view action, std::span<const std::byte> payload,
+post_office::delivery post_office::post(member_ref to, const envelope& sent,
                                         const std::function<void(member_ref)>& ring_bell)
 {
-    if (payload.size() > max_payload || action.size() > max_action_name)
+    if (sent.payload.size() > max_payload || sent.action.size() > max_action_name)
         return delivery::too_large;
     if (to.id == 0 || to.id >= max_members || !domain_.members().members().is_live(to))
         return delivery::no_such_member;
     auto inbox = domain_.find_ring<message_layout*>(inbox_name(to.id));
     if (!inbox)
         return delivery::no_such_member;
-    auto& pool = payload.size() <= small_payload ? small_ : large_;
+    auto& pool = sent.payload.size() <= small_payload ? small_ : large_;
     void* object = pool.get();
     if (!object)
         return delivery::no_message_free;
     const auto self = domain_.self();
     auto* message = ::new (object) message_layout{
-        .id = id,
+        .id = sent.id,
         .from_generation = self.generation,
         .to_generation = to.generation,
         .from = self.id,
         .to = to.id,
-        .kind = kind,
-        .payload_bytes = static_cast<std::uint32_t>(payload.size()),
+        .kind = sent.kind,
+        .fd_count = sent.fd_count,
+        .payload_bytes = static_cast<std::uint32_t>(sent.payload.size()),
         .capacity =
             pool.layout().element_bytes - static_cast<std::uint32_t>(sizeof(message_layout)),
-        .action = fixed_name<64>{action},
+        .action = fixed_name<64>{sent.action},
+        .parcel = sent.parcel,
+        .boxed_bytes = sent.boxed_bytes,
     };
-    std::ranges::copy(payload, message->payload());
+    std::ranges::copy(sent.payload, message->payload());
     COHORT_FAULT_POINT("ipc.written");
     if (!inbox->enqueue(message)) {
         pool.put(object);
@@ -97,25 +99,30 @@ mempool* post_office::pool_of(const message_layout* message) noexcept
     return nullptr;
 }
 
-message_layout* post_office::take()
+bool is_sound(const message_layout& head, std::size_t room, member_ref receiver) noexcept
 {
-    message_layout* message = nullptr;
-    while (inbox_.dequeue(message)) {
-        const auto* pool = pool_of(message);
-        const auto self = domain_.self();
-        const bool sound =
-            pool && message->from != 0 && message->from < max_members && message->to == self.id &&
-            message->to_generation == self.generation &&
-            message->payload_bytes <=
-                pool->layout().element_bytes - static_cast<std::uint32_t>(sizeof(message_layout)) &&
-            message->kind >= message_kind::send && message->kind <= message_kind::refusal;
-        if (sound)
-            return message;
+    const bool known_kind = head.kind >= message_kind::send && head.kind <= message_kind::refusal;
+    const bool for_us = head.to == receiver.id && head.to_generation == receiver.generation;
+    return known_kind && for_us && head.from != 0 && head.from < max_members &&
+           head.payload_bytes <= room && !head.action.view().empty() &&
+           head.boxed_bytes <= max_boxed_payload;
+}
+
+std::optional<post_office::taken_message> post_office::take()
+{
+    taken_message taken;
+    while (inbox_.dequeue(taken.object)) {
+        const auto* pool = pool_of(taken.object);
+        if (pool) {
+            taken.head = *taken.object;
+            const auto room = pool->layout().element_bytes - sizeof(message_layout);
+            if (is_sound(taken.head, room, domain_.self()))
+                return taken;
+            free(taken.object);
+        }
         ++dropped_;
-        if (pool)
-            free(message);
     }
-    return nullptr;
+    return std::nullopt;
 }
 
 void post_office::drain(member_id gone)

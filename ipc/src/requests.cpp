@@ -32,7 +32,8 @@ std::uint64_t request_book::open(std::span<const member_ref> peers, deadline unt
 }
 
 bool request_book::settle_locked(entry& asked, member_ref peer, verdict what,
-                                 std::span<const std::byte> payload)
+                                 std::span<const std::byte> payload,
+                                 std::vector<file_descriptor> fds)
 {
     for (std::size_t i = 0; i != asked.given.size(); ++i) {
         auto& open = asked.given[i];
@@ -40,6 +41,7 @@ bool request_book::settle_locked(entry& asked, member_ref peer, verdict what,
             continue;
         open.what = what;
         open.payload.assign(payload.begin(), payload.end());
+        open.fds = std::move(fds);
         asked.settled[i] = true;
         if (--asked.missing == 0)
             asked.changed.notify_all();
@@ -49,11 +51,12 @@ bool request_book::settle_locked(entry& asked, member_ref peer, verdict what,
 }
 
 bool request_book::settle(std::uint64_t id, member_ref peer, verdict what,
-                          std::span<const std::byte> payload)
+                          std::span<const std::byte> payload, std::vector<file_descriptor> fds)
 {
     const std::lock_guard guard{mutex_};
     const auto found = entries_.find(id);
-    if (found != entries_.end() && settle_locked(found->second, peer, what, payload))
+    if (found != entries_.end() &&
+        settle_locked(found->second, peer, what, payload, std::move(fds)))
         return true;
     ++late_replies_;
     return false;
@@ -83,8 +86,9 @@ void request_book::close()
     const std::lock_guard guard{mutex_};
     closed_ = true;
     for (auto& [id, asked] : entries_)
-        for (const auto& open : answers{asked.given})
-            settle_locked(asked, open.peer, verdict::refused, std::as_bytes(std::span{why}));
+        for (std::size_t i = 0; i != asked.given.size(); ++i)
+            settle_locked(asked, asked.given[i].peer, verdict::refused,
+                          std::as_bytes(std::span{why}));
 }
 
 bool request_book::is_done(std::uint64_t id) const
@@ -162,12 +166,14 @@ std::size_t request_book::open_requests() const
 }
 
 async_request::async_request(std::shared_ptr<request_book> book, std::uint64_t id, deadline until,
-                             bool has_callback, std::function<void()> serve_meanwhile)
+                             bool has_callback, std::function<void()> serve_meanwhile,
+                             std::function<void(std::uint64_t)> spin)
     : book_{std::move(book)}
     , id_{id}
     , until_{until}
     , has_callback_{has_callback}
     , serve_meanwhile_{std::move(serve_meanwhile)}
+    , spin_{std::move(spin)}
 {
 }
 
@@ -178,6 +184,7 @@ async_request& async_request::operator=(async_request&& other) noexcept
     std::swap(until_, other.until_);
     std::swap(has_callback_, other.has_callback_);
     std::swap(serve_meanwhile_, other.serve_meanwhile_);
+    std::swap(spin_, other.spin_);
     return *this;
 }
 
@@ -196,11 +203,13 @@ answers async_request::wait()
 {
     if (!book_ || has_callback_)
         return {};
-    if (serve_meanwhile_)
+    if (serve_meanwhile_) {
         while (!is_done())
             serve_meanwhile_();
-    else
+    } else if (!is_done()) {
+        spin_(id_);
         book_->wait(id_, until_);
+    }
     return book_->take(id_);
 }
 

@@ -128,11 +128,13 @@ void remove_sockets_of_the_dead(const member_table_layout& table, const rendezvo
 }  // namespace
 
 owner::owner(region_mapping region, ipc::member_claim claim, rendezvous place, file_descriptor wake,
-             lock_description primary_lock, bool adopted, std::function<void()> handed_over)
+             lock_description primary_lock, bool adopted, const start_options& options)
     : joined_domain{std::move(region), std::move(claim), std::move(place), std::move(wake)}
     , primary_lock_{std::move(primary_lock)}
     , adopted_{adopted}
-    , tell_handed_over_{std::move(handed_over)}
+    , telemetry_{options.dpdk_telemetry ? ipc::telemetry_socket::listen(options.name)
+                                        : ipc::telemetry_socket{}}
+    , tell_handed_over_{options.handed_over}
 {
     auto& header = this->region().header;
     go_live();
@@ -140,7 +142,7 @@ owner::owner(region_mapping region, ipc::member_claim claim, rendezvous place, f
     header.primary.store(own_word(), std::memory_order_release);
     COHORT_FAULT_POINT("primary.live");
 
-    auto service = std::make_unique<admission>(*this, wake_fd(),
+    auto service = std::make_unique<admission>(*this, queries(), wake_fd(),
                                                hand_over_calls{[this] { let_go(); },
                                                                [this] { return take_back(); },
                                                                [this] { note_handed_over(); }});
@@ -150,7 +152,11 @@ owner::owner(region_mapping region, ipc::member_claim claim, rendezvous place, f
     std::vector<file_descriptor> listeners;
     listeners.push_back(ipc::listen_at(this->place().member_socket(self().id)));
     listeners.push_back(ipc::listen_in_place_of(this->place().primary_socket()));
-    start(std::move(service), std::move(listeners), std::move(connections));
+    if (telemetry_) {
+        listeners.push_back(ipc::duplicate(telemetry_.fd()));
+        loop().set_telemetry_listener(listeners.back().get());
+    }
+    start(std::move(service), std::move(listeners), std::move(connections), options.dispatch);
 }
 
 owner::~owner()
@@ -251,8 +257,7 @@ std::unique_ptr<owner> serve(const start_options& options, rendezvous place, loc
     auto claim =
         ipc::claim_member(region.layout(), place, options.member_name, member_role::primary);
     return std::make_unique<owner>(std::move(region), std::move(claim), std::move(place),
-                                   ipc::new_eventfd(), std::move(lock), adopted,
-                                   options.handed_over);
+                                   ipc::new_eventfd(), std::move(lock), adopted, options);
 }
 
 std::unique_ptr<owner> take_over(const start_options& options, rendezvous place, deadline until)

@@ -71,7 +71,8 @@ void await_welcome(ipc::dispatcher& loop, member_ref self, int connection, deadl
 }  // namespace
 
 attachment::attachment(region_mapping region, ipc::member_claim claim, rendezvous place,
-                       file_descriptor wake, file_descriptor primary_connection, deadline until)
+                       file_descriptor wake, file_descriptor primary_connection, deadline until,
+                       ipc::dispatching how)
     : joined_domain{std::move(region), std::move(claim), std::move(place), std::move(wake)}
 {
     std::vector<file_descriptor> listeners;
@@ -81,14 +82,15 @@ attachment::attachment(region_mapping region, ipc::member_claim claim, rendezvou
     loop().set_primary_link(primary_connection.get());
     std::vector<file_descriptor> connections;
     connections.push_back(std::move(primary_connection));
-    start(std::make_unique<ipc::member_service>(*this, wake_fd()), std::move(listeners),
-          std::move(connections));
+    start(std::make_unique<ipc::member_service>(*this, queries(), wake_fd()), std::move(listeners),
+          std::move(connections), how);
 }
 
 namespace {
 
 std::unique_ptr<attachment> attach_once(rendezvous place, const std::string& name,
-                                        file_descriptor connection, deadline until)
+                                        file_descriptor connection, deadline until,
+                                        ipc::dispatching how)
 {
     auto wake = ipc::new_eventfd();
     const auto pidfd = ipc::own_pidfd();
@@ -98,7 +100,7 @@ std::unique_ptr<attachment> attach_once(rendezvous place, const std::string& nam
     COHORT_FAULT_POINT("attach.mapped");
     auto claim = ipc::claim_member(region.layout(), place, name, member_role::secondary);
     return std::make_unique<attachment>(std::move(region), std::move(claim), std::move(place),
-                                        std::move(wake), std::move(connection), until);
+                                        std::move(wake), std::move(connection), until, how);
 }
 
 /// The primary that answered hands over, or has done so meanwhile.
@@ -120,7 +122,7 @@ bool is_handing_over(const error& refused, const rendezvous& place, int asked_pi
 }  // namespace
 
 std::unique_ptr<attachment> attach(std::string_view domain_name, steady_clock::duration timeout,
-                                   std::string_view member_name)
+                                   std::string_view member_name, ipc::dispatching how)
 {
     const auto until = deadline_in(timeout);
     const auto place = find_rendezvous(domain_name);
@@ -133,7 +135,7 @@ std::unique_ptr<attachment> attach(std::string_view domain_name, steady_clock::d
         auto connection = ipc::connect_to(place.primary_socket(), until);
         const auto asked_pid = ipc::peer_of(connection.get()).pid;
         try {
-            return attach_once(place, name, std::move(connection), until);
+            return attach_once(place, name, std::move(connection), until, how);
         } catch (const error& refused) {
             if (steady_clock::now() >= until || !is_handing_over(refused, place, asked_pid))
                 throw;
@@ -158,8 +160,8 @@ observer observe(std::string_view domain_name, steady_clock::duration timeout)
         try {
             const auto connection = ipc::connect_to(sockets[i], now + share);
             return observer{ipc::receive_region(connection.get(), ipc::wire::attach_as::observer,
-                                                "observer", {}, map_access::read_only,
-                                                now + share)};
+                                                "observer", {}, map_access::read_only, now + share),
+                            place};
         } catch (const error& refused) {
             const auto reason = refused.reason();
             if (reason != errc::no_such_domain && reason != errc::timed_out &&

@@ -53,7 +53,7 @@ const std::map<std::string, std::vector<std::string>> points_of{
       "mbuf.gathered", "mbuf.giving", "mbuf.given", "mbuf.releasing", "mbuf.released",
       "mbuf.parking", "mbuf.parked"}},
     {"dynamic", {"mbuf.described"}},
-    {"message", {"ipc.written", "ipc.posted"}},
+    {"message", {"ipc.boxed", "ipc.parcel_sent", "ipc.written", "ipc.posted"}},
     {"heap",
      {"heap.unlinked", "heap.split", "heap.used", "heap.gathered", "heap.freed", "heap.merged",
       "heap.resized", "heap.fetched", "heap.put_aside", "heap.grown", "heap.arena_listed",

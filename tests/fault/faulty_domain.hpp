@@ -20,6 +20,16 @@
 
 namespace cohort::test {
 
+/// Memzones that hold the payload of a message.
+[[nodiscard]] inline std::size_t payload_memzones(const region_layout& region)
+{
+    std::size_t count = 0;
+    for_each_live(region.memory, zone_kind::memzone, [&](const auto& zone) {
+        count += zone.name.view().starts_with("cohort.") ? 1 : 0;
+    });
+    return count;
+}
+
 /// Nothing of the dead is left: every slot, lane and entry belongs to somebody alive, every buffer
 /// is in its pool.
 [[nodiscard]] inline bool is_whole(const region_layout& region, std::size_t members)
@@ -41,7 +51,8 @@ namespace cohort::test {
                (word.state == lane_state::live && word.member < max_members &&
                 slots[word.member].word().state == member_state::live);
     });
-    if (!all_alive || !all_finished || !all_manned || live_members(region) != members)
+    if (!all_alive || !all_finished || !all_manned || live_members(region) != members ||
+        payload_memzones(region) != 0)
         return false;
     bool no_block = true;
     for_each_live(region.memory, zone_kind::heap_arena, [&](const auto& zone) {

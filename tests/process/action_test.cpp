@@ -52,7 +52,7 @@ TEST_CASE("each peer of a request to all has its own verdict", "[actions]")
 
     std::map<std::string, ipc::answer> by_name;
     for (auto& answer : domain->actions().request_all("ping", "x", 3s))
-        by_name[names.at(answer.peer.id)] = answer;
+        by_name[names.at(answer.peer.id)] = std::move(answer);
 
     CHECK(by_name.at("answers").what == verdict::replied);
     CHECK(by_name.at("refuses").what == verdict::refused);
@@ -88,8 +88,7 @@ TEST_CASE("members ask each other, also inside a handler and without a primary's
     CHECK(answer.text() == "relayed pong ");
 }
 
-TEST_CASE("payloads up to 64 KiB arrive whole and larger ones are refused at the sender",
-          "[actions]")
+TEST_CASE("payloads up to 64 KiB arrive whole", "[actions]")
 {
     scratch_domain domain;
     member_process a{"a"};
@@ -100,9 +99,6 @@ TEST_CASE("payloads up to 64 KiB arrive whole and larger ones are refused at the
     const auto answer = domain->actions().request(find(domain, "a"), "ping", payload, 10s);
 
     CHECK(answer.text() == "pong " + payload);
-    const auto too_large =
-        domain->actions().request(find(domain, "a"), "ping", std::string(65537, 'x'));
-    CHECK(too_large.what == verdict::refused);
 }
 
 TEST_CASE("no message is lost by answering, refusing, timing out or dying", "[actions]")

@@ -40,27 +40,36 @@ private:
     std::filesystem::path path_;
 };
 
-/// A scratch directory that this process uses as well: COHORT_RUNTIME_DIR names it until scope
-/// exit, and children inherit it.
-class scratch_runtime_directory : public scratch_directory {
+/// An environment variable with another value until scope exit; children inherit it.
+class scoped_variable {
 public:
-    scratch_runtime_directory()
+    scoped_variable(const char* name, const std::string& value) : name_{name}
     {
-        if (const char* before = std::getenv("COHORT_RUNTIME_DIR"))
+        if (const char* before = std::getenv(name))
             before_ = before;
-        ::setenv("COHORT_RUNTIME_DIR", path().c_str(), 1);
+        ::setenv(name, value.c_str(), 1);
     }
-
-    ~scratch_runtime_directory()
+    ~scoped_variable()
     {
         if (before_)
-            ::setenv("COHORT_RUNTIME_DIR", before_->c_str(), 1);
+            ::setenv(name_, before_->c_str(), 1);
         else
-            ::unsetenv("COHORT_RUNTIME_DIR");
+            ::unsetenv(name_);
     }
+    scoped_variable(const scoped_variable&) = delete;
+    scoped_variable& operator=(const scoped_variable&) = delete;
 
 private:
+    const char* name_;
     std::optional<std::string> before_;
+};
+
+/// A scratch directory that this process uses as well: until scope exit COHORT_RUNTIME_DIR names
+/// it, for domains, and RUNTIME_DIRECTORY, for DPDK's telemetry.
+class scratch_runtime_directory : public scratch_directory {
+private:
+    scoped_variable domains_{"COHORT_RUNTIME_DIR", path().string()};
+    scoped_variable telemetry_{"RUNTIME_DIRECTORY", path().string()};
 };
 
 }  // namespace cohort::test

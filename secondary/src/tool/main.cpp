@@ -2,12 +2,13 @@
 // run, stopped and killed at any moment.
 
 #include "cohort/base/error.hpp"
+#include "cohort/ipc/reports.hpp"
 #include "cohort/memory/memseg_walk.hpp"
 #include "cohort/secondary/secondary.hpp"
 #include "doctor.hpp"
+#include "events.hpp"
 #include "handover.hpp"
 #include "metrics.hpp"
-#include "reports.hpp"
 #include "top.hpp"
 
 #include <algorithm>
@@ -23,7 +24,7 @@
 
 namespace {
 
-using cohort::tool::table;
+using cohort::ipc::table;
 
 struct arguments {
     std::string domain = "default";
@@ -33,8 +34,14 @@ struct arguments {
     std::string listen;
     double interval_s = 1;
     unsigned rounds = 0;
+    std::string path;
+    std::string member;
+    std::string action;
+    std::string text;
+    unsigned timeout_ms = 1000;
     bool json = false;
     bool dead_only = false;
+    bool follow = false;
     bool map = false;
     bool dump = false;
     bool dry_run = false;
@@ -49,7 +56,7 @@ int print(const arguments& given, const table& shown, const std::string& empty)
 int print_audit(const arguments& given, const cohort::region_layout& region)
 {
     const auto report = cohort::audit(cohort::audited(region));
-    const auto pools = cohort::tool::list_audit(report);
+    const auto pools = cohort::ipc::list_audit(report);
     if (given.json) {
         const nlohmann::json all{
             {"clean", report.clean()}, {"pools", pools.as_json()}, {"faults", report.faults}};
@@ -67,7 +74,7 @@ int print_audit(const arguments& given, const cohort::region_layout& region)
 int write_picture(const std::string& path, const cohort::region_layout& region)
 {
     std::ofstream file{path};
-    file << cohort::tool::picture_of_memory(region) << std::flush;
+    file << cohort::ipc::picture_of_memory(region) << std::flush;
     if (!file)
         throw cohort::error{cohort::errc::system,
                             fmt::format("cannot write {}: {}; name a file that can be written",
@@ -78,11 +85,11 @@ int write_picture(const std::string& path, const cohort::region_layout& region)
 /// The lists, then who has what of them. What an observer cannot see is said, not left out.
 int print_shares(const arguments& given, const cohort::region_layout& region)
 {
-    namespace tool = cohort::tool;
-    const auto lists = tool::list_memory(region);
-    const auto members = tool::list_member_shares(region);
-    const auto types = tool::list_type_shares(region);
-    const auto external = tool::list_external_heaps(region);
+    namespace ipc = cohort::ipc;
+    const auto lists = ipc::list_memory(region);
+    const auto members = ipc::list_member_shares(region);
+    const auto types = ipc::list_type_shares(region);
+    const auto external = ipc::list_external_heaps(region);
     if (given.json) {
         const nlohmann::json all{{"lists", lists.as_json()},
                                  {"members", members.as_json()},
@@ -100,16 +107,16 @@ int print_shares(const arguments& given, const cohort::region_layout& region)
 
 int print_memory(const arguments& given, const cohort::region_layout& region)
 {
-    namespace tool = cohort::tool;
+    namespace ipc = cohort::ipc;
     if (!given.svg.empty())
         return write_picture(given.svg, region);
     if (given.map || given.dump) {
-        fmt::print("{}", given.map ? tool::map_of_memory(region)
-                                   : cohort::describe_memory(region.memory));
+        fmt::print("{}",
+                   given.map ? ipc::map_of_memory(region) : cohort::describe_memory(region.memory));
         return 0;
     }
     if (given.dead_only)
-        return print(given, tool::list_blocks(region, true), "no used blocks");
+        return print(given, ipc::list_blocks(region, true), "no used blocks");
     return print_shares(given, region);
 }
 
@@ -123,8 +130,44 @@ int print_diagnosis(const arguments& given)
                        [](const auto& each) { return each.found.how_bad == tool::gravity::fault; });
 }
 
+/// The answer of one member: what it replied, or why not and exit code 1.
+int call(const arguments& given, const cohort::secondary::observer& observer)
+{
+    namespace ipc = cohort::ipc;
+    const auto to = observer.find_member(given.member);
+    if (!to)
+        throw cohort::error{
+            cohort::errc::not_found,
+            fmt::format("no member named \"{}\" lives; \"cohort ps\" lists them", given.member)};
+    const auto answer = observer.request(*to, given.action, given.text,
+                                         std::chrono::milliseconds{given.timeout_ms});
+    if (answer.what == ipc::verdict::replied) {
+        fmt::print("{}\n", answer.text());
+        return 0;
+    }
+    fmt::print(stderr, "cohort: {}{}{}\n", ipc::to_text(answer.what),
+               answer.payload.empty() ? "" : ": ", answer.text());
+    return 1;
+}
+
+int print_events(const arguments& given, const cohort::region_layout& region)
+{
+    using cohort::tool::event_format;
+    return cohort::tool::print_events(region, given.json ? event_format::json : event_format::text,
+                                      given.follow ? cohort::deadline::max()
+                                                   : cohort::deadline_in(std::chrono::seconds{1}));
+}
+
+int query(const arguments& given, const cohort::secondary::observer& observer)
+{
+    const auto answer = observer.query(given.path, std::chrono::milliseconds{given.timeout_ms});
+    fmt::print("{}\n", nlohmann::json::parse(answer).dump(2));
+    return 0;
+}
+
 int run(const CLI::App& program, const arguments& given)
 {
+    namespace ipc = cohort::ipc;
     namespace tool = cohort::tool;
     if (program.got_subcommand("handover"))
         tool::become_successor(given.domain, given.options);
@@ -141,30 +184,30 @@ int run(const CLI::App& program, const arguments& given)
     const auto& region = observer.region();
     const auto command = program.get_subcommands().front()->get_name();
     if (command == "ps")
-        return print(given, tool::list_members(region), "no members");
+        return print(given, ipc::list_members(region), "no members");
     if (command == "deaths")
-        return print(given, tool::list_deaths(region), "nobody has died or left");
+        return print(given, ipc::list_deaths(region), "nobody has died or left");
     if (command == "lanes")
-        return print(given, tool::list_lanes(region), "no lanes");
+        return print(given, ipc::list_lanes(region), "no lanes");
     if (command == "zones")
-        return print(given, tool::list_zones(region), "no named memory");
+        return print(given, ipc::list_zones(region), "no named memory");
     if (command == "memory")
         return print_memory(given, region);
     if (command == "heaps")
-        return print(given, tool::list_heaps(region), "no heaps");
+        return print(given, ipc::list_heaps(region), "no heaps");
     if (command == "blocks")
-        return print(given, tool::list_blocks(region, given.dead_only), "no used blocks");
+        return print(given, ipc::list_blocks(region, given.dead_only), "no used blocks");
     if (command == "rings")
-        return print(given, tool::list_rings(region), "no rings");
+        return print(given, ipc::list_rings(region), "no rings");
     if (command == "pools")
-        return print(given, tool::list_pools(region), "no pools");
+        return print(given, ipc::list_pools(region), "no pools");
     if (command == "holders")
-        return print(given, tool::list_holders(region, given.pool),
+        return print(given, ipc::list_holders(region, given.pool),
                      "nobody holds a buffer of this pool");
     if (command == "ports")
-        return print(given, tool::list_ports(region), "no ports");
+        return print(given, ipc::list_ports(region), "no ports");
     if (command == "reap")
-        return print(given, tool::list_unreaped(region, cohort::rendezvous{given.domain}),
+        return print(given, ipc::list_unreaped(region, cohort::rendezvous{given.domain}),
                      "nothing is to be reaped");
     if (command == "metrics") {
         fmt::print("{}", tool::to_openmetrics(tool::collect_metrics(given.domain, region)));
@@ -179,6 +222,14 @@ int run(const CLI::App& program, const arguments& given)
                         .json = given.json});
         return 0;
     }
+    if (command == "actions")
+        return print(given, ipc::list_actions(region), "nobody offers an action");
+    if (command == "events")
+        return print_events(given, region);
+    if (command == "query")
+        return query(given, observer);
+    if (command == "call")
+        return call(given, observer);
     return print_audit(given, region);
 }
 
@@ -202,6 +253,24 @@ void declare_views(CLI::App& program, arguments& given)
     reap->fallthrough();
     reap->add_flag("--json", given.json, "print JSON");
     reap->add_flag("--dry-run", given.dry_run, "only look; members do it by themselves");
+}
+
+void declare_calls(CLI::App& program, arguments& given)
+{
+    const auto add = [&](const char* name, const char* help) {
+        auto* command = program.add_subcommand(name, help);
+        command->fallthrough();
+        command->add_option("--timeout", given.timeout_ms, "milliseconds to wait for the answer")
+            ->capture_default_str();
+        return command;
+    };
+    add("query", "ask for state in JSON, as DPDK's telemetry does; / lists the paths")
+        ->add_option("PATH", given.path, "path, perhaps with parameters: /ring/info,NAME")
+        ->required();
+    auto* calls = add("call", "ask a member for an action of its own; exit code 1 when it refuses");
+    calls->add_option("MEMBER", given.member, "its name")->required();
+    calls->add_option("ACTION", given.action, "name of the action")->required();
+    calls->add_option("TEXT", given.text, "what to send, e.g. JSON");
 }
 
 void declare(CLI::App& program, arguments& given)
@@ -249,6 +318,10 @@ void declare(CLI::App& program, arguments& given)
         ->fallthrough()
         ->add_option("OPTIONS", given.options, "more options of cohortd, after --");
     declare_views(program, given);
+    add("actions", "actions that members offer");
+    declare_calls(program, given);
+    add("events", "what happens in the next second, line by line")
+        ->add_flag("--follow", given.follow, "until it is ended");
     add("audit", "check that every buffer is in exactly one place; exit code 1 when not");
 }
 

@@ -37,6 +37,7 @@
 #include "support/eventually.hpp"
 #include "support/lost_thread.hpp"
 
+#include <algorithm>
 #include <array>
 #include <functional>
 #include <map>
@@ -107,6 +108,22 @@ void talk(const arguments& given)
     require(primary.has_value(), "no primary");
     require(actions.send(*primary, "unheard", "of"), "a message is not delivered");
     require(actions.request_all("unheard", "of", patience).size() == 2, "not all were asked");
+
+    // More than a message holds, to itself and to those who refuse it.
+    actions.on("mirror", [](ipc::message& received) {
+        const std::array fds{received.fds().at(0).get()};
+        received.reply(received.text(), fds);
+    });
+    const std::string large(100'000, 'x');
+    const auto file = ipc::new_eventfd();
+    const std::array fds{file.get()};
+    const auto seen = actions
+                          .request_async(ipc::target::group::all, "mirror", large,
+                                         {.timeout = patience, .fds = fds})
+                          .wait();
+    require(seen.size() == 3, "not all were asked");
+    require(std::ranges::count(seen, ipc::verdict::replied, &ipc::answer::what) == 1,
+            "the mirror is dark");
 }
 
 void use_heap(const arguments& given)

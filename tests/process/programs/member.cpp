@@ -3,6 +3,9 @@
 //   offer ACTION            answers requests for it with "pong <payload>"
 //   offer-death ACTION      kills itself inside the handler
 //   offer-hang ACTION       sleeps in the handler until killed
+//   offer-mirror ACTION     answers with the payload and the descriptors that came
+//   offer-large ACTION N    answers with N bytes
+//   ask MEMBER ACTION N     asks so often and wants a reply each time
 //   offer-relay ACTION TO   answers with what member TO answers to "ping"
 //   take POOL N             gets N packets and keeps them
 //   chain POOL BYTES        gets one packet of so many bytes and keeps it
@@ -73,6 +76,8 @@ public:
             ::execl("/bin/sleep", "sleep", "60", nullptr);
         else if (verb.starts_with("offer"))
             offer(verb, name, words);
+        else if (verb == "ask")
+            ask(name, words);
         else if (verb == "take")
             take(name, number(words));
         else if (verb == "chain")
@@ -139,6 +144,17 @@ private:
                 ::kill(::getpid(), SIGKILL);
             if (verb == "offer-hang")
                 std::this_thread::sleep_for(60s);
+            if (verb == "offer-mirror") {
+                std::vector<int> fds;
+                for (const auto& fd : received.fds())
+                    fds.push_back(fd.get());
+                received.reply(received.text(), fds);
+                return;
+            }
+            if (verb == "offer-large") {
+                received.reply(std::string(std::stoul(peer), 'l'));
+                return;
+            }
             if (verb == "offer-free") {
                 auto* block = reinterpret_cast<void*>(std::stoull(std::string{received.text()}));
                 auto from = peer.empty() ? domain_->heap() : domain_->find_heap(peer).value();
@@ -156,6 +172,17 @@ private:
             }
             received.reply("pong " + std::string{received.text()});
         });
+    }
+
+    void ask(const std::string& to, std::istringstream& words)
+    {
+        std::string action;
+        words >> action;
+        for (auto left = number(words); left != 0; --left) {
+            const auto given = domain_->actions().request(ipc::target{to}, action, "asked", 30s);
+            if (given.what != ipc::verdict::replied)
+                throw std::runtime_error{"no reply: " + std::string{to_text(given.what)}};
+        }
     }
 
     void allocate_in(const std::string& name, std::istringstream& words)

@@ -4,21 +4,21 @@
 /// `on(name, handler)` puts an entry into the process's tail queue, guarded by a mutex; the names a
 /// member offers stand in its slot of the region. A request is answered by each peer it goes to,
 /// with a verdict of its own; one dead or slow peer never spoils the answers of the others. Several
-/// requests of one name may be under way.
+/// requests of one name may be under way. Payload may have up to 1 GiB, and 253 descriptors may go
+/// with it; what is larger is refused at the sender.
 ///
 /// *Thread safety*: all calls from any thread, handlers and callbacks included: who waits for an
 /// answer inside a handler serves this member's own inbox meanwhile.
 /// *When a process dies here*: its requests are dropped, requests to it end with `died` as soon as
 /// the kernel reports the death; the messages come back to their pool.
 
-#include "cohort/ipc/message.hpp"
-#include "cohort/ipc/peers.hpp"
+#include "cohort/base/file_descriptor.hpp"
+#include "cohort/ipc/courier.hpp"
 #include "cohort/ipc/requests.hpp"
 
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -38,34 +38,41 @@ class actions;
 /// A message as a handler sees it. Valid during the handler only.
 class message {
 public:
-    [[nodiscard]] member_ref from() const noexcept { return layout_.sender(); }
-    [[nodiscard]] std::string_view action() const noexcept { return layout_.action.view(); }
-    [[nodiscard]] std::span<const std::byte> payload() const noexcept
-    {
-        return {layout_.payload(), layout_.payload_bytes};
-    }
+    /// {0, 0} for an observer.
+    [[nodiscard]] member_ref from() const noexcept { return letter_.sender(); }
+    [[nodiscard]] std::string_view action() const noexcept { return letter_.head.action.view(); }
+    [[nodiscard]] std::span<const std::byte> payload() const noexcept { return letter_.payload(); }
     [[nodiscard]] std::string_view text() const noexcept
     {
-        return {reinterpret_cast<const char*>(layout_.payload()), layout_.payload_bytes};
+        return {reinterpret_cast<const char*>(payload().data()), payload().size()};
     }
     [[nodiscard]] bool wants_reply() const noexcept
     {
-        return layout_.kind == message_kind::request;
+        return letter_.head.kind == message_kind::request;
     }
+    /// Descriptors that came along, close-on-exec; the handler may take them.
+    [[nodiscard]] std::vector<file_descriptor>& fds() noexcept { return letter_.fds; }
 
     /// Answers a request, once. A request that its handler leaves unanswered is refused. Throws
-    /// `errc::invalid_argument` above 64 KiB.
-    void reply(std::span<const std::byte> payload);
-    void reply(std::string_view text) { reply(std::as_bytes(std::span{text})); }
+    /// `errc::invalid_argument` above 1 GiB or 253 descriptors, and `no_memory`, `stalled` where
+    /// the domain has no room for the payload.
+    void reply(std::span<const std::byte> payload, std::span<const int> fds = {});
+    void reply(std::string_view text, std::span<const int> fds = {})
+    {
+        reply(std::as_bytes(std::span{text}), fds);
+    }
 
 private:
     friend class actions;
-    message(actions& channel, message_layout& layout) noexcept : channel_{channel}, layout_{layout}
+    using responder = std::function<courier::receipt(const letter&)>;
+    message(received_letter& arrived, const responder& respond) noexcept
+        : letter_{arrived}
+        , respond_{respond}
     {
     }
 
-    actions& channel_;
-    message_layout& layout_;
+    received_letter& letter_;
+    const responder& respond_;
     bool answered_ = false;
 };
 
@@ -95,13 +102,14 @@ struct target {
 
 struct request_options {
     steady_clock::duration timeout = 1s;
-    answers_handler then{};  ///< asynchronous requests: called with the answers
+    std::span<const int> fds{};  ///< go along; the caller keeps them
+    answers_handler then{};      ///< asynchronous requests: called with the answers
 };
 
 class actions {
 public:
     /// `own_wake` is the eventfd of whoever serves this member's inbox.
-    actions(domain& shared, peers& others, int own_wake);
+    actions(domain& shared, peers& others, const rendezvous& place, int own_wake);
     ~actions();
     actions(const actions&) = delete;
     actions& operator=(const actions&) = delete;
@@ -112,7 +120,8 @@ public:
     bool off(std::string_view name);
 
     /// Delivers without reply. Into how many inboxes it could be put.
-    std::size_t send(const target& to, std::string_view name, std::string_view text = {});
+    std::size_t send(const target& to, std::string_view name, std::string_view text = {},
+                     std::span<const int> fds = {});
 
     /// Asks one member and waits for its answer until the timeout.
     [[nodiscard]] answer request(const target& to, std::string_view name,
@@ -136,16 +145,28 @@ public:
     [[nodiscard]] deadline next_deadline() const { return book_->next_deadline(); }
     /// Ends what still waits for that member with `died`.
     void member_died(member_ref dead) { book_->member_died(dead); }
+    /// Handles a request that came otherwise than by the inbox; `respond` sends the answer.
+    void handle_foreign(std::string_view name, std::uint64_t id, std::span<const std::byte> payload,
+                        std::vector<file_descriptor> fds,
+                        const std::function<courier::receipt(const letter&)>& respond);
+    /// What answers requests for names that are not registered: nothing when it does not know them
+    /// either.
+    using unregistered_handler =
+        std::function<std::optional<std::string>(std::string_view name, std::string_view text)>;
+    void set_unregistered(unregistered_handler handler) { unregistered_ = std::move(handler); }
     /// No message is handled any more, and whoever waits is told.
     void close();
 
-    [[nodiscard]] post_office& post() noexcept { return post_; }
+    /// Set by the dispatcher: what serves sockets and deaths while a call waits that nobody else
+    /// serves for, in a handler, or anywhere where there is no dispatcher's thread.
+    enum class server { thread, caller };
+    void set_pump(std::function<void()> serve_the_rest, server who);
+    [[nodiscard]] courier& post() noexcept { return courier_; }
     /// Replies that came after their request had ended.
     [[nodiscard]] std::uint64_t late_replies() const { return book_->late_replies(); }
     [[nodiscard]] std::size_t open_requests() const { return book_->open_requests(); }
 
 private:
-    friend class message;
     struct entry : boost::intrusive::list_base_hook<> {
         std::string name;
         action_handler handler;
@@ -153,15 +174,18 @@ private:
         int running = 0;
     };
     [[nodiscard]] std::vector<member_ref> resolve(const target& to, std::string_view action) const;
-    post_office::delivery deliver(member_ref to, message_kind kind, std::uint64_t id,
-                                  std::string_view name, std::span<const std::byte> payload);
-    void ask(std::uint64_t id, member_ref peer, std::string_view name, std::string_view text);
+    void ask(std::uint64_t id, member_ref peer, const letter& sent);
     [[nodiscard]] std::string naming(member_ref member) const;
-    /// Settles the replies in the inbox; the rest waits for `serve`.
+    /// Serves while a request waits; sleeps a little when there is nothing.
+    void serve_for_waiter();
+    /// Looks for the answers of that request, so briefly that no sleep could be shorter.
+    void spin_for(std::uint64_t id);
+    /// Settles the replies in the inbox. True when there is more, for `serve`.
     bool collect();
-    [[nodiscard]] message_layout* next_to_handle();
-    void run_handler(message_layout& layout);
-    void wake_server() noexcept;
+    void run_handler(received_letter& arrived, const message::responder& respond);
+    /// Why there is no reply.
+    [[nodiscard]] std::string call_handler(message& received);
+    [[nodiscard]] std::string answer_unregistered(message& received);
     /// True in a handler or callback of this channel.
     [[nodiscard]] bool is_serving() const noexcept
     {
@@ -171,8 +195,7 @@ private:
     void offer(entry& added);
 
     domain& domain_;
-    peers& peers_;
-    post_office post_;
+    courier courier_;
 
     std::mutex registry_mutex_;  ///< guards entries_ and what is in them
     boost::intrusive::list<entry> entries_;
@@ -180,12 +203,11 @@ private:
 
     std::shared_ptr<request_book> book_ = std::make_shared<request_book>();
 
-    std::mutex inbox_mutex_;  ///< guards reading the inbox, and backlog_
-    std::deque<message_layout*> backlog_;
-
     std::recursive_mutex serving_;           ///< one thread runs handlers; a handler may serve on
     std::atomic<std::thread::id> server_{};  ///< that thread
-    int own_wake_;
+    std::function<void()> pump_;
+    unregistered_handler unregistered_;
+    server who_ = server::thread;
 };
 
 }  // namespace cohort::ipc

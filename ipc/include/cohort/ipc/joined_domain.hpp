@@ -7,6 +7,7 @@
 #include "cohort/ipc/actions.hpp"
 #include "cohort/ipc/dispatcher.hpp"
 #include "cohort/ipc/peers.hpp"
+#include "cohort/ipc/queries.hpp"
 
 #include <functional>
 #include <memory>
@@ -46,6 +47,20 @@ public:
     ~joined_domain() override;
 
     [[nodiscard]] ipc::actions& actions() noexcept { return actions_; }
+    /// What came to this member and was not what it should be: messages that were dropped, and
+    /// connections that were ended.
+    [[nodiscard]] std::uint64_t bad_input()
+    {
+        return actions_.post().dropped() + dispatcher_.hang_ups();
+    }
+    /// A question about this program's own state, answered beside the built-in ones: see
+    /// queries.hpp, which has the errors. `handler` returns JSON text.
+    void register_query(std::string_view path, std::string_view help, ipc::queries::handler handler)
+    {
+        queries_.on(path, help, std::move(handler));
+    }
+    bool unregister_query(std::string_view path) { return queries_.off(path); }
+    [[nodiscard]] const ipc::queries& queries() const noexcept { return queries_; }
     /// True while a live primary serves the domain.
     [[nodiscard]] bool primary_alive() const noexcept
     {
@@ -54,6 +69,18 @@ public:
     /// Rises while the dispatcher's thread is sound: for a watchdog. See dispatcher.hpp.
     [[nodiscard]] std::uint64_t dispatcher_rounds() const noexcept { return dispatcher_.rounds(); }
     [[nodiscard]] const rendezvous& place() const noexcept { return place_; }
+
+    /// For `dispatching::by_caller`, in place of a thread: does what there is to do for the other
+    /// members, without waiting, and returns how much that was. Handlers and callbacks run in here,
+    /// and in calls that wait for answers. `poll_fd` is readable when there is something to do, at
+    /// least ten times a second; only for `polling::until_readable`.
+    std::size_t poll(polling how = polling::until_readable) { return dispatcher_.poll(how); }
+    [[nodiscard]] int poll_fd() const noexcept { return dispatcher_.poll_fd(); }
+
+    /// `hears` is called with what happens in the domain from now on, by the dispatcher: at once
+    /// when a member dies, else within 100 ms. See events.hpp. A handler that takes long delays
+    /// this member's answers and makes it miss events; nobody else notices.
+    void on_event(event_handler hears) { dispatcher_.on_event(std::move(hears)); }
 
     /// `hears` is called when pages have come or gone: by this member's doing in the thread that
     /// did it, by others' in the dispatcher's. News that finds a full inbox is lost: nothing may
@@ -72,7 +99,7 @@ protected:
     /// Makes the member LIVE; then the dispatcher serves.
     void go_live();
     void start(std::unique_ptr<member_service> service, std::vector<file_descriptor> listeners,
-               std::vector<file_descriptor> connections);
+               std::vector<file_descriptor> connections, dispatching how);
     [[nodiscard]] dispatcher& loop() noexcept { return dispatcher_; }
     [[nodiscard]] int wake_fd() const noexcept { return wake_.get(); }
 
@@ -82,6 +109,7 @@ private:
     rendezvous place_;
     file_descriptor wake_;
     peers peers_;
+    ipc::queries queries_;
     ipc::actions actions_;
     dispatcher dispatcher_;
     std::once_flag listening_;

@@ -1,14 +1,16 @@
 #pragma once
 /// What a member answers on its socket: the region's descriptors for observers and for a new
-/// primary, and news of other members.
+/// primary, news of other members, and requests of those who are no members.
 ///
 /// *Thread safety*: called by the dispatcher's thread only.
 
 #include "cohort/base/error.hpp"
 #include "cohort/domain/domain.hpp"
 #include "cohort/ipc/peers.hpp"
+#include "cohort/ipc/queries.hpp"
 #include "cohort/ipc/wire.hpp"
 
+#include <set>
 #include <span>
 #include <vector>
 
@@ -18,7 +20,12 @@ class dispatcher;
 
 class member_service {
 public:
-    member_service(domain& shared, int own_wake) : domain_{shared}, own_wake_{own_wake} {}
+    member_service(domain& shared, const queries& known, int own_wake)
+        : domain_{shared}
+        , queries_{known}
+        , own_wake_{own_wake}
+    {
+    }
     virtual ~member_service() = default;
     member_service(const member_service&) = delete;
     member_service& operator=(const member_service&) = delete;
@@ -26,6 +33,8 @@ public:
     /// One message of a connection. False closes the connection.
     virtual bool on_message(dispatcher& loop, int connection, std::span<const std::byte> bytes,
                             std::vector<file_descriptor> fds);
+    /// A client of DPDK's telemetry: it is greeted, and what it sends are queries. False: hang up.
+    virtual bool on_telemetry(dispatcher& loop, int connection);
     virtual void on_closed(dispatcher& loop, int connection);
 
 protected:
@@ -44,8 +53,13 @@ protected:
     [[nodiscard]] domain& shared() noexcept { return domain_; }
 
 private:
+    bool answer(dispatcher& loop, int connection, std::span<const std::byte> bytes,
+                std::vector<file_descriptor> fds);
+
     domain& domain_;
+    const queries& queries_;
     int own_wake_;
+    std::set<int> telemetry_;  ///< connections of DPDK's clients
 };
 
 /// Sends `peer` about one member, with its descriptors.

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,6 +21,7 @@ namespace cohort::ipc {
 
 inline constexpr std::size_t max_action_name = 63;
 inline constexpr std::size_t max_payload = 64 * 1024;
+inline constexpr std::size_t max_boxed_payload = std::size_t{1} << 30;
 
 enum class message_kind : std::uint8_t { send = 1, request = 2, reply = 3, refusal = 4 };
 
@@ -30,13 +32,20 @@ struct message_layout {
     member_id from = 0;
     member_id to = 0;
     message_kind kind{};
-    std::uint8_t reserved_[3]{};
+    std::uint8_t fd_count = 0;  ///< descriptors that were sent ahead, over the receiver's socket
+    std::uint8_t reserved_[2]{};
     std::uint32_t payload_bytes = 0;
     std::uint32_t capacity = 0;  ///< bytes of payload that this object can hold
     fixed_name<64> action;
-    std::uint64_t reserved2_[4]{};
+    std::uint64_t parcel = 0;       ///< the number under which they were sent
+    std::uint64_t boxed_bytes = 0;  ///< not 0: so many, in the memzone that the payload names
+    std::uint64_t reserved2_[2]{};
 
     [[nodiscard]] std::byte* payload() noexcept { return reinterpret_cast<std::byte*>(this + 1); }
+    [[nodiscard]] const std::byte* payload() const noexcept
+    {
+        return reinterpret_cast<const std::byte*>(this + 1);
+    }
     [[nodiscard]] member_ref sender() const noexcept { return {from, from_generation}; }
 };
 static_assert(shared_layout<message_layout> && sizeof(message_layout) == 128);
@@ -50,6 +59,22 @@ inline constexpr std::int32_t custody_offset_of<ipc::message_layout*> = object_c
 
 namespace cohort::ipc {
 
+/// Whether `head`, which any process may have written, is a message for `receiver` whose payload
+/// lies in `room` bytes. Look at a copy: the original may change after the look.
+[[nodiscard]] bool is_sound(const message_layout& head, std::size_t room,
+                            member_ref receiver) noexcept;
+
+/// What a message is made of.
+struct envelope {
+    message_kind kind{};
+    std::uint64_t id = 0;
+    std::string_view action;
+    std::span<const std::byte> payload;
+    std::uint8_t fd_count = 0;
+    std::uint64_t parcel = 0;
+    std::uint64_t boxed_bytes = 0;
+};
+
 /// The message pools of a domain and the inboxes of its members.
 class post_office {
 public:
@@ -61,13 +86,16 @@ public:
 
     /// Copies the payload into a message and puts it into the receiver's inbox. `ring_bell` is
     /// called with the receiver when it sleeps.
-    delivery post(member_ref to, message_kind kind, std::uint64_t id, std::string_view action,
-                  std::span<const std::byte> payload,
+    delivery post(member_ref to, const envelope& sent,
                   const std::function<void(member_ref)>& ring_bell);
 
-    /// The oldest sound message for this member, or nullptr. Unsound and stale ones are freed and
-    /// counted.
-    [[nodiscard]] message_layout* take();
+    /// A message, and its head as it was found sound: nobody can change the copy.
+    struct taken_message {
+        message_layout* object = nullptr;
+        message_layout head;
+    };
+    /// The oldest sound message for this member; unsound and stale ones are freed and counted.
+    [[nodiscard]] std::optional<taken_message> take();
     void free(message_layout* message) noexcept;
     /// Frees what lies in the inbox of a member that reads no more.
     void drain(member_id gone);

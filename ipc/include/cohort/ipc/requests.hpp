@@ -10,6 +10,7 @@
 /// that die end with `verdict::died` in the books of those who asked them.
 
 #include "cohort/base/clock.hpp"
+#include "cohort/base/file_descriptor.hpp"
 #include "cohort/member/member_table.hpp"
 
 #include <condition_variable>
@@ -37,7 +38,8 @@ enum class verdict {
 struct answer {
     member_ref peer;
     verdict what = verdict::timed_out;
-    std::vector<std::byte> payload;  ///< the reply, or the reason of a refusal
+    std::vector<std::byte> payload;      ///< the reply, or the reason of a refusal
+    std::vector<file_descriptor> fds{};  ///< that came with the reply, close-on-exec
 
     [[nodiscard]] std::string_view text() const noexcept
     {
@@ -56,8 +58,8 @@ public:
     [[nodiscard]] std::uint64_t open(std::span<const member_ref> peers, deadline until,
                                      answers_handler then = {});
     /// The first verdict of a peer counts. False when nothing waits for it: late, or not asked.
-    bool settle(std::uint64_t id, member_ref peer, verdict what,
-                std::span<const std::byte> payload);
+    bool settle(std::uint64_t id, member_ref peer, verdict what, std::span<const std::byte> payload,
+                std::vector<file_descriptor> fds = {});
     /// Ends what still waits for that member with `died`.
     void member_died(member_ref dead);
     /// The request is forgotten and its callback will not be called. False when it has ended: then
@@ -91,8 +93,9 @@ private:
         mutable std::condition_variable changed;
     };
 
-    bool settle_locked(entry& asked, member_ref peer, verdict what,
-                       std::span<const std::byte> payload);
+    static bool settle_locked(entry& asked, member_ref peer, verdict what,
+                              std::span<const std::byte> payload,
+                              std::vector<file_descriptor> fds = {});
 
     mutable std::mutex mutex_;  ///< guards all below
     std::map<std::uint64_t, entry> entries_;
@@ -107,7 +110,8 @@ class async_request {
 public:
     async_request() = default;
     async_request(std::shared_ptr<request_book> book, std::uint64_t id, deadline until,
-                  bool has_callback, std::function<void()> serve_meanwhile);
+                  bool has_callback, std::function<void()> serve_meanwhile,
+                  std::function<void(std::uint64_t)> spin);
     async_request(async_request&&) = default;
     async_request& operator=(async_request&& other) noexcept;
     ~async_request();
@@ -125,7 +129,8 @@ private:
     std::uint64_t id_ = 0;
     deadline until_;
     bool has_callback_ = false;
-    std::function<void()> serve_meanwhile_;  ///< set where nobody else reads the inbox
+    std::function<void()> serve_meanwhile_;    ///< set where nobody else reads the inbox
+    std::function<void(std::uint64_t)> spin_;  ///< looks for the answers, briefly
 };
 
 }  // namespace cohort::ipc

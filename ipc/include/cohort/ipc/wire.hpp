@@ -26,6 +26,15 @@
 ///   let_go          ----------->
 ///                   <-----------  let_go; the primary lock is free
 ///   took_over       ----------->  the successor serves
+///
+///   sender                        receiver of a message
+///   parcel          ----------->  [up to 253 descriptors]
+///   parcel          ----------->  without: that message will not come
+///
+///   observer                      member
+///   question        ----------->  [descriptors], the payload behind it
+///                   <-----------  reply  the payload behind it, or in a memfd: [memfd,
+///                   descriptors]
 
 #include "cohort/base/fixed_name.hpp"
 #include "cohort/member/member_table.hpp"
@@ -49,6 +58,9 @@ enum class kind : std::uint32_t {
     took_over = 8,
     port_files_wanted = 9,
     port_files = 10,
+    parcel = 11,
+    question = 12,
+    reply = 13,
 };
 
 enum class attach_as : std::uint32_t { member = 1, observer = 2, adopter = 3, successor = 4 };
@@ -97,7 +109,41 @@ struct port_files_message {
     std::uint32_t generation = 0;
 };
 
-inline constexpr std::size_t max_bytes = sizeof(attach_reply);
+/// Descriptors of a message that its sender posts next.
+struct parcel {
+    header head{.kind = kind::parcel};
+    std::uint32_t member = 0;
+    std::uint32_t generation = 0;
+    std::uint64_t number = 0;
+};
+
+/// A request of somebody who is no member.
+struct question {
+    header head{.kind = kind::question};
+    std::uint64_t id = 0;
+    fixed_name<64> action;
+};
+
+struct reply {
+    header head{.kind = kind::reply};
+    std::uint64_t id = 0;
+    std::uint32_t refused = 0;  ///< 1: the payload is the reason
+    std::uint32_t in_file = 0;  ///< 1: the payload is what the first descriptor holds
+};
+
+inline constexpr std::size_t max_payload_behind = 64 * 1024;
+inline constexpr std::size_t max_bytes = sizeof(attach_reply) + max_payload_behind;
+
+/// The first part of `bytes` as a `Message` of that kind, with what is behind it; or nullptr.
+template <typename Message>
+[[nodiscard]] const Message* with_payload(std::span<const std::byte> bytes, kind wanted) noexcept
+{
+    const auto* message = reinterpret_cast<const Message*>(bytes.data());
+    return bytes.size() >= sizeof(Message) && message->head.magic == magic &&
+                   message->head.kind == wanted
+               ? message
+               : nullptr;
+}
 
 /// `bytes` as a `Message` of that kind, or nullptr.
 template <typename Message>

@@ -31,8 +31,8 @@ struct hand_over_calls {
 
 class admission : public ipc::member_service {
 public:
-    admission(domain& shared, int own_wake, hand_over_calls calls)
-        : member_service{shared, own_wake}
+    admission(domain& shared, const ipc::queries& known, int own_wake, hand_over_calls calls)
+        : member_service{shared, known, own_wake}
         , calls_{std::move(calls)}
     {
     }

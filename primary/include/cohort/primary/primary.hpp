@@ -6,6 +6,7 @@
 /// start removes the remains. Killed later, members carry on and a new primary adopts the domain.
 
 #include "cohort/ipc/joined_domain.hpp"
+#include "cohort/ipc/telemetry.hpp"
 #include "cohort/memory/page_size.hpp"
 
 #include <atomic>
@@ -51,6 +52,8 @@ struct start_options {
     steady_clock::duration patience = 5s;  ///< for members to answer an adopter
     /// Called in the dispatcher when another primary serves in place of this one.
     std::function<void()> handed_over{};
+    ipc::dispatching dispatch = ipc::dispatching::own_thread;
+    bool dpdk_telemetry = false;  ///< serve DPDK's clients, where nobody does: ipc/telemetry.hpp
 };
 
 class admission;
@@ -58,7 +61,7 @@ class admission;
 class owner : public ipc::joined_domain {
 public:
     owner(region_mapping region, ipc::member_claim claim, rendezvous place, file_descriptor wake,
-          lock_description primary_lock, bool adopted, std::function<void()> handed_over);
+          lock_description primary_lock, bool adopted, const start_options& options);
     /// Stops admitting and leaves. The last member of a domain takes the rendezvous away.
     ~owner() override;
 
@@ -84,6 +87,7 @@ private:
 
     lock_description primary_lock_;
     bool adopted_;
+    ipc::telemetry_socket telemetry_;
     std::function<void()> tell_handed_over_;
     std::atomic<bool> handed_over_{false};
     admission* admission_ = nullptr;  ///< the dispatcher has it

@@ -1,6 +1,5 @@
+#include "cohort/ipc/reports.hpp"
 #include "cohort/member/member_table.hpp"
-#include "cohort/port/port_layout.hpp"
-#include "reports.hpp"
 
 #include <algorithm>
 #include <optional>
@@ -8,10 +7,8 @@
 
 #include <fmt/format.h>
 
-namespace cohort::tool {
+namespace cohort::ipc {
 namespace {
-
-constexpr auto display = std::memory_order_relaxed;  // a look: nothing is read through it
 
 /// Buffers of all pools that a member holds.
 std::uint64_t held_by(const region_layout& region, member_id id, std::uint32_t generation)
@@ -45,30 +42,6 @@ std::optional<std::string> cause_of_death(const region_layout& region, member_id
 
 }  // namespace
 
-table list_ports(const region_layout& region)
-{
-    table shown{{"port", "driver", "rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "errors",
-                 "no_buffer"},
-                {}};
-    for_each_live(region.memory, zone_kind::port, [&](const memzone_layout& zone) {
-        const auto& port = *static_cast<const port_layout*>(zone.data());
-        const auto sum = [](const auto& queues, auto counter) {
-            std::uint64_t all = 0;
-            for (const auto& queue : queues)
-                all += (queue.*counter).load(display);
-            return all;
-        };
-        using queue = port_queue_layout;
-        shown.rows.push_back({zone.name.view(), port.driver.view(), sum(port.rx, &queue::packets),
-                              sum(port.rx, &queue::bytes), sum(port.tx, &queue::packets),
-                              sum(port.tx, &queue::bytes),
-                              sum(port.rx, &queue::errors) + sum(port.tx, &queue::errors),
-                              sum(port.rx, &queue::no_buffer)});
-    });
-    std::sort(shown.rows.begin(), shown.rows.end());
-    return shown;
-}
-
 table list_unreaped(const region_layout& region, const rendezvous& place)
 {
     table shown{{"kind", "id", "name", "member", "state", "buffers"}, {}};
@@ -96,4 +69,4 @@ table list_unreaped(const region_layout& region, const rendezvous& place)
     return shown;
 }
 
-}  // namespace cohort::tool
+}  // namespace cohort::ipc

@@ -1,7 +1,7 @@
 // Who has the domain's memory, and what for.
 
+#include "cohort/ipc/reports.hpp"
 #include "heap_walk.hpp"
-#include "reports.hpp"
 
 #include <map>
 #include <string>
@@ -9,7 +9,7 @@
 
 #include <fmt/format.h>
 
-namespace cohort::tool {
+namespace cohort::ipc {
 namespace {
 
 struct share {
@@ -97,4 +97,4 @@ table list_external_heaps(const region_layout& region)
     return shown;
 }
 
-}  // namespace cohort::tool
+}  // namespace cohort::ipc

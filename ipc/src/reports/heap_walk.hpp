@@ -7,7 +7,7 @@
 #include <string>
 #include <utility>
 
-namespace cohort::tool {
+namespace cohort::ipc {
 
 inline constexpr member_id nobody = 0;  ///< this process has no external memory mapped
 
@@ -35,4 +35,4 @@ void for_each_used_block(const region_layout& region, const heap_layout& heap, V
 [[nodiscard]] std::pair<std::string, bool> owner_of(const region_layout& region, member_id id,
                                                     std::uint16_t generation);
 
-}  // namespace cohort::tool
+}  // namespace cohort::ipc

@@ -1,5 +1,5 @@
+#include "cohort/ipc/reports.hpp"
 #include "heap_walk.hpp"
-#include "reports.hpp"
 
 #include <algorithm>
 #include <map>
@@ -8,7 +8,7 @@
 
 #include <fmt/format.h>
 
-namespace cohort::tool {
+namespace cohort::ipc {
 namespace {
 
 /// What the counters in the region say of a heap whose blocks nobody here may touch.
@@ -95,4 +95,4 @@ table list_blocks(const region_layout& region, bool dead_only)
     return shown;
 }
 
-}  // namespace cohort::tool
+}  // namespace cohort::ipc

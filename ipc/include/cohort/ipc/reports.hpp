@@ -1,19 +1,23 @@
 #pragma once
-// What the cohort command shows of a region. Reads only.
+/// What a region holds, as tables: for queries, and for the cohort command. Reads only, without a
+/// lock: counts that belong together may be of two moments.
+///
+/// *Thread safety*: any thread; any process that has the region mapped, observers too.
 
 #include "cohort/domain/region_layout.hpp"
 #include "cohort/domain/rendezvous.hpp"
-#include "table.hpp"
+#include "cohort/ipc/table.hpp"
 
 #include <string>
 #include <string_view>
 
-namespace cohort::tool {
+namespace cohort::ipc {
 
 /// "2 MiB"; in JSON with the number beside it.
 [[nodiscard]] cell page_cell(std::uint64_t page_bytes);
 
 [[nodiscard]] table list_members(const region_layout& region);
+[[nodiscard]] table list_actions(const region_layout& region);
 [[nodiscard]] table list_deaths(const region_layout& region);
 [[nodiscard]] table list_lanes(const region_layout& region);
 [[nodiscard]] table list_zones(const region_layout& region);
@@ -30,13 +34,13 @@ namespace cohort::tool {
 [[nodiscard]] table list_heaps(const region_layout& region);
 /// Used heap blocks, added up by owner, type and lifetime. `dead_only`: of members that are gone.
 [[nodiscard]] table list_blocks(const region_layout& region, bool dead_only);
+[[nodiscard]] table list_ports(const region_layout& region);
 [[nodiscard]] table list_rings(const region_layout& region);
 [[nodiscard]] table list_pools(const region_layout& region);
 /// Throws `errc::invalid_argument` when there is no such pool.
 [[nodiscard]] table list_holders(const region_layout& region, std::string_view pool);
-[[nodiscard]] table list_ports(const region_layout& region);
 /// Members and lanes that are dead and not yet recovered, with what they hold.
 [[nodiscard]] table list_unreaped(const region_layout& region, const rendezvous& place);
 [[nodiscard]] table list_audit(const audit_report& report);
 
-}  // namespace cohort::tool
+}  // namespace cohort::ipc

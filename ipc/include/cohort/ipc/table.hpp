@@ -1,5 +1,7 @@
 #pragma once
-// A report: named columns and rows, printed for people or as JSON.
+/// A report: named columns and rows, printed for people or as JSON.
+///
+/// *Thread safety*: as of a vector.
 
 #include <initializer_list>
 #include <string>
@@ -9,7 +11,7 @@
 
 #include <nlohmann/json.hpp>
 
-namespace cohort::tool {
+namespace cohort::ipc {
 
 /// A value that reads the same for people and programs, or a text for people with the fields that
 /// stand in its place in JSON.
@@ -48,4 +50,4 @@ struct table {
     [[nodiscard]] std::string as_text(const std::string& empty) const;
 };
 
-}  // namespace cohort::tool
+}  // namespace cohort::ipc

@@ -1,4 +1,4 @@
-#include "reports.hpp"
+#include "cohort/ipc/reports.hpp"
 
 #include "cohort/base/clock.hpp"
 #include "cohort/base/error.hpp"
@@ -10,7 +10,7 @@
 
 #include <fmt/format.h>
 
-namespace cohort::tool {
+namespace cohort::ipc {
 namespace {
 
 std::string_view role_text(member_role role) noexcept
@@ -112,6 +112,21 @@ table list_members(const region_layout& region)
                               state_text(word.state), member.pid, lanes, actions_cell(member),
                               seconds_since(member.joined_ns)});
     }
+    return shown;
+}
+
+table list_actions(const region_layout& region)
+{
+    table shown{{"action", "member", "name"}, {}};
+    for (member_id id = 1; id != max_members; ++id) {
+        const auto& member = region.members.members[id];
+        if (member.word().state != member_state::live)
+            continue;
+        for (const auto& offer : member.offers)
+            if (!offer.view().empty())
+                shown.rows.push_back({offer.view(), id, member.name.view()});
+    }
+    std::sort(shown.rows.begin(), shown.rows.end());
     return shown;
 }
 
@@ -248,4 +263,4 @@ table list_audit(const audit_report& report)
     return shown;
 }
 
-}  // namespace cohort::tool
+}  // namespace cohort::ipc

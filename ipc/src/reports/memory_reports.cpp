@@ -1,5 +1,5 @@
+#include "cohort/ipc/reports.hpp"
 #include "cohort/memory/memseg_walk.hpp"
-#include "reports.hpp"
 
 #include <algorithm>
 #include <string>
@@ -7,7 +7,7 @@
 
 #include <fmt/format.h>
 
-namespace cohort::tool {
+namespace cohort::ipc {
 namespace {
 
 constexpr std::size_t cells = 64;  // of a drawn list
@@ -141,4 +141,4 @@ std::string picture_of_memory(const region_layout& region)
                        20 + static_cast<int>(cells) * cell, top + 10, body, top);
 }
 
-}  // namespace cohort::tool
+}  // namespace cohort::ipc

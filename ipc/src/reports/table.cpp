@@ -1,10 +1,10 @@
-#include "table.hpp"
+#include "cohort/ipc/table.hpp"
 
 #include <algorithm>
 
 #include <fmt/format.h>
 
-namespace cohort::tool {
+namespace cohort::ipc {
 
 std::string cell::text() const
 {
@@ -64,4 +64,4 @@ std::string table::as_text(const std::string& empty) const
     return text;
 }
 
-}  // namespace cohort::tool
+}  // namespace cohort::ipc

@@ -1,0 +1,115 @@
+#include "cohort/ipc/telemetry.hpp"
+
+#include "cohort/base/error.hpp"
+#include "cohort/base/log.hpp"
+#include "cohort/ipc/socket.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace cohort::ipc {
+namespace {
+
+constexpr auto live_server_patience = 100ms;
+
+std::string runtime_directory()
+{
+    if (const char* given = std::getenv("RUNTIME_DIRECTORY"); given && *given)
+        return given;
+    if (::getuid() == 0)
+        return "/var/run";
+    const char* session = std::getenv("XDG_RUNTIME_DIR");
+    return session && *session ? session : "/tmp";
+}
+
+/// Also when it is too busy to accept: whoever is there is not displaced.
+bool somebody_serves(const std::string& path)
+{
+    try {
+        static_cast<void>(connect_to(path, deadline_in(live_server_patience)));
+        return true;
+    } catch (const error& refused) {
+        return refused.reason() != errc::no_such_domain;
+    }
+}
+
+/// The directory, for this user alone. False when it is somebody else's.
+bool make_private(const std::filesystem::path& directory)
+{
+    std::error_code failed;
+    std::filesystem::create_directories(directory.parent_path(), failed);
+    ::mkdir(directory.c_str(), 0700);
+    struct stat made {};
+    return ::lstat(directory.c_str(), &made) == 0 && S_ISDIR(made.st_mode) &&
+           made.st_uid == ::geteuid();
+}
+
+}  // namespace
+
+std::string telemetry_path(std::string_view domain_name)
+{
+    return fmt::format("{}/dpdk/{}/dpdk_telemetry.v2", runtime_directory(), domain_name);
+}
+
+telemetry_socket telemetry_socket::listen(std::string_view domain_name)
+{
+    const auto path = telemetry_path(domain_name);
+    try {
+        if (!make_private(std::filesystem::path{path}.parent_path()) || somebody_serves(path)) {
+            log(log_level::warning, "no telemetry for DPDK's clients: {} is somebody else's", path);
+            return {};
+        }
+        return {listen_at(path), path};
+    } catch (const error& refused) {
+        log(log_level::warning, "no telemetry for DPDK's clients: {}", refused.what());
+        return {};
+    }
+}
+
+telemetry_socket::telemetry_socket(file_descriptor listener, std::string path)
+    : listener_{std::move(listener)}
+    , path_{std::move(path)}
+{
+}
+
+telemetry_socket::~telemetry_socket()
+{
+    if (!listener_)
+        return;
+    ::unlink(path_.c_str());
+    const auto directory = std::filesystem::path{path_}.parent_path();
+    ::rmdir(directory.c_str());
+    ::rmdir(directory.parent_path().c_str());
+}
+
+std::string telemetry_greeting()
+{
+    return nlohmann::json{{"version", "cohort " COHORT_VERSION},
+                          {"pid", ::getpid()},
+                          {"max_output_len", max_telemetry_bytes}}
+        .dump();
+}
+
+std::string telemetry_answer(const queries& known, std::string_view asked)
+{
+    while (!asked.empty() && (asked.back() == '\0' || asked.back() == '\n'))
+        asked.remove_suffix(1);
+    auto text = known.answer(asked);
+    if (text.size() <= max_telemetry_bytes)
+        return text;
+    const auto path = asked.substr(0, std::min(asked.find(','), asked.size()));
+    const auto too_long = fmt::format("the answer has {} bytes and at most {} fit; ask for less",
+                                      text.size(), max_telemetry_bytes);
+    nlohmann::json short_answer;
+    short_answer[std::string{path}] = too_long;
+    return short_answer.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+}  // namespace cohort::ipc

@@ -1,0 +1,208 @@
+// What a listener hears of a domain: who came and went, and what.
+
+#include "cohort/ipc/events.hpp"
+#include "process/living_domain.hpp"
+#include "support/eventually.hpp"
+#include "support/member_process.hpp"
+#include "support/scratch_domain.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <iterator>
+#include <mutex>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+using namespace cohort;
+using ipc::domain_event;
+using ipc::event_kind;
+using test::eventually;
+using test::member_process;
+using test::scratch_domain;
+
+namespace {
+
+/// Collects what a member hears.
+class heard_events {
+public:
+    explicit heard_events(ipc::joined_domain& domain)
+    {
+        domain.on_event([this](const domain_event& event) {
+            const std::lock_guard guard{mutex_};
+            all_.push_back(event);
+        });
+    }
+    [[nodiscard]] std::vector<domain_event> about(const std::string& name)
+    {
+        const std::lock_guard guard{mutex_};
+        std::vector<domain_event> found;
+        std::ranges::copy_if(all_, std::back_inserter(found),
+                             [&](const auto& event) { return event.name == name; });
+        return found;
+    }
+    [[nodiscard]] std::vector<event_kind> kinds(const std::string& name)
+    {
+        std::vector<event_kind> found;
+        for (const auto& event : about(name))
+            found.push_back(event.what);
+        return found;
+    }
+    [[nodiscard]] std::uint64_t bytes(event_kind what)
+    {
+        const std::lock_guard guard{mutex_};
+        std::uint64_t sum = 0;
+        for (const auto& event : all_)
+            sum += event.what == what ? event.bytes : 0;
+        return sum;
+    }
+
+private:
+    std::mutex mutex_;
+    std::vector<domain_event> all_;
+};
+
+using kinds = std::vector<event_kind>;
+
+}  // namespace
+
+TEST_CASE("a listener hears who joins, leaves and dies, and how its own child ended",
+          "[actions][events]")
+{
+    scratch_domain domain;
+    heard_events heard{*domain};
+    member_process leaves{"leaves"};
+    member_process dies{"dies"};
+    REQUIRE(eventually([&] { return heard.kinds("dies") == kinds{event_kind::member_joined}; }));
+    REQUIRE(eventually([&] { return heard.kinds("leaves") == kinds{event_kind::member_joined}; }));
+
+    leaves.leave();
+    dies.process().kill();
+
+    CHECK(eventually([&] {
+        return heard.kinds("leaves") == kinds{event_kind::member_joined, event_kind::member_left};
+    }));
+    CHECK(eventually([&] {
+        return heard.kinds("dies") == kinds{event_kind::member_joined, event_kind::member_died};
+    }));
+    CHECK(heard.about("dies").back().reason == "signal 9");
+    CHECK(heard.about("dies").back().member == heard.about("dies").front().member);
+}
+
+TEST_CASE("a listener hears of objects and of memory that come and go, in order",
+          "[actions][events]")
+{
+    scratch_domain domain;
+    heard_events heard{*domain};
+
+    domain->create_ring<int>("numbers", 100);
+    REQUIRE(eventually([&] { return !heard.kinds("numbers").empty(); }));
+    domain->destroy_ring("numbers");
+    domain->reserve_memzone("large", 64_MiB);
+    REQUIRE(eventually([&] { return heard.kinds("large").size() == 1; }));
+    domain->release_memzone("large");
+    domain->give_back_memory();
+
+    CHECK(eventually([&] {
+        return heard.kinds("numbers") ==
+               kinds{event_kind::object_created, event_kind::object_destroyed};
+    }));
+    CHECK(eventually([&] {
+        return heard.kinds("large") ==
+               kinds{event_kind::object_created, event_kind::object_destroyed};
+    }));
+    CHECK(heard.about("large").front().bytes == 64_MiB);
+    CHECK(heard.about("large").front().object == zone_kind::memzone);
+    CHECK(heard.bytes(event_kind::memory_grown) >= 48_MiB);
+    CHECK(eventually([&] { return heard.bytes(event_kind::memory_shrunk) >= 48_MiB; }));
+}
+
+TEST_CASE("what came and went between two looks is counted exactly", "[actions][events]")
+{
+    scratch_domain domain;
+    ipc::event_watch watch{domain->region()};
+    std::vector<domain_event> found;
+    const auto look = [&] {
+        found.clear();
+        watch.look([&](const domain_event& event) {
+            if (event.name == "flicker")
+                found.push_back(event);
+        });
+        return found.size();
+    };
+    domain->reserve_memzone("flicker", 4096);
+    REQUIRE(look() == 1);
+
+    for (int i = 0; i != 10; ++i) {
+        domain->release_memzone("flicker");
+        domain->reserve_memzone("flicker", 4096);
+    }
+
+    REQUIRE(look() >= 2);
+    CHECK(found.front().what == event_kind::object_destroyed);
+    CHECK(found.back().what == event_kind::object_created);
+    CHECK(watch.lost() + found.size() == 20);
+    CHECK(look() == 0);
+}
+
+TEST_CASE("members hear that the primary is lost, and that another one is back",
+          "[actions][events]")
+{
+    test::living_domain domain;
+    const auto member = secondary::attach(domain.name(), test::patience, "listener");
+    heard_events heard{*member};
+
+    domain.primary().kill();
+    REQUIRE(eventually([&] {
+        const auto seen = heard.kinds("cohortd");
+        return std::ranges::count(seen, event_kind::member_died) == 1 &&
+               std::ranges::count(seen, event_kind::primary_lost) == 1;
+    }));
+    auto next = test::start_cohortd(domain.name());
+
+    CHECK(eventually([&] {
+        const auto seen = heard.kinds("cohortd");
+        return std::ranges::count(seen, event_kind::member_joined) == 1 &&
+               std::ranges::count(seen, event_kind::primary_back) == 1;
+    }));
+}
+
+TEST_CASE("a listener that hangs delays nobody else", "[actions][events]")
+{
+    scratch_domain domain;
+    member_process a{"a"};
+    member_process b{"b"};
+    a.tell("offer ping");
+    std::atomic<bool> stuck{false};
+    std::atomic<bool> released{false};
+    domain->on_event([&](const domain_event&) {
+        stuck = true;
+        static_cast<void>(eventually([&] { return released.load(); }));
+    });
+
+    b.kill();
+    REQUIRE(eventually([&] { return stuck.load(); }));
+
+    auto tool = test::child_process::spawn("cohort", {"-d", "scratch", "call", "a", "ping", "x"});
+    CHECK(tool.read_line(test::patience) == "pong x");
+    CHECK(tool.wait(test::patience) == test::exit_status{});
+    released = true;
+}
+
+TEST_CASE("cohort events prints what happens, line by line", "[actions][events][tool]")
+{
+    test::living_domain domain;
+    auto tool =
+        test::child_process::spawn("cohort", {"-d", domain.name(), "events", "--follow", "--json"});
+    tool.await("[]", test::patience);
+
+    member_process a{"a", domain.name()};
+
+    std::string line;
+    while (line.find("\"member joined\"") == std::string::npos) {
+        const auto next = tool.read_line(test::patience);
+        REQUIRE(next);
+        line = *next;
+    }
+    CHECK(line.find("\"name\":\"a\"") != std::string::npos);
+}
