@@ -5,6 +5,7 @@
 #include "process/living_domain.hpp"
 #include "process/shown_by.hpp"
 #include "support/member_process.hpp"
+#include "support/scale.hpp"
 #include "support/scratch_domain.hpp"
 #include "support/skip.hpp"
 
@@ -232,6 +233,8 @@ TEST_CASE("cohort metrics prints OpenMetrics text", "[tool][metrics]")
 
 TEST_CASE("cohort metrics serves the numbers of the moment over HTTP", "[tool][metrics]")
 {
+    COHORT_SKIP_UNLESS(!slow_sanitizer,
+                       "a build without a sanitizer: the server's threads have small stacks");
     const living_domain domain;
     auto server =
         child_process::spawn("cohort", {"-d", domain.name(), "metrics", "--listen", "127.0.0.1:0"});

@@ -135,11 +135,13 @@ TEST_CASE("the doctor finds what is wrong with the surroundings of a program", "
         over(files,
              "MemAvailable: 9999999 kB\nHugePages_Total: 4\nHugePages_Free: 1\nHugePages_Rsvd: 1\n",
              "/proc/meminfo")};
+    if (slow_sanitizer)  // no module can be loaded before it, and its shadow needs its space
+        std::erase_if(cases, [](const auto& one) {
+            return one.first.starts_with("window") || one.first == "little-address-space";
+        });
     for (const auto& [id, steps] : cases)
         DYNAMIC_SECTION(id)
         {
-            if (id.starts_with("window") && slow_sanitizer)
-                return;  // no module can be loaded before the sanitizer
             if (id == "little-memory")
                 over(files, "MemAvailable: 1000 kB\n", "/proc/meminfo");
             const auto before = doctor("nobody");

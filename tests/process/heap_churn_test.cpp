@@ -31,12 +31,13 @@ TEST_CASE("blocks of a heap keep their contents while processes churn, pass them
     auto heap = domain->heap();
     auto passed_on = domain->create_ring<void*>("blocks", 64);
     auto random = test::random_engine("churn");
-    const auto operations = std::to_string(test::scaled(20'000, 1'000'000));
+    const auto operations = test::scaled(20'000, 1'000'000);
+    const auto without_end = operations * 1'000'000;
     std::deque<child_process> churners;
     for (int i = 0; i != 3; ++i)
-        churners.push_back(
-            child_process::spawn("churner", {"scratch", "churner" + std::to_string(i),
-                                             std::to_string(random()), operations}));
+        churners.push_back(child_process::spawn(
+            "churner", {"scratch", "churner" + std::to_string(i), std::to_string(random()),
+                        std::to_string(i == 0 ? without_end : operations)}));
     for (auto& each : churners)
         each.await("churning", patience);
 

@@ -145,7 +145,7 @@ int main(int argc, char** argv)
         churner at_work{*domain, std::stoull(argv[3])};
         const auto operations = std::stoull(argv[4]);
         for (std::uint64_t i = 0; i != operations; ++i) {
-            if (i == operations / 10)
+            if (i == 1000)
                 test::say("churning");
             at_work.step();
         }
