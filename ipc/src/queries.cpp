@@ -221,7 +221,8 @@ std::string queries::answer(std::string_view asked) const
         if (called)
             value = called(parameters);
     } catch (const error& refused) {
-        if (refused.reason() != errc::invalid_argument)  // no such object: null
+        const auto reason = refused.reason();
+        if (reason != errc::not_found && reason != errc::invalid_argument)  // no such object: null
             value = text_of(refused.what());
     } catch (const std::exception& failed) {
         value = text_of(failed.what());
