@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <iterator>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -28,16 +29,17 @@ class heard_events {
 public:
     explicit heard_events(ipc::joined_domain& domain)
     {
-        domain.on_event([this](const domain_event& event) {
-            const std::lock_guard guard{mutex_};
-            all_.push_back(event);
+        // The domain may outlive this, and goes on telling.
+        domain.on_event([heard = heard_](const domain_event& event) {
+            const std::lock_guard guard{heard->mutex};
+            heard->all.push_back(event);
         });
     }
     [[nodiscard]] std::vector<domain_event> about(const std::string& name)
     {
-        const std::lock_guard guard{mutex_};
+        const std::lock_guard guard{heard_->mutex};
         std::vector<domain_event> found;
-        std::ranges::copy_if(all_, std::back_inserter(found),
+        std::ranges::copy_if(heard_->all, std::back_inserter(found),
                              [&](const auto& event) { return event.name == name; });
         return found;
     }
@@ -50,16 +52,19 @@ public:
     }
     [[nodiscard]] std::uint64_t bytes(event_kind what)
     {
-        const std::lock_guard guard{mutex_};
+        const std::lock_guard guard{heard_->mutex};
         std::uint64_t sum = 0;
-        for (const auto& event : all_)
+        for (const auto& event : heard_->all)
             sum += event.what == what ? event.bytes : 0;
         return sum;
     }
 
 private:
-    std::mutex mutex_;
-    std::vector<domain_event> all_;
+    struct shared {
+        std::mutex mutex;
+        std::vector<domain_event> all;
+    };
+    std::shared_ptr<shared> heard_ = std::make_shared<shared>();
 };
 
 using kinds = std::vector<event_kind>;
