@@ -1,9 +1,15 @@
 #pragma once
 // A helper program between two breakpoints, executed instruction by instruction.
+//
+// To be stopped after instruction k of thousands, it need not be stepped k times: it runs at full
+// speed to a place near k of a route recorded before, where the processor's debug register stops it
+// (that of one thread, so the others of the process pass), and is stepped from there.
 
 #include "cohort/base/clock.hpp"
+#include "fault/route.hpp"
 #include "support/child_process.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -12,7 +18,9 @@
 #include <catch2/catch.hpp>
 
 #include <sched.h>
+#include <sys/personality.h>
 #include <sys/ptrace.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 
 namespace cohort::test {
@@ -39,6 +47,23 @@ private:
     cpu_set_t before_{};
 };
 
+/// Processes that this thread starts meanwhile have their code at the same addresses each time, so
+/// that a route recorded in one is one for the next. Where that is not allowed, routes lead nowhere
+/// and everything is stepped.
+class fixed_addresses {
+public:
+    fixed_addresses() noexcept : before_{::personality(0xffff'ffff)}
+    {
+        ::personality(static_cast<unsigned long>(before_) | ADDR_NO_RANDOMIZE);
+    }
+    ~fixed_addresses() { ::personality(static_cast<unsigned long>(before_)); }
+    fixed_addresses(const fixed_addresses&) = delete;
+    fixed_addresses& operator=(const fixed_addresses&) = delete;
+
+private:
+    int before_;
+};
+
 /// A stepper, stopped at its first breakpoint.
 class stepped_process {
 public:
@@ -54,16 +79,30 @@ public:
     /// Executes up to `count` instructions; fewer when the second breakpoint comes first.
     std::uint64_t step(std::uint64_t count)
     {
-        for (std::uint64_t done = 0; done != count; ++done) {
-            if (::ptrace(PTRACE_SINGLESTEP, child_.pid(), nullptr, nullptr) != 0 ||
-                !wait_for_stop())
-                throw std::runtime_error{"the victim cannot be stepped"};
-            siginfo_t why{};
-            ::ptrace(PTRACE_GETSIGINFO, child_.pid(), nullptr, &why);
-            if (why.si_code == SI_KERNEL)  // the breakpoint, not the step
+        for (std::uint64_t done = 0; done != count; ++done)
+            if (resume(PTRACE_SINGLESTEP) == stop::breakpoint)
                 return done;
-        }
         return count;
+    }
+
+    /// Executes everything up to the second breakpoint.
+    route record()
+    {
+        route passed;
+        do
+            passed.add(position());
+        while (resume(PTRACE_SINGLESTEP) != stop::breakpoint);
+        return passed;
+    }
+
+    /// The same as `step`, for a call that has gone nowhere yet, by way of `known`. Another number
+    /// than `count` when the call ends before, or when it takes another way than `known`.
+    std::uint64_t step_by(const route& known, std::uint64_t count)
+    {
+        const auto near = known.waypoint_before(count);
+        if (!run_to(near))
+            return 0;
+        return near.steps + step(count - near.steps);
     }
 
     void kill()
@@ -73,6 +112,45 @@ public:
     }
 
 private:
+    enum class stop { step, waypoint, breakpoint };
+
+    stop resume(__ptrace_request how)
+    {
+        if (::ptrace(how, child_.pid(), nullptr, nullptr) != 0 || !wait_for_stop())
+            throw std::runtime_error{"the victim cannot be stepped"};
+        siginfo_t why{};
+        ::ptrace(PTRACE_GETSIGINFO, child_.pid(), nullptr, &why);
+        switch (why.si_code) {
+        case SI_KERNEL: return stop::breakpoint;
+        case TRAP_HWBKPT: return stop::waypoint;
+        default: return stop::step;
+        }
+    }
+
+    /// False when the call has come to its end elsewhere, or the machine has no debug registers.
+    bool run_to(const waypoint& there)
+    {
+        if (there.steps == 0)
+            return true;
+        if (!set_register(offsetof(user, u_debugreg[0]), there.place) ||
+            !set_register(offsetof(user, u_debugreg[7]), 1))  // executing what register 0 names
+            return false;
+        for (auto left = there.visits; left != 0; --left)
+            if (resume(PTRACE_CONT) != stop::waypoint)
+                return false;
+        return set_register(offsetof(user, u_debugreg[7]), 0);
+    }
+
+    [[nodiscard]] std::uintptr_t position() const
+    {
+        return static_cast<std::uintptr_t>(
+            ::ptrace(PTRACE_PEEKUSER, child_.pid(), offsetof(user, regs.rip), nullptr));
+    }
+    bool set_register(std::size_t which, std::uintptr_t value)
+    {
+        return ::ptrace(PTRACE_POKEUSER, child_.pid(), which, value) == 0;
+    }
+
     bool wait_for_stop()
     {
         int status = 0;
