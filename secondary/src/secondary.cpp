@@ -103,20 +103,41 @@ std::unique_ptr<attachment> attach_once(rendezvous place, const std::string& nam
                                         std::move(wake), std::move(connection), until, how);
 }
 
-/// The primary that answered hands over, or has done so meanwhile.
-bool is_handing_over(const error& refused, const rendezvous& place, int asked_pid)
+/// The pid of the primary that holds the lock, when it is not `asked_pid`.
+std::optional<int> other_primary(const rendezvous& place, int asked_pid)
 {
-    if (refused.reason() == errc::in_use)
-        return true;
-    if (refused.reason() != errc::primary_lost)
-        return false;
     try {
         const lock_description lock{place.lock_file(), lock_description::open_mode::existing};
         const auto record = lock.read_place();
-        return lock.is_locked(lock_description::primary_byte) && record && record->pid != asked_pid;
+        if (lock.is_locked(lock_description::primary_byte) && record && record->pid != asked_pid)
+            return record->pid;
     } catch (const error&) {  // the domain has ended
-        return false;
     }
+    return std::nullopt;
+}
+
+/// Throws what an attach ends with after `refused`, unless a primary is to serve in a moment: the
+/// one that answered hands over or has done so, or the one that holds the lock does not listen yet.
+void check_worth_waiting(const error& refused, const rendezvous& place, int asked_pid,
+                         deadline until)
+{
+    const bool in_time = steady_clock::now() < until;
+    if (refused.reason() == errc::in_use && in_time)
+        return;
+    const bool unheard = refused.reason() == errc::no_such_domain;
+    if (!unheard && refused.reason() != errc::primary_lost)
+        throw refused;
+    const auto next = other_primary(place, asked_pid);
+    if (!next)
+        throw refused;
+    if (in_time)
+        return;
+    if (unheard)
+        throw error{errc::timed_out,
+                    fmt::format("the primary of domain \"{}\", pid {}, did not begin to listen in "
+                                "time; is it stopped?",
+                                place.name(), *next)};
+    throw refused;
 }
 
 }  // namespace
@@ -132,13 +153,13 @@ std::unique_ptr<attachment> attach(std::string_view domain_name, steady_clock::d
                     fmt::format("the member name \"{}\" has {} characters; at most {} fit", name,
                                 name.size(), fixed_name<64>::max_length)};
     for (;; std::this_thread::sleep_for(1ms)) {
-        auto connection = ipc::connect_to(place.primary_socket(), until);
-        const auto asked_pid = ipc::peer_of(connection.get()).pid;
+        int asked_pid = 0;
         try {
+            auto connection = ipc::connect_to(place.primary_socket(), until);
+            asked_pid = ipc::peer_of(connection.get()).pid;
             return attach_once(place, name, std::move(connection), until, how);
         } catch (const error& refused) {
-            if (steady_clock::now() >= until || !is_handing_over(refused, place, asked_pid))
-                throw;
+            check_worth_waiting(refused, place, asked_pid, until);
         }
     }
 }

@@ -7,6 +7,7 @@
 #include "support/eventually.hpp"
 #include "support/scale.hpp"
 #include "support/skip.hpp"
+#include "support/stopped.hpp"
 
 #include <algorithm>
 #include <cstdio>
@@ -15,6 +16,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -234,6 +236,32 @@ TEST_CASE("an observer gets the region from a member when the primary is stopped
     CHECK(live_members(secondary::observe(domain.name(), 1s).region()) == 2);
     domain.primary().kill(SIGCONT);
     CHECK(secondary::primary_alive(domain.name()));
+}
+
+TEST_CASE("an attach waits for a primary that does not listen yet, and at its deadline names it",
+          "[attach]")
+{
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    const scratch_runtime_directory directory;
+    auto primary = child_process::spawn("cohortd", {"--domain", "slow", "--huge", "none"},
+                                        {"COHORT_FAULT=primary.live:1:stop"});
+    REQUIRE(eventually([&] { return is_stopped(primary.pid()); }));
+    std::string sentence;
+    try {
+        static_cast<void>(secondary::attach("slow", 50ms, "early"));
+    } catch (const error& refused) {
+        CHECK(refused.reason() == errc::timed_out);
+        sentence = refused.what();
+    }
+    CHECK(sentence == "the primary of domain \"slow\", pid " + std::to_string(primary.pid()) +
+                          ", did not begin to listen in time; is it stopped?");
+
+    std::thread soon{[&] {
+        std::this_thread::sleep_for(20ms);  // the attach comes first, most of the time
+        primary.kill(SIGCONT);
+    }};
+    CHECK_NOTHROW(secondary::attach("slow", patience, "patient"));
+    soon.join();
 }
 
 }  // namespace cohort::test

@@ -191,6 +191,7 @@ TEST_CASE("while one successor is stopped others are refused, and when it dies t
 
         successor.kill();
         REQUIRE(successor.wait(patience));
+        REQUIRE(eventually([&] { return secondary::primary_alive(domain.name()); }));
         member_process{"newcomer", domain.name()}.leave();
         CHECK(member->primary_alive());
         CHECK(eventually([&] { return live_members(member->region()) == 2; }));

@@ -23,8 +23,9 @@ public:
                ipc::dispatching how);
 };
 
-/// Attaches as a member. Throws `no_such_domain`, `timed_out`, `layout_mismatch`, `wrong_owner`,
-/// `region_truncated`, `region_garbage`, `window_taken`, `no_space`, `primary_lost`.
+/// Attaches as a member. Waits for a primary that starts, adopts or takes over, but not for one
+/// that is yet to be started. Throws `no_such_domain`, `timed_out`, `layout_mismatch`,
+/// `wrong_owner`, `region_truncated`, `region_garbage`, `window_taken`, `no_space`, `primary_lost`.
 [[nodiscard]] std::unique_ptr<attachment> attach(
     std::string_view domain_name = "default", steady_clock::duration timeout = 5s,
     std::string_view member_name = {}, ipc::dispatching how = ipc::dispatching::own_thread);
