@@ -8,7 +8,7 @@ cd "$root"
 usage() {
     cat <<'EOF'
 Usage: tests/run.sh [--suite NAME]... [--sanitize KIND] [--filter TEXT] [--build-dir DIR]
-                    [--build-only]
+                    [--build-only | --run-only]
 
   --suite NAME     unit, contract, process, fault, stress, examples, model, lint; may be repeated.
                    Without it: all of these.
@@ -20,6 +20,7 @@ Usage: tests/run.sh [--suite NAME]... [--sanitize KIND] [--filter TEXT] [--build
   --filter TEXT    only tests whose name contains TEXT, or that have the tag if it is "[tag]"
   --build-dir DIR  default: build, build-KIND, build-fuzz, build-mutation or build-bench
   --build-only     build what these suites need, run nothing
+  --run-only       build nothing: what these suites need has been built
 
 Environment:
   COHORT_TEST_SEED        repeats a run; it is printed by each
@@ -34,10 +35,11 @@ refuse() {
 }
 
 compiled=(unit contract process fault stress)
-suites=() sanitize='' filter='' build='' only_build=''
+suites=() sanitize='' filter='' build='' only_build='' only_run=''
 while [[ $# -gt 0 ]]; do
     [[ $1 == --help || $1 == -h ]] && usage && exit 0
     [[ $1 == --build-only ]] && only_build=yes && shift && continue
+    [[ $1 == --run-only ]] && only_run=yes && shift && continue
     [[ $# -ge 2 ]] || refuse "$1 needs a value, or is unknown; see --help"
     case $1 in
     --suite) suites+=("$2") ;;
@@ -339,7 +341,7 @@ mkdir -p "$build/test-logs"
 build=$(cd "$build" && pwd)
 logs=$build/test-logs
 # bench builds by itself, for release; mutation builds broken copies.
-if [[ ! ${suites[*]} =~ ^(lint|model|mutation|bench)$ ]]; then
+if [[ -z $only_run && ! ${suites[*]} =~ ^(lint|model|mutation|bench)$ ]]; then
     echo "building $build"
     configure
     compile
