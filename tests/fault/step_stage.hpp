@@ -81,17 +81,12 @@ public:
     {
         return kill(call, [&](stepped_process& victim) { return victim.step_by(known, count); });
     }
-    std::uint64_t kill_after(const std::string& call, std::uint64_t count)
-    {
-        return kill(call, [&](stepped_process& victim) { return victim.step(count); });
-    }
-
-    /// The same at the end of the call.
-    route kill_at_end(const std::string& call)
+    /// The same by stepping all of them; returns the way that the call went.
+    route kill_after(const std::string& call, std::uint64_t count)
     {
         route passed;
         kill(call, [&](stepped_process& victim) {
-            passed = victim.record();
+            passed = victim.record(count);
             return passed.length();
         });
         return passed;

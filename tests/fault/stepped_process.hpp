@@ -85,13 +85,16 @@ public:
         return count;
     }
 
-    /// Executes everything up to the second breakpoint.
-    route record()
+    /// The same, and says which way it went.
+    route record(std::uint64_t count)
     {
         route passed;
-        do
+        passed.add(position());
+        for (std::uint64_t done = 0; done != count; ++done) {
+            if (resume(PTRACE_SINGLESTEP) == stop::breakpoint)
+                break;
             passed.add(position());
-        while (resume(PTRACE_SINGLESTEP) != stop::breakpoint);
+        }
         return passed;
     }
 

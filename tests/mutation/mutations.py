@@ -170,11 +170,11 @@ MUTATIONS = [
     Mutation(
         "a cache's length says what is in it once that is written",
         POOL,
-        "            std::memcpy(cache.objects() + length, objects.data(), count * sizeof(void*));\n"
-        "            cache.length.store(length + count, std::memory_order_release);"
+        "        copy_handles(cache.objects() + length, objects.data(), count);\n"
+        "        cache.length.store(length + count, std::memory_order_release);"
         "  // after the objects\n",
-        "            cache.length.store(length + count, std::memory_order_release);\n"
-        "            std::memcpy(cache.objects() + length, objects.data(), count * sizeof(void*));\n",
+        "        cache.length.store(length + count, std::memory_order_release);\n"
+        "        copy_handles(cache.objects() + length, objects.data(), count);\n",
         "a member killed after any instruction of a call lo*",
         suite="fault",
     ),

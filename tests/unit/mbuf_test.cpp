@@ -105,6 +105,33 @@ TEST_CASE("freeing a mix of chains and single packets in bulk returns every segm
     CHECK(domain.audit().clean());
 }
 
+TEST_CASE("a long chain of buffers of two pools goes back to both, each buffer by itself",
+          "[packet]")
+{
+    scratch_domain domain;
+    auto pool = domain->create_pktmbuf_pool("p", {.count = 64, .cache_size = 8});
+    auto other = domain->create_pktmbuf_pool("q", {.count = 64, .cache_size = 0});
+    auto* head = pool.alloc();
+    REQUIRE(head);
+    for (std::size_t i = 1; i != 80; ++i) {  // 20 of one pool, 20 of the other, twice
+        auto* segment = (i / 20 % 2 == 0 ? pool : other).alloc();
+        REQUIRE(segment);
+        REQUIRE(chain(*head, *segment));
+    }
+
+    free(head);
+
+    CHECK(pool.objects().available() == 64);
+    CHECK(other.objects().available() == 64);
+    CHECK(domain.audit().clean());
+    for (std::size_t i = 0; i != 128; ++i) {
+        auto* packet = (i % 2 == 0 ? pool : other).objects().get();
+        REQUIRE(packet);
+        CHECK(static_cast<mbuf*>(packet)->is_plain());
+        CHECK(static_cast<mbuf*>(packet)->nb_segs == 1);
+    }
+}
+
 TEST_CASE("the sanity check names what is wrong", "[packet]")
 {
     scratch_domain domain;

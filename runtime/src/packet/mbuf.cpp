@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <new>
 
 #include <fmt/format.h>
@@ -33,21 +32,6 @@ bool for_range(Segment* segment, std::size_t offset, std::size_t length, Visit v
 }
 
 }  // namespace
-
-bool chain(mbuf& head, mbuf& tail) noexcept
-{
-    const auto segments = std::uint32_t{head.nb_segs} + tail.nb_segs;
-    const auto length = std::uint64_t{head.pkt_len} + tail.pkt_len;
-    if (segments > std::numeric_limits<std::uint16_t>::max() ||
-        length > std::numeric_limits<std::uint32_t>::max())
-        return false;
-    head.last().next = &tail;
-    detail::set_custody(tail, custody::follower |
-                                  membership_of(&head).holder());  // I5: link first, then tag
-    head.nb_segs = static_cast<std::uint16_t>(segments);
-    head.pkt_len = static_cast<std::uint32_t>(length);
-    return true;
-}
 
 void free_bulk(std::span<mbuf* const> packets) noexcept
 {

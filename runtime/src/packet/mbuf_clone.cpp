@@ -3,6 +3,8 @@
 #include "cohort/base/fault_point.hpp"
 #include "cohort/packet/mbuf_external.hpp"
 
+#include <array>
+
 namespace cohort {
 namespace {
 
@@ -143,20 +145,72 @@ mbuf* prefree_seg(mbuf* segment) noexcept
     return segment;
 }
 
+namespace {
+
+/// Segments on their way back, each the caller's alone and tagged by itself: those of one pool go
+/// in one call.
+class returning {
+public:
+    void add(mbuf& segment) noexcept
+    {
+        if (segment.pool != pool_ || length_ == run_.size())
+            finish();
+        pool_ = segment.pool;
+        note(*pool_, segment, mbuf_event::free);
+        run_[length_++] = &segment;
+    }
+    void finish() noexcept
+    {
+        if (length_ != 0)
+            mempool{*pool_}.put_bulk({run_.data(), length_});
+        length_ = 0;
+    }
+
+private:
+    mempool_layout* pool_ = nullptr;
+    std::size_t length_ = 0;
+    std::array<void*, 32> run_;
+};
+
+/// `free_seg`, with the usual cases first.
+void return_segment(membership& self, mbuf& segment, returning& batch) noexcept
+{
+    const auto share = segment.share_word();
+    const bool is_clone = (share & 3) == 2;
+    if (segment.handles() != 1 || self.lane() == 0 ||
+        (share != reference_word::pristine && !is_clone)) {
+        free_seg(&segment);
+        return;
+    }
+    if (is_clone)
+        if (mbuf* direct = detail::detach_clone(self, segment, self.holder()))
+            batch.add(*direct);
+    segment.next = nullptr;
+    segment.nb_segs = 1;
+    batch.add(segment);
+}
+
+}  // namespace
+
 void detail::free_slowly(mbuf* head) noexcept
 {
     // A chain comes apart in three steps: the head stops being a received packet, every segment is
     // tagged by itself, and only then links are cut.
-    if (head->handles() == 1) {
-        const auto mine = membership_of(head).holder();
+    auto& self = membership_of(head);
+    const bool tagged = head->handles() == 1;
+    if (tagged)
         for (mbuf* segment = head; segment; segment = segment->next)
-            set_custody(*segment, mine);
-    }
+            set_custody(*segment, self.holder());
+    returning batch;
     while (head) {
         mbuf* next = head->next;
-        free_seg(head);
+        if (tagged)
+            return_segment(self, *head, batch);
+        else
+            free_seg(head);
         head = next;
     }
+    batch.finish();
 }
 
 mbuf* clone(mbuf& packet, mempool& pool) noexcept

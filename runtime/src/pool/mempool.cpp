@@ -203,6 +203,8 @@ void mempool::put_slowly(std::span<void* const> objects, lane_id lane) noexcept
     // the ring's stall limit. Then the objects stay in this member's custody until it ends.
     constexpr int patience = 20;
     pool_store backing{layout_->backing()};
+    hold(objects);
+    bump(layout_->cache(lane).puts, static_cast<std::uint32_t>(objects.size()));
     for (int i = 0; i != patience && lane != 0; ++i)
         if (backing.put_bulk(objects) == objects.size())
             return;

@@ -40,6 +40,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 
 namespace cohort {
@@ -211,10 +212,6 @@ static_assert(std::is_trivially_copyable_v<mbuf>);
 
 inline constexpr std::int32_t mbuf_custody_offset = offsetof(mbuf, custody);
 
-/// Links the chain `tail` behind `head`. False, and nothing done, when the sum of segments or bytes
-/// does not fit. Killed in between, each segment is tagged by itself, linked, or both (I5).
-[[nodiscard]] bool chain(mbuf& head, mbuf& tail) noexcept;
-
 namespace detail {
 
 /// The reaper sees the stores of a dead process in program order: this keeps the compiler to it.
@@ -229,6 +226,23 @@ inline void set_custody(mbuf& segment, std::uint64_t word) noexcept
 void free_slowly(mbuf* head) noexcept;
 
 }  // namespace detail
+
+/// Links the chain `tail` behind `head`. False, and nothing done, when the sum of segments or bytes
+/// does not fit. Killed in between, each segment is tagged by itself, linked, or both (I5).
+[[nodiscard]] inline bool chain(mbuf& head, mbuf& tail) noexcept
+{
+    const auto segments = std::uint32_t{head.nb_segs} + tail.nb_segs;
+    const auto length = std::uint64_t{head.pkt_len} + tail.pkt_len;
+    if (segments > std::numeric_limits<std::uint16_t>::max() ||
+        length > std::numeric_limits<std::uint32_t>::max()) [[unlikely]]
+        return false;
+    head.last().next = &tail;
+    detail::set_custody(tail, custody::follower |
+                                  membership_of(&head).holder());  // I5: link first, then tag
+    head.nb_segs = static_cast<std::uint16_t>(segments);
+    head.pkt_len = static_cast<std::uint32_t>(length);
+    return true;
+}
 
 /// Frees a chain, as rte_pktmbuf_free: segments that others refer to stay until these let go; what
 /// a clone showed goes with its last reference. nullptr is allowed.

@@ -45,11 +45,8 @@ public:
     /// member's custody until it ends.
     void put_bulk(std::span<void* const> objects) noexcept
     {
-        const auto holder = pool_.self_->holder();  // outside the loop: its stores might change it
-        const auto offset = pool_.layout().custody_offset;
+        pool_.hold(objects);
         for (void* object : objects) {
-            custody::word_at(object, offset)
-                .store(holder, std::memory_order_relaxed);  // I3; read after death
             if (length_ >= threshold_) [[unlikely]]
                 flush_to(size_);
             if (length_ != room_) [[likely]]
