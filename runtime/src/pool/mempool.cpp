@@ -204,7 +204,8 @@ void mempool::put_slowly(std::span<void* const> objects, lane_id lane) noexcept
     constexpr int patience = 20;
     pool_store backing{layout_->backing()};
     hold(objects);
-    bump(layout_->cache(lane).puts, static_cast<std::uint32_t>(objects.size()));
+    if (lane != 0)
+        bump(layout_->cache(lane).puts, static_cast<std::uint32_t>(objects.size()));
     for (int i = 0; i != patience && lane != 0; ++i)
         if (backing.put_bulk(objects) == objects.size())
             return;

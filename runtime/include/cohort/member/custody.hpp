@@ -8,8 +8,7 @@
 /// I2  Whoever dequeues writes the word (itself, RECEIVED, the ring) before the release that frees
 ///     the slots.
 /// I3  A get changes nothing, for the buffer came out of the pool's ring under I2; put and free
-///     take RECEIVED off. It stays on plain objects of a pool with `recovery_policy::release`:
-///     there it decides nothing, and says "received once, maybe before the last put".
+///     write the word without RECEIVED.
 /// I4  Only the live holder, or the reaper of a dead member, changes a word.
 /// I5  A segment behind the head of a chain is a FOLLOWER: its custody is its head's.
 /// I6  A buffer with clones belongs to its holder as long as its count word has the handle bit. Who

@@ -10,10 +10,8 @@
 /// see mempool_layout.hpp.
 ///
 /// Cost of a get or put that the cache serves: no atomic read-modify-write, no line that another
-/// lane writes unless it is in want. What is in a member's hands carries its word already. So a put
-/// touches no plain object of a pool with `recovery_policy::release`, where the note RECEIVED,
-/// which then decides nothing, stays on; of any other pool it reads the words, and takes the note
-/// off.
+/// lane writes unless it is in want. A put reads the custody word of each object, and writes words
+/// only when one of them is wrong: what was gotten from a pool carries the right one.
 
 #include "cohort/pool/mempool_layout.hpp"
 #include "cohort/pool/pool_store.hpp"
@@ -113,31 +111,35 @@ private:
         bump(cache.gets, count);
     }
 
-    /// I3: takes the note RECEIVED off, where anything depends on it.
+    /// I3: from here on the objects carry this member's word, without RECEIVED.
     void hold(std::span<void* const> objects) const noexcept
     {
-        if (layout_->kind == pool_kind::objects && layout_->policy == recovery_policy::release)
-            return;
         const auto holder = self_->holder();
         const auto offset = layout_->custody_offset;
-        std::uint64_t noted = 0;  // bits; no branch for each object
-#pragma GCC unroll 8
-        for (void* object : objects)
-            noted |= custody::word_at(object, offset).load(std::memory_order_relaxed) ^ holder;
-        if (noted == 0)
+        const auto differs = [&](void* object) {
+            return custody::word_at(object, offset).load(std::memory_order_relaxed) ^ holder;
+        };
+        std::uint64_t wrong = 0;  // bits; no branch for each object
+        auto rest = objects;
+        for (; rest.size() >= 4; rest = rest.subspan(4))
+            wrong |= differs(rest[0]) | differs(rest[1]) | differs(rest[2]) | differs(rest[3]);
+        for (void* object : rest)
+            wrong |= differs(object);
+        if (wrong == 0)
             return;
         for (void* object : objects)
             custody::word_at(object, offset)
                 .store(holder, std::memory_order_relaxed);  // ours alone; read after death
     }
 
-    /// Without a call for the usual bursts.
+    /// Without a call for the usual bursts; the rest one by one, which for so few is quicker than
+    /// the vectors that a compiler would make of it.
     static void copy_handles(void** to, void* const* from, std::uint32_t count) noexcept
     {
         for (; count >= 8; count -= 8, to += 8, from += 8)
             std::memcpy(to, from, 8 * sizeof(void*));
         for (; count != 0; --count)
-            *to++ = *from++;
+            std::atomic_ref{*to++}.store(*from++, std::memory_order_relaxed);
     }
 
     bool get_slowly(std::span<void*> objects, lane_cache_layout& cache) noexcept;
