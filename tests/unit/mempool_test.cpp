@@ -34,7 +34,27 @@ TEST_CASE("every object is handed out once, and none when fewer are left than as
     CHECK(pool.available() == 1);
 }
 
-TEST_CASE("what is put comes back newest first and the sums always add up", "[pool]")
+TEST_CASE("the newest objects come back first, in bulk in the order of their put", "[pool]")
+{
+    scratch_domain domain;
+    auto pool = domain->create_mempool("p", {.count = 100, .element_bytes = 8, .cache_size = 32});
+    std::array<void*, 15> put{};
+    REQUIRE(pool.get_bulk(put));
+    pool.put_bulk(put);  // which does not fill the cache
+
+    std::array<void*, 1> one{};
+    std::array<void*, 3> three{};
+    std::array<void*, 9> nine{};
+    REQUIRE(pool.get_bulk(one));
+    REQUIRE(pool.get_bulk(three));
+    REQUIRE(pool.get_bulk(nine));
+
+    CHECK(one[0] == put[14]);
+    CHECK(std::ranges::equal(three, std::span{put}.subspan(11, 3)));
+    CHECK(std::ranges::equal(nine, std::span{put}.subspan(2, 9)));
+}
+
+TEST_CASE("objects go out and come back by any numbers, and the sums always add up", "[pool]")
 {
     scratch_domain domain;
     auto pool = domain->create_mempool("p", {.count = 512, .element_bytes = 64, .cache_size = 64});

@@ -2,6 +2,7 @@
 
 #include "cohort/base/copy_bytes.hpp"
 #include "cohort/base/error.hpp"
+#include "put_batch.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -35,29 +36,12 @@ bool for_range(Segment* segment, std::size_t offset, std::size_t length, Visit v
 
 void free_bulk(std::span<mbuf* const> packets) noexcept
 {
-    // Runs of single-segment packets of one pool go back in one call.
-    std::array<void*, 64> run;
-    std::size_t length = 0;
-    mempool_layout* pool = nullptr;
-    const auto flush = [&] {
-        if (length != 0)
-            mempool{*pool}.put_bulk({run.data(), length});
-        length = 0;
-    };
-    for (mbuf* packet : packets) {
-        if (!packet)
-            continue;
-        if (!packet->is_plain()) {
+    detail::put_batch batch;
+    for (mbuf* packet : packets)
+        if (packet && packet->is_plain())
+            batch.add(*packet);
+        else if (packet)
             detail::free_slowly(packet);
-            continue;
-        }
-        if (packet->pool != pool || length == run.size())
-            flush();
-        pool = packet->pool;
-        note(*pool, *packet, mbuf_event::free);
-        run[length++] = packet;
-    }
-    flush();
 }
 
 bool read(const mbuf& packet, std::size_t offset, std::span<std::byte> out) noexcept

@@ -2,8 +2,7 @@
 
 #include "cohort/base/fault_point.hpp"
 #include "cohort/packet/mbuf_external.hpp"
-
-#include <array>
+#include "put_batch.hpp"
 
 namespace cohort {
 namespace {
@@ -134,83 +133,35 @@ mbuf* prefree_seg(mbuf* segment) noexcept
     if (!is_last_handle(*segment))
         return nullptr;
     auto& self = membership_of(segment);
-    if (!segment->is_direct()) {
-        detach(*segment);
-        if (!segment->is_direct())
-            return nullptr;  // no lane, or it waits for whoever has the free function
-    } else if (detail::let_go(self, *segment, self.holder()) == detail::handle_state::gone) {
-        return nullptr;
-    }
+    if (segment->is_direct())
+        return detail::let_go(self, *segment, self.holder()) == detail::handle_state::alone
+                   ? segment
+                   : nullptr;
+    detach(*segment);
+    if (!segment->is_direct())
+        return nullptr;  // no lane, or it waits for whoever has the free function
     make_single(self, *segment);
     return segment;
 }
 
-namespace {
-
-/// Segments on their way back, each the caller's alone and tagged by itself: those of one pool go
-/// in one call.
-class returning {
-public:
-    void add(mbuf& segment) noexcept
-    {
-        if (segment.pool != pool_ || length_ == run_.size())
-            finish();
-        pool_ = segment.pool;
-        note(*pool_, segment, mbuf_event::free);
-        run_[length_++] = &segment;
-    }
-    void finish() noexcept
-    {
-        if (length_ != 0)
-            mempool{*pool_}.put_bulk({run_.data(), length_});
-        length_ = 0;
-    }
-
-private:
-    mempool_layout* pool_ = nullptr;
-    std::size_t length_ = 0;
-    std::array<void*, 32> run_;
-};
-
-/// `free_seg`, with the usual cases first.
-void return_segment(membership& self, mbuf& segment, returning& batch) noexcept
-{
-    const auto share = segment.share_word();
-    const bool is_clone = (share & 3) == 2;
-    if (segment.handles() != 1 || self.lane() == 0 ||
-        (share != reference_word::pristine && !is_clone)) {
-        free_seg(&segment);
-        return;
-    }
-    if (is_clone)
-        if (mbuf* direct = detail::detach_clone(self, segment, self.holder()))
-            batch.add(*direct);
-    segment.next = nullptr;
-    segment.nb_segs = 1;
-    batch.add(segment);
-}
-
-}  // namespace
-
 void detail::free_slowly(mbuf* head) noexcept
 {
-    // A chain comes apart in three steps: the head stops being a received packet, every segment is
-    // tagged by itself, and only then links are cut.
-    auto& self = membership_of(head);
+    // A chain comes apart in steps: the head stops being a received packet, every segment is tagged
+    // by itself, only then links are cut, and what is cut off goes to its pool.
     const bool tagged = head->handles() == 1;
     if (tagged)
         for (mbuf* segment = head; segment; segment = segment->next)
-            set_custody(*segment, self.holder());
-    returning batch;
+            set_custody(*segment, membership_of(head).holder());
+    put_batch batch;
     while (head) {
         mbuf* next = head->next;
-        if (tagged)
-            return_segment(self, *head, batch);
-        else
-            free_seg(head);
+        mbuf* own = prefree_seg(head);
+        if (own && tagged)
+            batch.add(*own);
+        else if (own)
+            raw_free(own);  // at once: its word may still be that of a follower
         head = next;
     }
-    batch.finish();
 }
 
 mbuf* clone(mbuf& packet, mempool& pool) noexcept

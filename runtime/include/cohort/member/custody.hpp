@@ -8,7 +8,7 @@
 /// I2  Whoever dequeues writes the word (itself, RECEIVED, the ring) before the release that frees
 ///     the slots.
 /// I3  A get changes nothing, for the buffer came out of the pool's ring under I2; put and free
-///     write the word without RECEIVED.
+///     leave the holder's word, without RECEIVED; they write it if it is another.
 /// I4  Only the live holder, or the reaper of a dead member, changes a word.
 /// I5  A segment behind the head of a chain is a FOLLOWER: its custody is its head's.
 /// I6  A buffer with clones belongs to its holder as long as its count word has the handle bit. Who

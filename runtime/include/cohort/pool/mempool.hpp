@@ -10,8 +10,8 @@
 /// see mempool_layout.hpp.
 ///
 /// Cost of a get or put that the cache serves: no atomic read-modify-write, no line that another
-/// lane writes unless it is in want. A put reads the custody word of each object, and writes words
-/// only when one of them is wrong: what was gotten from a pool carries the right one.
+/// lane writes unless it is in want. A put reads the custody word of each object, and writes them
+/// only if one differs: what was gotten from a pool carries the right one.
 
 #include "cohort/pool/mempool_layout.hpp"
 #include "cohort/pool/pool_store.hpp"

@@ -32,8 +32,9 @@ public:
     {
         if (length_ < objects.size() && !refill(objects.size())) [[unlikely]]
             return false;
-        for (auto& object : objects)
-            object = objects_[--length_];
+        length_ -= static_cast<std::uint32_t>(objects.size());
+        mempool::copy_handles(objects.data(), objects_.get() + length_,
+                              static_cast<std::uint32_t>(objects.size()));
         return true;
     }
     [[nodiscard]] void* get() noexcept
