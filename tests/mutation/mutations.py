@@ -168,6 +168,14 @@ MUTATIONS = [
         "[clone]",
     ),
     Mutation(
+        "what is put carries the word of who has put it",
+        POOL,
+        "        if (wrong == 0)\n",
+        "        if (wrong == 0 || true)\n",
+        "what somebody else has put back is given to nobody *",
+        suite="process",
+    ),
+    Mutation(
         "a cache's length says what is in it once that is written",
         POOL,
         "        copy_handles(cache.objects() + length, objects.data(), count);\n"

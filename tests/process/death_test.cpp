@@ -5,7 +5,9 @@
 #include "support/member_process.hpp"
 #include "support/scratch_domain.hpp"
 
+#include <algorithm>
 #include <set>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
@@ -187,6 +189,33 @@ TEST_CASE("what lies in a cache of a killed member's own comes back with what it
     CHECK(obituary_of(domain, "victim")->released == 120);
     CHECK(domain.audit_of("p").in_pool == 256);
     CHECK(domain.audit().clean());
+}
+
+// By a message, say, or a ring that carries no custody. Until the put the word is still the
+// giver's.
+TEST_CASE("what somebody else has put back is given to nobody twice when its giver dies", "[death]")
+{
+    scratch_domain domain;
+    auto pool = domain->create_mempool("p", {.count = 64, .element_bytes = 8, .cache_size = 16});
+    member_process member{"giver"};
+    member.tell("get p 20");
+    std::vector<void*> handed;
+    for (std::uint32_t i = 0; i != 64 && handed.size() != 10; ++i)
+        if (domain->find(pool.layout().handle(i)).where == whereabouts::place::held)
+            handed.push_back(pool.layout().handle(i));
+    REQUIRE(handed.size() == 10);
+    pool.put_bulk(handed);  // into this lane's cache
+
+    member.kill();
+
+    REQUIRE(eventually([&] { return is_gone(domain, "giver"); }));
+    CHECK(domain.audit().clean());
+    std::vector<void*> all(64);
+    for (auto& object : all)
+        object = pool.get();
+    CHECK(std::set(all.begin(), all.end()).size() == 64);
+    CHECK(std::ranges::find(all, nullptr) == all.end());
+    CHECK(pool.get() == nullptr);
 }
 
 TEST_CASE("packets that find the redelivery ring full wait and are never dropped", "[death]")

@@ -8,6 +8,7 @@
 //   ask MEMBER ACTION N     asks so often and wants a reply each time
 //   offer-relay ACTION TO   answers with what member TO answers to "ping"
 //   take POOL N             gets N packets and keeps them
+//   get POOL N              gets N objects of a plain pool and keeps them
 //   chain POOL BYTES        gets one packet of so many bytes and keeps it
 //   receive RING N          takes exactly N packets from a ring and keeps them
 //   pass RING               puts everything it keeps into a ring
@@ -80,6 +81,8 @@ public:
             ask(name, words);
         else if (verb == "take")
             take(name, number(words));
+        else if (verb == "get")
+            get(name, number(words));
         else if (verb == "chain")
             kept_.push_back(pool(name).alloc_chain(number(words)));
         else if (verb == "receive")
@@ -264,6 +267,13 @@ private:
             throw std::runtime_error{"the pool is empty"};
         for (auto* packet : packets)
             free(packet);
+    }
+
+    void get(const std::string& name, std::size_t count)
+    {
+        std::vector<void*> objects(count);
+        if (!domain_->find_mempool(name).value().get_bulk(objects))
+            throw std::runtime_error{"the pool is empty"};
     }
 
     void fill_own_cache(const std::string& name, std::size_t count)
