@@ -32,6 +32,9 @@ public:
         return places_.empty() ? 0 : places_.size() - 1;
     }
 
+    /// The place after so many instructions.
+    [[nodiscard]] std::uintptr_t operator[](std::uint64_t count) const { return places_.at(count); }
+
     /// From where instruction `count` is reached soonest; the start if it is by stepping all.
     [[nodiscard]] waypoint waypoint_before(std::uint64_t count) const
     {

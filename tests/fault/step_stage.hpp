@@ -76,7 +76,7 @@ public:
     }
 
     /// Kills after `count` instructions of `call`, by way of `known`, and checks everything.
-    /// Returns the steps done; if they are not `count`, the call is at its end.
+    /// Returns `count`, or another number when the call has come to its end before.
     std::uint64_t kill_after(const std::string& call, std::uint64_t count, const route& known)
     {
         return kill(call, [&](stepped_process& victim) { return victim.step_by(known, count); });
@@ -94,6 +94,18 @@ public:
 
     /// From here on victims have memory of their own, in the same place as the tester.
     void bring_memory() { own_.emplace(*domain_, pieces_); }
+
+    /// Where the victim stands after `count` instructions, by way of `known`.
+    std::uintptr_t place_after(const std::string& call, std::uint64_t count, const route& known)
+    {
+        std::uintptr_t place = 0;
+        kill(call, [&](stepped_process& victim) {
+            const auto steps = victim.step_by(known, count);
+            place = steps == count ? victim.position() : 0;
+            return steps;
+        });
+        return place;
+    }
 
     /// The same with another program. Returns how many packets are lost.
     std::uint32_t lost_by(const std::string& program, const std::string& call, std::uint64_t count)

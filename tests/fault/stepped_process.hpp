@@ -108,6 +108,13 @@ public:
         return near.steps + step(count - near.steps);
     }
 
+    /// The address of the next instruction.
+    [[nodiscard]] std::uintptr_t position() const
+    {
+        return static_cast<std::uintptr_t>(
+            ::ptrace(PTRACE_PEEKUSER, child_.pid(), offsetof(user, regs.rip), nullptr));
+    }
+
     void kill()
     {
         child_.kill();
@@ -144,11 +151,6 @@ private:
         return set_register(offsetof(user, u_debugreg[7]), 0);
     }
 
-    [[nodiscard]] std::uintptr_t position() const
-    {
-        return static_cast<std::uintptr_t>(
-            ::ptrace(PTRACE_PEEKUSER, child_.pid(), offsetof(user, regs.rip), nullptr));
-    }
     bool set_register(std::size_t which, std::uintptr_t value)
     {
         return ::ptrace(PTRACE_POKEUSER, child_.pid(), which, value) == 0;
