@@ -170,8 +170,8 @@ MUTATIONS = [
     Mutation(
         "what is put carries the word of who has put it",
         POOL,
-        "        if (wrong == 0)\n",
-        "        if (wrong == 0 || true)\n",
+        "        if (mine)\n",
+        "        if (mine || true)\n",
         "what somebody else has put back is given to nobody *",
         suite="process",
     ),

@@ -37,11 +37,15 @@ bool for_range(Segment* segment, std::size_t offset, std::size_t length, Visit v
 void free_bulk(std::span<mbuf* const> packets) noexcept
 {
     detail::put_batch batch;
-    for (mbuf* packet : packets)
-        if (packet && packet->is_plain())
-            batch.add(*packet);
-        else if (packet)
+    for (mbuf* packet : packets) {
+        if (!packet)
+            continue;
+        if (!packet->is_plain()) [[unlikely]] {
             detail::free_slowly(packet);
+            continue;
+        }
+        batch.add(*packet);
+    }
 }
 
 bool read(const mbuf& packet, std::size_t offset, std::span<std::byte> out) noexcept

@@ -18,12 +18,18 @@ void make_pristine(membership& self, mbuf& buffer) noexcept
     std::atomic_ref{buffer.share}.store(reference_word::pristine, std::memory_order_release);
 }
 
-/// Without clones, links and further handles.
-void make_single(membership& self, mbuf& buffer) noexcept
+/// Without links and further handles.
+void make_single(mbuf& buffer) noexcept
 {
     buffer.next = nullptr;
     buffer.nb_segs = 1;
     buffer.refcnt = 1;
+}
+
+/// Nor clones.
+void make_single(membership& self, mbuf& buffer) noexcept
+{
+    make_single(buffer);
     make_pristine(self, buffer);
 }
 
@@ -88,9 +94,7 @@ detail::handle_state detail::let_go(membership& self, mbuf& buffer, std::uint64_
     const std::atomic_ref word{buffer.share};
     reference_word seen{word.load(std::memory_order_acquire)};
     if (seen.clones() != 0) {
-        buffer.next = nullptr;
-        buffer.nb_segs = 1;
-        buffer.refcnt = 1;
+        make_single(buffer);
         note(*buffer.pool, buffer, mbuf_event::let_go);
         set_custody(buffer, custody::letting_go | holder);  // I6
         COHORT_FAULT_POINT("mbuf.letting_go");
@@ -132,6 +136,10 @@ mbuf* prefree_seg(mbuf* segment) noexcept
 {
     if (!is_last_handle(*segment))
         return nullptr;
+    if (segment->share_word() == reference_word::pristine) {  // shared with nobody
+        make_single(*segment);
+        return segment;
+    }
     auto& self = membership_of(segment);
     if (segment->is_direct())
         return detail::let_go(self, *segment, self.holder()) == detail::handle_state::alone
@@ -149,9 +157,11 @@ void detail::free_slowly(mbuf* head) noexcept
     // A chain comes apart in steps: the head stops being a received packet, every segment is tagged
     // by itself, only then links are cut, and what is cut off goes to its pool.
     const bool tagged = head->handles() == 1;
-    if (tagged)
+    if (tagged) {
+        const auto mine = membership_of(head).holder();
         for (mbuf* segment = head; segment; segment = segment->next)
-            set_custody(*segment, membership_of(head).holder());
+            set_custody(*segment, mine);
+    }
     put_batch batch;
     while (head) {
         mbuf* next = head->next;

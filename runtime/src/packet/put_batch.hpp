@@ -19,7 +19,7 @@ public:
     /// before it is put, that word is all that tells of it.
     void add(mbuf& packet) noexcept
     {
-        if (packet.pool != pool_ || length_ == packets_.size())
+        if (packet.pool != pool_ || length_ == packets_.size()) [[unlikely]]
             put();
         pool_ = packet.pool;
         note(*pool_, packet, mbuf_event::free);
