@@ -67,16 +67,19 @@ TEST_CASE("members in PID, IPC and mount namespaces of their own work, die and a
     // All three are process 1, and their threads have equal ids.
     auto& table = watcher->members().members();
     const auto ref = [&](const char* name) { return *watcher->actions().find_member(name); };
-    std::vector<std::int32_t> tids[2];
-    for (const auto& [name, index] : {std::pair{"one", 0}, {"two", 1}}) {
-        CHECK(table.member(ref(name).id).pid == 1);
-        table.for_each_lane_of(ref(name).id,
-                               [&, at = index](lane_id, lane_layout& lane, lane_word word) {
-                                   if (word.state == lane_state::live)
-                                       tids[at].push_back(lane.tid);
-                               });
-    }
-    CHECK(tids[0] == tids[1]);
+    const auto tids_of = [&](const char* name) {
+        std::vector<std::int32_t> tids;
+        table.for_each_lane_of(ref(name).id, [&](lane_id, lane_layout& lane, lane_word word) {
+            if (word.state == lane_state::live)
+                tids.push_back(lane.tid);
+        });
+        return tids;
+    };
+    CHECK(table.member(ref("one").id).pid == 1);
+    CHECK(table.member(ref("two").id).pid == 1);
+    // The lane of a member's dispatcher is there a moment after the member.
+    CHECK(eventually([&] { return tids_of("one").size() == 2 && tids_of("two").size() == 2; }));
+    CHECK(tids_of("one") == tids_of("two"));
 
     one.kill();
     REQUIRE(one.wait(patience));

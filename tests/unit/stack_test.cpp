@@ -81,8 +81,10 @@ TEST_CASE("a stack claimed by a thread that died serves the next, and nothing ha
         const auto seen = ring_word::unpack(word.load());
         word.store(seen.next(seen.position, lane).pack());
     };
-    test::run_and_lose([&] { claim(domain->members().lane()); });
-    REQUIRE(stack.layout().producer.load().lane != 0);
+    test::run_and_lose([&] {
+        claim(domain->members().lane());
+        CHECK(stack.layout().producer.load().lane != 0);  // the dispatcher may mend it at once
+    });
 
     int out = 0;
     CHECK(stack.pop(out));
