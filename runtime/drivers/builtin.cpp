@@ -3,6 +3,7 @@
 #include "null/null_driver.hpp"
 #include "pcap/pcap_driver.hpp"
 #include "ring/ring_driver.hpp"
+#include "tap/tap_driver.hpp"
 
 namespace cohort {
 
@@ -13,6 +14,7 @@ void register_builtin_drivers()
         register_null_driver();
         register_pcap_driver();
         register_ring_driver();
+        register_tap_driver();
         return true;
     }();
     static_cast<void>(once);

@@ -24,6 +24,8 @@ std::string any_driver()
         std::vector<std::string> names{"null", "ring", "pcap"};
         if (scratch_network::possible())
             names.push_back("af_packet");
+        if (scratch_network::tap_possible())
+            names.push_back("tap");
         return names;
     }();
     return GENERATE(from_range(all));
@@ -60,6 +62,8 @@ TEST_CASE("the drivers of interfaces are held to the contract", "[port][contract
 {
     COHORT_SKIP_UNLESS(scratch_network::possible(), scratch_network::missing);
     CHECK(wired_port{"af_packet"}.port().is_started());
+    COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
+    CHECK(wired_port{"tap"}.port().is_started());
 }
 
 TEST_CASE("what is received is the caller's, sound, and carries the port", "[port][contract]")

@@ -19,6 +19,19 @@ TEST_CASE("a pool whose buffers are too small is refused with both numbers", "[p
     }
 }
 
+TEST_CASE("a driver without options has its defaults, or says what it needs", "[port]")
+{
+    wired_port wired{"null"};
+    CHECK(wired.domain().create_port("plain", "null").layout().rx_queues == 1);
+
+    try {
+        wired.domain().create_port("nothing", "ring");
+        FAIL("it was accepted");
+    } catch (const error& refused) {
+        CHECK_THAT(refused.what(), Catch::Contains("rx=RING"));
+    }
+}
+
 TEST_CASE("two ports over crossed rings are a cable", "[port]")
 {
     wired_port wired{"ring"};

@@ -43,7 +43,7 @@ public:
 
     explicit wired_port(std::string driver)
         : driver_{std::move(driver)}
-        , network_{driver_ == "af_packet" ? std::make_unique<scratch_network>() : nullptr}
+        , network_{is_interface() ? std::make_unique<scratch_network>() : nullptr}
         , domain_{primary::start({.name = "wired", .memory = 16_MiB, .huge = huge_policy::none})}
         , pool_{domain_->create_pktmbuf_pool("packets", {.count = pool_count, .cache_size = 8})}
         , port_{domain_->create_port("port", wire(), {.rx_pool = "packets"})}
@@ -66,6 +66,7 @@ public:
     /// False for a driver that makes packets up.
     [[nodiscard]] bool is_finite() const { return driver_ != "null"; }
     [[nodiscard]] bool takes_everything() const { return driver_ != "ring"; }
+    [[nodiscard]] bool is_interface() const { return driver_ == "af_packet" || driver_ == "tap"; }
 
     /// Up to `most` packets, which the caller has then. Waits until there are as many, if they come
     /// at all.
@@ -97,7 +98,7 @@ public:
     {
         if (network_)
             for (std::size_t i = 0; i != supplied; ++i)
-                REQUIRE(raw_station{"far"}.send(numbered_payload(i)));
+                REQUIRE(raw_station{driver_ == "tap" ? "tap" : "far"}.send(numbered_payload(i)));
     }
     /// Frees what waits on the wire.
     void drain()
@@ -117,6 +118,10 @@ private:
             return wire_rings();
         if (driver_ == "af_packet")
             return "af_packet:iface=near";
+        if (driver_ == "tap") {
+            scratch_network::make_silent_tap("tap");
+            return "tap:iface=tap";
+        }
         return wire_files();
     }
     std::string wire_rings()

@@ -204,14 +204,14 @@ std::optional<exit_status> kill_at_the_port(const std::string& fault)
 }
 
 /// Both ends of the cable outlive the process that made the ports.
-std::optional<exit_status> kill_on_the_cable(const std::string& fault)
+std::optional<exit_status> kill_on_the_cable(const std::string& scenario, const std::string& fault)
 {
     const scratch_network network;
     faulty_domain domain;
     domain.bring_to_life();
-    const auto ended = domain.spawn({"interface"}, fault).wait(patience);
+    const auto ended = domain.spawn({scenario}, fault).wait(patience);
     if (ended != exit_status{})
-        CHECK(domain.spawn({"interface"}).wait(patience) == exit_status{});
+        CHECK(domain.spawn({scenario}).wait(patience) == exit_status{});
     domain.check_survivors();
     return ended;
 }
@@ -347,7 +347,18 @@ TEST_CASE("a member killed at an interface loses no packet and doubles none", "[
 {
     COHORT_SKIP_WITHOUT_FAULT_POINTS();
     COHORT_SKIP_UNLESS(scratch_network::possible(), scratch_network::missing);
-    sweep("interface", kill_on_the_cable, 3);
+    sweep(
+        "interface", [](const std::string& fault) { return kill_on_the_cable("interface", fault); },
+        3);
+}
+
+TEST_CASE("a member killed at a tap interface doubles no packet and loses none uncounted",
+          "[fault][tap]")
+{
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
+    sweep(
+        "tap", [](const std::string& fault) { return kill_on_the_cable("tap", fault); }, 3);
 }
 
 }  // namespace cohort::test

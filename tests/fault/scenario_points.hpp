@@ -64,7 +64,9 @@ inline const std::map<std::string, std::vector<std::string>> points_of{
     {"interface",
      {"port.rx_listed", "port.rx_marked", "port.committed", "port.tx_listed", "port.tx_given",
       "af_packet.received", "af_packet.committed", "af_packet.requested"}},
-    {"port life", {"port.made", "port.deposited", "port.claimed", "port.closing", "port.closed"}},
+    {"tap", {"tap.taken", "port.rx_listed", "port.rx_marked", "port.tx_promised", "tap.written"}},
+    {"port life",
+     {"port.made", "port.deposited", "port.claimed", "port.closing", "port.closed", "port.let_go"}},
 };
 
 }  // namespace cohort::test

@@ -5,13 +5,13 @@
 #include "cohort/primary/primary.hpp"
 #include "support/child_process.hpp"
 #include "support/eventually.hpp"
+#include "support/numbered_frames.hpp"
 #include "support/scale.hpp"
 #include "support/scratch_directory.hpp"
 #include "support/scratch_network.hpp"
 #include "support/skip.hpp"
 
 #include <array>
-#include <cstring>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,48 +25,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto patience = 30s;
-
-/// Ethernet addresses, a type of nobody's, the number, and bytes that follow from it.
-std::string frame_of(std::uint64_t number)
-{
-    std::string frame = "\x02....a\x02....b\x88\xb5";
-    frame.append(reinterpret_cast<const char*>(&number), sizeof number);
-    frame.resize(60 + number % 1'400, static_cast<char>(number * 7));
-    return frame;
-}
-
-std::uint64_t number_in(const std::string& frame)
-{
-    std::uint64_t number = 0;
-    REQUIRE(frame.size() >= 22);
-    std::memcpy(&number, frame.data() + 14, sizeof number);
-    return number;
-}
-
-/// Which numbers have come, each whole and once.
-class arrivals {
-public:
-    explicit arrivals(std::size_t expected) : seen_(expected) {}
-
-    void note(const std::string& frame)
-    {
-        const auto number = number_in(frame);
-        REQUIRE(number < seen_.size());
-        damaged_ += frame != frame_of(number);
-        doubled_ += seen_[number];
-        seen_[number] = true;
-        ++count_;
-    }
-    [[nodiscard]] std::size_t count() const noexcept { return count_; }
-    [[nodiscard]] std::size_t doubled() const noexcept { return doubled_; }
-    [[nodiscard]] std::size_t damaged() const noexcept { return damaged_; }
-
-private:
-    std::vector<bool> seen_;
-    std::size_t count_ = 0;
-    std::size_t doubled_ = 0;
-    std::size_t damaged_ = 0;
-};
 
 /// A primary in this process, and movers beside it. What a dead mover had received comes back
 /// through the ring that it was to go to, or came from.
@@ -106,13 +64,6 @@ private:
     pktmbuf_pool pool_;
     std::optional<child_process> mover_;
 };
-
-std::string bytes_of(const mbuf& packet)
-{
-    std::string frame(packet.pkt_len, '\0');
-    CHECK(read(packet, 0, std::as_writable_bytes(std::span{frame})));
-    return frame;
-}
 
 }  // namespace
 

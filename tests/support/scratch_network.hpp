@@ -27,11 +27,26 @@ public:
         return ::geteuid() == 0 && std::system("ip -V >/dev/null 2>&1") == 0;
     }
 
+    static constexpr const char* tap_missing = "root, ip and /dev/net/tun";
+
+    [[nodiscard]] static bool tap_possible()
+    {
+        return possible() && ::access("/dev/net/tun", R_OK | W_OK) == 0;
+    }
+    /// A tap interface that nobody is attached to, and on which the kernel says nothing by itself.
+    static void make_silent_tap(const std::string& name)
+    {
+        run("ip tuntap add dev " + name + " mode tap multi_queue");
+        run("ip link set " + name + " addrgenmode none");
+    }
+
     scratch_network() : before_{::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)}
     {
         if (before_ < 0 || ::unshare(CLONE_NEWNET) != 0)
             throw std::runtime_error{"no network namespace"};
-        // Nobody but the test says anything on the cable.
+        // Nobody but the test says anything on the cable, nor on what is made later.
+        static_cast<void>(
+            std::system("echo 1 2>/dev/null >/proc/sys/net/ipv6/conf/default/disable_ipv6"));
         run("ip link add near type veth peer name far");
         run("ip link set near addrgenmode none && ip link set far addrgenmode none");
         run("ip link set near up && ip link set far up && ip link set lo up");

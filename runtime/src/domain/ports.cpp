@@ -2,6 +2,7 @@
 
 #include "cohort/base/error.hpp"
 #include "cohort/base/fault_point.hpp"
+#include "cohort/base/log.hpp"
 #include "cohort/domain/domain.hpp"
 #include "entry_scopes.hpp"
 
@@ -19,7 +20,7 @@ port domain::create_port(std::string_view name, std::string_view spec, const por
             errc::invalid_argument,
             fmt::format("port \"{}\" names the pool \"{}\", which does not exist; create it first",
                         name, options.rx_pool)};
-    if (!decltype(port_layout::options)::fits(driver_options))
+    if (driver_options.size() > decltype(port_layout::options)::max_length)
         throw error{errc::name_too_long,
                     fmt::format("the options of port \"{}\" take {} bytes but {} fit", name,
                                 driver_options.size(), decltype(port_layout::options)::max_length)};
@@ -63,13 +64,30 @@ std::optional<port> domain::find_port(std::string_view name)
     return port{layout, port_host_};
 }
 
+namespace {
+
+void let_go_of_device(port_layout& port, port_host& host, std::string_view name)
+{
+    try {
+        find_port_driver(port.driver.view()).let_go(port, host);
+    } catch (const error& refused) {
+        log(log_level::warning, "port \"{}\" goes but its device may stay: {}", name,
+            refused.what());
+    }
+    COHORT_FAULT_POINT("port.let_go");
+}
+
+}  // namespace
+
 bool domain::destroy_port(std::string_view name)
 {
     static_cast<void>(who());  // a lane
     auto* zone = memory_.find(zone_kind::port, name);
     if (!zone)
         return false;
-    port_closing closing{*static_cast<port_layout*>(zone->data()), name};
+    auto& layout = *static_cast<port_layout*>(zone->data());
+    port_closing closing{layout, name};
+    let_go_of_device(layout, port_host_, name);
     const bool gone = destroy(*zone);
     if (gone)
         closing.complete();

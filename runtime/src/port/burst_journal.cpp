@@ -46,6 +46,15 @@ void commit(port_queue_layout& queue) noexcept
     queue.bytes.store(journal.bytes.load(plain), in_order);
 }
 
+/// Unlisted before they are freed: a freed buffer may be received again by this very member.
+void unlist_sent(port_queue_layout& queue, std::span<mbuf* const> packets) noexcept
+{
+    const auto holder = queue.journal.holder.load(plain);
+    for (auto* packet : packets)
+        std::atomic_ref{packet->custody}.store(holder, in_order);
+    disarm(queue.journal);
+}
+
 std::uint64_t& custody_word(std::uint64_t handle) noexcept
 {
     return reinterpret_cast<mbuf*>(handle)->custody;
@@ -105,12 +114,26 @@ void commit_tx(port_queue_layout& queue, std::span<mbuf* const> packets) noexcep
 {
     COHORT_FAULT_POINT("port.tx_given");
     commit(queue);
-    const auto holder = queue.journal.holder.load(plain);
-    for (auto* packet : packets)
-        std::atomic_ref{packet->custody}.store(holder, in_order);
-    // Unlisted before they are freed: a freed buffer may be received again by this very member.
-    disarm(queue.journal);
+    unlist_sent(queue, packets);
     free_bulk(packets);
+}
+
+void promise_tx(port_queue_layout& queue) noexcept
+{
+    queue.position.store(queue.journal.target.load(plain), in_order);  // COMMITTED
+    COHORT_FAULT_POINT("port.tx_promised");
+}
+
+void finish_tx(port_queue_layout& queue, std::span<mbuf* const> packets) noexcept
+{
+    commit(queue);
+    unlist_sent(queue, packets);
+}
+
+void withdraw_tx(port_queue_layout& queue, std::uint64_t position) noexcept
+{
+    queue.position.store(position, in_order);
+    disarm(queue.journal);
 }
 
 void cancel_tx(port_queue_layout& queue) noexcept

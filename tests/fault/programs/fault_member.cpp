@@ -25,6 +25,7 @@
 //   port IN OUT     copies a capture, and what was redelivered of it
 //   port life       makes, stops, starts and destroys a port
 //   interface       sends numbered packets over a cable, and checks that each has come once
+//   tap             the same through a tap interface and back, where a kill may cost one
 //   victim          takes packets, says "holding" and waits to be killed
 //   bystander       makes what the others use; obeys "work", "drain", "leave"
 
@@ -361,6 +362,7 @@ const std::map<std::string, std::function<void(const arguments&)>> scenarios{
     {"port", copy_capture},
     {"port life", live_as_a_port},
     {"interface", cross_the_cable},
+    {"tap", go_through_the_tap},
     {"victim", hold_packets},
     {"bystander", stand_by},
 };

@@ -36,6 +36,9 @@ inline void* mortal(heap& from, std::size_t bytes, std::size_t alignment = 16)
 // fault_interface.cpp
 void cross_the_cable(const arguments& given);
 
+// fault_tap.cpp
+void go_through_the_tap(const arguments& given);
+
 // own_memory.cpp
 void use_own_memory(const arguments& given);
 void owe_blocks(const arguments& given);

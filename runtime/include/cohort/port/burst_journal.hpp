@@ -14,6 +14,10 @@
 ///       killed before: the packets are the dead member's; the successor wipes what the device got
 ///       killed after:  the marks are taken off, so that no packet is redelivered and sent twice
 ///
+/// A device that takes nothing back (an interface) is promised the packets instead: the position
+/// moves before they are given. What a killed process was giving is not given again, so none is
+/// sent twice; whether the device has it, the driver has to say or to count.
+///
 /// Taking off the marks is done by whoever comes first: the reaper of the dead lane, before it
 /// looks at buffers, or the next owner of the queue. Both compare the whole custody word, so doing
 /// it twice or late harms nothing. The counters are brought up to date by the next owner alone.
@@ -49,6 +53,12 @@ void begin_tx(port_queue_layout& queue, std::span<mbuf* const> packets,
               const burst_result& result) noexcept;
 /// Moves the position and frees the packets: the device has them.
 void commit_tx(port_queue_layout& queue, std::span<mbuf* const> packets) noexcept;
+/// Moves the position before the device gets the packets; afterwards, one of the next two.
+void promise_tx(port_queue_layout& queue) noexcept;
+/// The device has them: counts them and takes off their marks. The caller frees them.
+void finish_tx(port_queue_layout& queue, std::span<mbuf* const> packets) noexcept;
+/// The device has refused what it was promised: the position is again what it was before.
+void withdraw_tx(port_queue_layout& queue, std::uint64_t position) noexcept;
 /// The device has refused: the packets stay with the caller.
 void cancel_tx(port_queue_layout& queue) noexcept;
 

@@ -27,6 +27,16 @@
 ///          queues=N         in each direction, 1 by default; arrivals are spread by flow
 ///          promiscuous=1    also what is for other stations; ends with the port
 ///          qdisc_bypass=0   send through the queueing discipline, which is left out by default
+///
+///   tap   an interface that the kernel makes: "tap:iface=tap0,queues=2". The number of descriptors
+///         is noted and no more: how many frames wait is the interface's txqueuelen.
+///
+///          iface=NAME   made in the network namespace of the process that creates the port, or
+///                       there already, of the kind multi_queue and used by nobody
+///          queues=N     in each direction, 1 by default; the kernel spreads by flow
+///          persist=1    it stays when the port has gone
+///          mac=A:B:...  of the interface, which is the other side; by default the kernel chooses
+///          mtu=BYTES    68 to 65521; as it is by default
 
 #include <cstddef>
 
@@ -47,6 +57,11 @@ inline constexpr std::size_t rx_frames = 2;  ///< of each queue
 inline constexpr std::size_t tx_frames = 3;
 inline constexpr std::size_t interface_index = 4;
 }  // namespace af_packet_word
+
+/// What the tap driver keeps in port_layout::driver_words.
+namespace tap_word {
+inline constexpr std::size_t persist = 0;
+}  // namespace tap_word
 
 /// What the pcap driver keeps in port_layout::driver_words, from creation on.
 namespace pcap_word {

@@ -51,6 +51,10 @@ public:
     /// Opens the port in this process. Throws `error`.
     [[nodiscard]] virtual std::unique_ptr<port_io> open(port_layout& port,
                                                         port_host& host) const = 0;
+    /// The port is about to go; every queue of it is the calling lane's. Lets go of what handles of
+    /// other members would keep from the next port. Should this one stay after all, `open_rx` and
+    /// `open_tx` take it up again. Throws `error`, which stops nothing.
+    virtual void let_go(port_layout&, port_host&) const {}
 };
 
 /// Drivers are registered once per process, before ports are created or found. The names of the

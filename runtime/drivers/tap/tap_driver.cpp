@@ -1,0 +1,139 @@
+#include "tap_driver.hpp"
+
+#include "cohort/base/error.hpp"
+#include "cohort/port/drivers.hpp"
+#include "cohort/port/port_driver.hpp"
+#include "cohort/port/port_host.hpp"
+#include "tap_device.hpp"
+#include "tap_interface.hpp"
+#include "tap_queue.hpp"
+
+#include <algorithm>
+#include <array>
+#include <deque>
+
+#include <fmt/format.h>
+
+namespace cohort {
+namespace {
+
+using namespace detail;
+
+constexpr std::array<std::string_view, 5> tap_option_keys{"iface", "queues", "persist", "mac",
+                                                          "mtu"};
+constexpr number_range tap_mtu{68, 65'521};  // the kernel's
+
+class tap_io final : public port_io {
+public:
+    /// A descriptor for each queue, and the kernel's counts.
+    tap_io(port_layout& port, std::vector<file_descriptor> files)
+        : port_{port}
+        , counts_{std::move(files.back())}
+    {
+        files.pop_back();
+        for (std::size_t i = 0; i != files.size(); ++i) {
+            rx_.emplace_back(port, port.rx[i], files[i].get());
+            tx_.emplace_back(port, port.tx[i], files[i].get());
+        }
+        queues_ = std::move(files);
+    }
+
+    bool open_rx(std::uint16_t queue, mempool_layout* pool) noexcept override
+    {
+        return rx_[queue].open(pool);
+    }
+    bool open_tx(std::uint16_t queue) noexcept override { return tx_[queue].open(); }
+    std::size_t rx_burst(std::uint16_t queue, std::span<mbuf*> packets) noexcept override
+    {
+        return rx_[queue].burst(packets);
+    }
+    std::size_t tx_burst(std::uint16_t queue, std::span<mbuf* const> packets) noexcept override
+    {
+        return tx_[queue].burst(packets);
+    }
+    /// The kernel counts by interface: what it drops appears at queue 0.
+    void update_stats() noexcept override
+    {
+        const auto drops = dropped_frames(counts_.get(), tap_name(queues_[0].get()));
+        auto& noted = port_.rx[0].aux[tap_queue_word::drops];
+        auto before = noted.load(std::memory_order_relaxed);  // a count
+        while (drops && *drops > before)
+            if (noted.compare_exchange_weak(before, *drops,
+                                            std::memory_order_relaxed)) {  // a count
+                port_.rx[0].missed.fetch_add(*drops - before,
+                                             std::memory_order_relaxed);  // a count
+                return;
+            }
+    }
+
+private:
+    port_layout& port_;
+    std::vector<file_descriptor> queues_;
+    file_descriptor counts_;
+    std::deque<tap_rx> rx_;
+    std::deque<tap_tx> tx_;
+};
+
+class tap_driver final : public port_driver {
+public:
+    void create(port_layout& port, const port_request& request, port_host& host) const override;
+    [[nodiscard]] std::unique_ptr<port_io> open(port_layout& port, port_host& host) const override
+    {
+        auto files = host.files_of(port);
+        if (files.size() != port.rx_queues + 1u)
+            throw error{errc::stalled,
+                        fmt::format("the port has {} descriptors but {} came from the members that "
+                                    "have them; is one of them stopped?",
+                                    port.rx_queues + 1u, files.size())};
+        if (port.driver_words[tap_word::persist] != 0)
+            keep_tap(files[0]);
+        return std::make_unique<tap_io>(port, std::move(files));
+    }
+    void let_go(port_layout& port, port_host& host) const override
+    {
+        auto files = host.files_of(port);
+        if (files.size() == port.rx_queues + 1u)
+            files.pop_back();
+        for (const auto& file : files)
+            detach_tap(file);
+    }
+};
+
+void tap_driver::create(port_layout& port, const port_request& request, port_host& host) const
+{
+    const auto options = request.options;
+    check_option_keys("tap", options, tap_option_keys);
+    const auto queues = number_option("tap", options, "queues", 1, {1, max_port_queues});
+    const auto persist = number_option("tap", options, "persist", 0, {0, 1});
+    interface_settings wanted;
+    if (const auto mac = option_value(options, "mac"); !mac.empty())
+        wanted.mac = parse_mac(mac);
+    if (!option_value(options, "mtu").empty())
+        wanted.mtu = static_cast<std::uint32_t>(number_option("tap", options, "mtu", 0, tap_mtu));
+
+    const auto name = option_value(options, "iface");
+    auto files = open_tap(name, queues);
+    const auto state = set_up_interface(name, wanted);
+    files.push_back(open_interface_counts());
+
+    port.driver_words[tap_word::persist] = persist;
+    port.rx_queues = static_cast<std::uint16_t>(queues);
+    port.tx_queues = static_cast<std::uint16_t>(queues);
+    port.mtu = state.mtu;
+    std::copy(state.mac.begin(), state.mac.end(), std::begin(port.mac));
+    port.limits.min_rx_buffer = static_cast<std::uint32_t>(
+        (longest_tap_frame(state.mtu) + most_tap_segments - 1) / most_tap_segments);
+    port.rx[0].aux[tap_queue_word::drops].store(
+        dropped_frames(files.back().get(), name).value_or(0),
+        std::memory_order_relaxed);  // not published yet
+    host.keep(host.key_of(port), std::move(files));
+}
+
+}  // namespace
+
+void register_tap_driver()
+{
+    register_port_driver("tap", std::make_unique<tap_driver>());
+}
+
+}  // namespace cohort
