@@ -30,7 +30,7 @@ inline const std::map<std::string, std::vector<std::string>> points_of{
     {"objects",
      {"memory.made", "memory.grown", "memory.placed", "memory.described", "memory.init",
       "memory.published", "domain.destroying", "memory.dying", "memory.withdrawn", "memory.punched",
-      "pool.constructed"}},
+      "pool.constructed", "object.constructed"}},
     {"buffers", {"pool.refilled", "pool.flushing"}},
     {"clones",
      {"mbuf.counted", "mbuf.uncounted", "mbuf.letting_go", "mbuf.let_go", "mbuf.taken",

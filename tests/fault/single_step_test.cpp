@@ -73,11 +73,12 @@ void try_instructions(step_stage& scene, const std::string& call, std::uint64_t 
 TEST_CASE("a member killed after any instruction of a call loses, doubles and blocks nothing",
           "[single-step]")
 {
-    const std::string call = GENERATE(
-        as<std::string>{}, "enqueue multi", "dequeue multi", "enqueue single", "dequeue single",
-        "enqueue values", "dequeue values", "get refill", "get cached", "put cached", "put flush",
-        "alloc chain", "free chain", "flush", "enter lane", "leave lane", "request", "reserve",
-        "heap malloc", "heap aligned", "heap free", "heap realloc", "heap grow", "heap shrink");
+    const std::string call =
+        GENERATE(as<std::string>{}, "enqueue multi", "dequeue multi", "enqueue single",
+                 "dequeue single", "enqueue values", "dequeue values", "get refill", "get cached",
+                 "put cached", "put flush", "alloc chain", "free chain", "flush", "enter lane",
+                 "leave lane", "request", "reserve", "heap malloc", "heap aligned", "heap free",
+                 "heap realloc", "heap grow", "heap shrink", "create");
     const bool is_ring = call.find("queue") != std::string::npos;
     // Nearly empty, half full, nearly full. A batch of three that starts at position 6 or just
     // below the wrap of the positions lies in two lines, else in one: there are two ways.
@@ -86,6 +87,14 @@ TEST_CASE("a member killed after any instruction of a call loses, doubles and bl
         {0, 6}, {2, 0}, {4, 6}, {5, 0xffff'fffe}, {7, 6}};
     step_stage scene{filled, start_at.at(filled), recovery_policy::release};
     try_instructions(scene, call, test::scaled(is_ring ? 16 : 24, 24));
+}
+
+TEST_CASE("wherever a holder of a robust lock is killed, the next one finds all done or is told",
+          "[single-step][lock]")
+{
+    step_stage scene{4, 6, recovery_policy::release};
+    try_instructions(scene, "lock", test::scaled(200, 200));
+    CHECK(scene.totals().cut_short() > 0);
 }
 
 TEST_CASE(

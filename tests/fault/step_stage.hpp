@@ -7,6 +7,7 @@
 #include "fault/stepped_own_memory.hpp"
 #include "fault/stepped_process.hpp"
 #include "fault/stepped_stack.hpp"
+#include "fault/stepped_totals.hpp"
 #include "fault/stepped_values.hpp"
 #include "support/eventually.hpp"
 #include "support/scratch_domain.hpp"
@@ -59,6 +60,7 @@ public:
         for (auto* ring : {&multi_, &single_})
             rewind(ring->layout(), position_);
         values_.fill(filled_, position_);
+        totals_.fill();
         if (filling_ == filling::clones) {
             fill_with_clones();
             domain_->leave_lane();
@@ -106,6 +108,8 @@ public:
         });
         return place;
     }
+
+    [[nodiscard]] const stepped_totals& totals() const noexcept { return totals_; }
 
     /// The same with another program. Returns how many packets are lost.
     std::uint32_t lost_by(const std::string& program, const std::string& call, std::uint64_t count)
@@ -163,7 +167,9 @@ private:
         values_.check();
         shelf_.check(filling_ == filling::packets);
         lanes_.check();
+        totals_.check();
         domain_->release_memzone("stepped");
+        domain_->destroy_object("stepped");
         pool_.objects().flush();
     }
 
@@ -186,6 +192,7 @@ private:
         values_.proceed();
         shelf_.proceed(pool_);
         lanes_.proceed(pool_);
+        totals_.proceed();
         mbuf* packet = nullptr;
         if (multi_.dequeue(packet))
             free(packet);
@@ -230,6 +237,7 @@ private:
     stepped_values values_{*domain_};
     stepped_stack shelf_{*domain_};
     stepped_lanes lanes_{*domain_};
+    stepped_totals totals_{*domain_};
     std::optional<stepped_own_memory> own_;
 };
 

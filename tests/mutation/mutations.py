@@ -23,6 +23,7 @@ RING_REPAIR = "runtime/src/ring/ring.cpp"
 CLONE = "runtime/src/packet/mbuf_clone.cpp"
 LOCK = "runtime/include/cohort/sync/owner_lock.hpp"
 POOL = "runtime/include/cohort/pool/mempool.hpp"
+ROBUST = "runtime/src/member/robust_lock.cpp"
 RECOVERY = "runtime/src/recovery/buffer_recovery.cpp"
 JOURNAL = "runtime/src/port/burst_journal.cpp"
 
@@ -263,5 +264,34 @@ MUTATIONS = [
         "                (custody::names_member(word) && !holder_lives(members_, word)));\n",
         "                (custody::names_member(word) && word == 0));\n",
         "[custody]",
+    ),
+    Mutation(
+        "a lane's next life does not pass for the one that held the lock",
+        ROBUST,
+        "return died || now.generation != word >> 32 || !on_it;",
+        "return died || !on_it;",
+        "who locks after a lost thread is told*",
+    ),
+    Mutation(
+        "a holder that has left is gone",
+        ROBUST,
+        "return died || now.generation != word >> 32 || !on_it;",
+        "return died || now.generation != word >> 32;",
+        "a lock that a thread takes along*",
+    ),
+    Mutation(
+        "who takes a lock over is told",
+        ROBUST,
+        "return gone ? lock_result::taken_over : lock_result::acquired;",
+        "return lock_result::acquired;",
+        "[lock]",
+        suite="fault",
+    ),
+    Mutation(
+        "an object of another type is refused",
+        "runtime/src/domain/objects.cpp",
+        "return object.type_hash == hash_of(type.mangled) && object.bytes",
+        "return object.bytes",
+        "an object is refused as another type*",
     ),
 ]

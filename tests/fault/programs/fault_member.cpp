@@ -81,10 +81,12 @@ void make_and_destroy(const arguments& given)
     const auto domain = join(given);
     domain->create_pktmbuf_pool("short lived", {.count = 128, .cache_size = 8});
     domain->create_ring<mbuf*>("short lived", 32);
+    domain->create<std::uint64_t>("short lived", 7u);
     require(!domain->reserve_memzone("short lived", 64_KiB).empty(), "no memzone");
     require(!domain->reserve_memzone("large", 48_MiB).empty(), "memory does not grow");
     require(domain->release_memzone("large"), "a memzone is gone");
     require(domain->destroy_ring("short lived"), "a ring is gone");
+    require(domain->destroy_object("short lived"), "an object is gone");
     require(domain->destroy_mempool("short lived"), "a pool is gone");
 }
 

@@ -13,6 +13,7 @@
 #include "cohort/secondary/secondary.hpp"
 #include "fault/step_pieces.hpp"
 #include "support/conversation.hpp"
+#include "support/totals.hpp"
 
 #include <array>
 #include <functional>
@@ -34,6 +35,7 @@ struct material {
     ring<std::uint64_t> values{domain.find_ring<std::uint64_t>("values").value()};
     lane_ring<mbuf*> lanes{find_lane_ring<mbuf*>(domain, "lanes").value()};
     stack<mbuf*> shelf{domain.find_stack<mbuf*>("shelf").value()};
+    test::totals& totals{*domain.find<test::totals>("totals")};
     std::array<std::uint64_t, batch> numbers{};
     std::array<mbuf*, 40> packets{};
     mbuf* chained = nullptr;
@@ -294,6 +296,12 @@ std::map<std::string, call> all_calls()
         [](material& with) { with.allocate(1000); },
         [](material& with) { with.block = with.blocks.realloc(with.block, 3000); }};
     add_external_calls(calls);
+    calls["lock"] = {nothing, [](material& with) {
+                         const robust_guard mine{with.totals.lock, deadline_in(1s)};
+                         with.totals.count_one();
+                     }};
+    calls["create"] = {nothing,
+                       [](material& with) { with.domain.create<test::totals>("stepped"); }};
     calls["reserve"] = {nothing,
                         [](material& with) { with.domain.reserve_memzone("stepped", 1000); }};
     return calls;

@@ -26,6 +26,10 @@
 //   add-memory HEAP         that piece
 //   allocate-in HEAP TYPE BYTES
 //   hold HEAP               takes the heap's lock and keeps it
+//   create-totals NAME      makes the shared object
+//   hold-totals NAME        locks it, adds to the first of its sums and keeps the lock
+//   release-totals NAME     adds to the second and unlocks
+//   count-totals NAME       counts under its lock until killed
 //   limit-files BYTES       lowers RLIMIT_FSIZE to that
 //   team LCORES NAME N      each lcore adds N to its own slot of the lane variable NAME, by ones
 //   await-shut-down         says "waiting", and leaves when the primary asks all members to
@@ -40,6 +44,7 @@
 #include "cohort/secondary/secondary.hpp"
 #include "support/conversation.hpp"
 #include "support/shared_piece.hpp"
+#include "support/totals.hpp"
 
 #include <csignal>
 #include <future>
@@ -119,6 +124,10 @@ public:
             domain_->find_heap(name).value().detach_memory(piece_.value().bytes());
         else if (verb == "hold")
             hold(domain_->find_heap(name).value());
+        else if (verb == "create-totals")
+            domain_->create<test::totals>(name);
+        else if (verb.ends_with("-totals"))
+            use_totals(verb, *domain_->find<test::totals>(name));
         else if (verb == "limit-files")
             limit_files(std::stoul(name));
         else if (verb == "team")
@@ -137,6 +146,23 @@ private:
     }
     pktmbuf_pool pool(const std::string& name) { return domain_->find_pktmbuf_pool(name).value(); }
     ring<mbuf*> find(const std::string& name) { return domain_->find_ring<mbuf*>(name).value(); }
+
+    static void use_totals(const std::string& verb, test::totals& shared)
+    {
+        if (verb == "hold-totals") {
+            static_cast<void>(shared.lock.lock(deadline_in(10s)));
+            test::totals::add(shared.in);
+        } else if (verb == "release-totals") {
+            test::totals::add(shared.out);
+            shared.lock.unlock();
+        }
+        while (verb == "count-totals") {
+            const robust_guard mine{shared.lock, deadline_in(60s)};
+            if (mine.taken_over())
+                shared.repair();
+            shared.count_one();
+        }
+    }
 
     void offer(const std::string& verb, const std::string& action, std::istringstream& words)
     {

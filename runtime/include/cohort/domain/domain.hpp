@@ -10,6 +10,7 @@
 
 #include "cohort/domain/heap.hpp"
 #include "cohort/domain/node_heaps.hpp"
+#include "cohort/domain/object_layout.hpp"
 #include "cohort/domain/region_layout.hpp"
 #include "cohort/domain/region_mapping.hpp"
 #include "cohort/memory/memzone.hpp"
@@ -20,10 +21,13 @@
 #include "cohort/ring/element_ring.hpp"
 #include "cohort/ring/stack.hpp"
 
+#include <functional>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <string_view>
+#include <utility>
 
 namespace cohort {
 
@@ -139,6 +143,28 @@ public:
     /// The pool must be whole and unused. False when there is none of that name.
     bool destroy_mempool(std::string_view name);
 
+    /// An object of the users' own under a name, `T{arguments...}`: nobody finds it before it is
+    /// made, and one whose creator dies or throws on the way vanishes. What members do with it at
+    /// the same time is theirs to order: by atomics, or a robust_lock inside. The reference is good
+    /// until the object is destroyed. Throws `exists`, `name_too_long` (31 characters),
+    /// `no_memory`, `no_space`, `stalled`.
+    template <typename T, typename... Arguments>
+    T& create(std::string_view name, Arguments&&... arguments)
+    {
+        static_assert(shared_layout<T>, "what lies in the region has no destructor to run");
+        return *static_cast<T*>(create_object(name, object_type::of<T>(), [&](void* place) {
+            ::new (place) T{std::forward<Arguments>(arguments)...};
+        }));
+    }
+    /// nullptr when no object has that name. Throws `invalid_argument` for another type or size.
+    template <typename T>
+    [[nodiscard]] T* find(std::string_view name)
+    {
+        return static_cast<T*>(find_object(name, object_type::of<T>()));
+    }
+    /// False when there is none of that name. References to it must be out of use.
+    bool destroy_object(std::string_view name);
+
     /// Zeroed memory under a name; 0 bytes = the largest free span.
     memzone reserve_memzone(std::string_view name, std::size_t bytes,
                             const memzone_options& options = {});
@@ -220,6 +246,9 @@ private:
     ring_layout* find_ring_layout(std::string_view name, std::uint32_t element_bytes,
                                   publication how);
     mempool_layout* find_pool_layout(std::string_view name, pool_kind kind);
+    void* create_object(std::string_view name, const object_type& type,
+                        const std::function<void(void*)>& construct);
+    void* find_object(std::string_view name, const object_type& type);
     [[nodiscard]] actor who();
     bool destroy(zone_kind kind, std::string_view name);
     bool destroy(memzone_layout& zone);

@@ -89,6 +89,7 @@ enum class zone_kind : std::uint32_t {
     port = 4,
     heap = 5,
     heap_arena = 6,
+    object = 7,
 };
 
 enum class zone_state : std::uint8_t { empty = 0, init = 1, live = 2, dying = 3 };
