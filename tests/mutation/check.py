@@ -16,7 +16,7 @@ import sys
 from mutations import MUTATIONS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SOURCES = ["ipc", "primary", "runtime", "secondary", "tests", "examples"]
+SOURCES = ["ipc", "primary", "runtime", "secondary", "tests", "docs", "examples"]
 LIMIT = 900  # seconds for the tests of one rule
 
 

@@ -162,11 +162,17 @@ void rendezvous::check() const
 }
 
 lock_description::lock_description(const std::string& path, open_mode mode)
-    : file_{::open(path.c_str(), O_RDWR | O_CLOEXEC | (mode == open_mode::create ? O_CREAT : 0),
+    : file_{::open(path.c_str(),
+                   O_RDWR | O_CLOEXEC | O_NOFOLLOW | (mode == open_mode::create ? O_CREAT : 0),
                    0600)}
 {
     if (!file_ && errno == ENOENT)
         throw_ended(path);
+    struct stat status {};
+    if (file_ ? ::fstat(file_.get(), &status) == 0 && !S_ISREG(status.st_mode)
+              : errno == EISDIR || errno == ELOOP || errno == ENXIO)
+        throw error{errc::wrong_owner,
+                    fmt::format("the lock file {} is no regular file; remove it", path)};
     if (!file_)
         throw_errno(errno, fmt::format("cannot open the lock file {}", path));
 }
