@@ -18,7 +18,8 @@ Usage: examples/quickstart.sh [options]
   --json          print the final report as JSON; everything else goes to standard error
 
 Needs no rights and no hugepages. Builds into build-quickstart, unless COHORT_BUILD_DIR names a build.
-Exit code 2: wrong options, or an input that is no capture.
+Exit code 2: wrong options, or an input that is no capture. One that ends inside a record is read up to there, with a
+warning and exit code 0.
 A run in which the worker never holds packets (few flows, many workers) counts as well: "killed nobody".
 TEXT
 }
