@@ -59,9 +59,9 @@ json zone_named(const region_layout& region, std::string_view kind, std::string_
     return nullptr;
 }
 
-json audit_of(const region_layout& region)
+json audit_of(const region_mapping& region)
 {
-    const auto found = audit(audited(region));
+    const auto found = audit(region);
     return {
         {"clean", found.clean()}, {"pools", list_audit(found).as_json()}, {"faults", found.faults}};
 }
@@ -172,7 +172,7 @@ void queries::add_reports()
     add("/mempool/holders", "Who holds buffers of a pool. Parameters: string name",
         [this](std::string_view name) { return list_holders(domain_.region(), name).as_json(); });
     add("/audit", "Whether every buffer is in exactly one place. Takes no parameters",
-        [this](std::string_view) { return audit_of(domain_.region()); });
+        [this](std::string_view) { return audit_of(domain_.mapping()); });
 }
 
 void queries::on(std::string_view path, std::string_view help, handler asked)

@@ -23,7 +23,7 @@ public:
     [[nodiscard]] primary::owner* operator->() noexcept { return owner_.get(); }
 
     /// A clean audit of everything, at rest or not.
-    [[nodiscard]] audit_report audit() const { return cohort::audit(audited(owner_->region())); }
+    [[nodiscard]] audit_report audit() const { return cohort::audit(owner_->mapping()); }
     [[nodiscard]] pool_audit audit_of(std::string_view pool) const
     {
         for (const auto& sums : audit().pools)

@@ -6,11 +6,15 @@
 #include "support/seed.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <thread>
 #include <vector>
 
 #include <catch2/catch.hpp>
 #include <fmt/format.h>
+
+#include <fcntl.h>
 
 using namespace cohort;
 using cohort::test::scratch_domain;
@@ -224,4 +228,55 @@ TEST_CASE("as many names fit as the primary chose", "[memory][limits]")
 
     CHECK(made > 50);
     CHECK(domain->find_memzone("zone0").size() == 64);
+}
+
+TEST_CASE("the audit names a page that is missing, or that somebody made by reading a hole",
+          "[memory][pages]")
+{
+    scratch_domain domain{4_MiB};
+    domain->reserve_memzone("large", 20_MiB);
+    domain->release_memzone("large");  // its pages are kept for the next
+    REQUIRE(domain.audit().clean());
+    const auto& list = small_list(domain);
+    const auto& files = domain->segments().segment_files();
+    const int fd = files[domain->region().memory.list_count - 1].get();
+    const auto pages = published(domain) / 4_KiB;
+
+    SECTION("missing")
+    {
+        REQUIRE(::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                            static_cast<off_t>(list.top.load() - 4_KiB), 4_KiB) == 0);
+        REQUIRE(domain.audit().faults.size() == 1);
+        CHECK(domain.audit().faults.front() ==
+              fmt::format("memseg list 0: {} pages exist and {} are published", pages - 1, pages));
+    }
+    SECTION("made")
+    {
+        const auto hole = list.base + list.max_bytes - 4_KiB;
+        CHECK(*reinterpret_cast<const volatile char*>(hole) == 0);
+        REQUIRE(domain.audit().faults.size() == 1);
+        CHECK(domain.audit().faults.front() ==
+              fmt::format("memseg list 0: {} pages exist and {} are published", pages + 1, pages));
+    }
+}
+
+TEST_CASE("pages that come and go while an audit looks are no fault", "[memory][pages][threads]")
+{
+    scratch_domain domain{4_MiB};
+    std::atomic<bool> over{false};
+    std::thread worker{[&] {
+        while (!over) {
+            domain->reserve_memzone("large", 40_MiB);
+            domain->release_memzone("large");
+            domain->give_back_memory();
+        }
+    }};
+    for (int round = 0; round != 200; ++round) {
+        const auto report = domain.audit();
+        CAPTURE(report.faults);
+        CHECK(report.clean());
+    }
+    over = true;
+    worker.join();
+    CHECK(fault_of(domain) == std::nullopt);
 }

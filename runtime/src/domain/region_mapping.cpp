@@ -157,4 +157,12 @@ void region_mapping::abandon() noexcept
     static_cast<void>(files_.release());
 }
 
+audit_report audit(const region_mapping& region)
+{
+    auto report = audit(audited(region.layout()));
+    for (auto& fault : compare_with_files(region.layout().memory, region.files().segments))
+        report.faults.push_back(std::move(fault));
+    return report;
+}
+
 }  // namespace cohort

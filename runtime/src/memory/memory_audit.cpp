@@ -1,6 +1,10 @@
+#include "cohort/base/error.hpp"
 #include "cohort/memory/memory.hpp"
 #include "cohort/memory/memseg_walk.hpp"
 #include "memory_guard.hpp"
+
+#include <cerrno>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -8,6 +12,31 @@
 
 namespace cohort {
 namespace {
+
+std::uint64_t existing_bytes(int fd)
+{
+    struct stat status {};
+    if (::fstat(fd, &status) != 0)
+        throw_errno(errno, "cannot ask how many pages a segment file has");
+    return static_cast<std::uint64_t>(status.st_blocks) * 512;
+}
+
+/// What a look without the lock has seen of a list.
+struct blocks {
+    std::uint64_t exist = 0;
+    std::uint64_t published = 0;
+    std::uint64_t growths = 0;
+    std::uint64_t give_backs = 0;
+
+    blocks(const memseg_list_layout& list, int fd)
+        : exist{existing_bytes(fd)}
+        , published{list.published.load(std::memory_order_relaxed)}  // looked at again
+        , growths{list.growths.load(std::memory_order_relaxed)}
+        , give_backs{list.give_backs.load(std::memory_order_relaxed)}
+    {
+    }
+    bool operator==(const blocks&) const = default;
+};
 
 /// The first thing that is wrong with one list, whose lock is held.
 class list_examination {
@@ -43,10 +72,7 @@ public:
 
     void check_file(int fd)
     {
-        struct stat status {};
-        if (::fstat(fd, &status) != 0)
-            return;
-        const auto exist = static_cast<std::uint64_t>(status.st_blocks) * 512 / list_.page_bytes;
+        const auto exist = existing_bytes(fd) / list_.page_bytes;
         if (exist != published_)
             report(fmt::format("{} pages exist and {} are published", exist, published_));
     }
@@ -95,6 +121,27 @@ std::optional<std::string> memory::find_fault(actor who)
             return list.fault();
     }
     return std::nullopt;
+}
+
+std::vector<std::string> compare_with_files(const memory_layout& layout,
+                                            const memory::files& segment_files)
+{
+    constexpr int looks = 3;
+    std::vector<std::string> faults;
+    for (std::size_t i = 0; i != layout.list_count; ++i) {
+        const auto& list = layout.lists[i];
+        const blocks first{list, segment_files[i].get()};
+        bool stays = first.exist != first.published;
+        for (int look = 1; stays && look != looks; ++look) {
+            std::this_thread::sleep_for(2ms);
+            stays = layout.lock.holder() == 0 && blocks{list, segment_files[i].get()} == first;
+        }
+        if (stays)
+            faults.push_back(fmt::format("memseg list {}: {} pages exist and {} are published", i,
+                                         first.exist / list.page_bytes,
+                                         first.published / list.page_bytes));
+    }
+    return faults;
 }
 
 }  // namespace cohort

@@ -170,7 +170,7 @@ std::optional<finding> unsound(const std::string& domain)
     const auto seen = try_observe(domain);
     if (!seen)
         return std::nullopt;
-    const auto report = audit(audited(seen->region()));
+    const auto report = audit(seen->mapping());
     if (report.clean())
         return std::nullopt;
     return finding{gravity::fault, report.faults.front(),

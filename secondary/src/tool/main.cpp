@@ -53,9 +53,9 @@ int print(const arguments& given, const table& shown, const std::string& empty)
     return 0;
 }
 
-int print_audit(const arguments& given, const cohort::region_layout& region)
+int print_audit(const arguments& given, const cohort::region_mapping& region)
 {
-    const auto report = cohort::audit(cohort::audited(region));
+    const auto report = cohort::audit(region);
     const auto pools = cohort::ipc::list_audit(report);
     if (given.json) {
         const nlohmann::json all{
@@ -230,7 +230,7 @@ int run(const CLI::App& program, const arguments& given)
         return query(given, observer);
     if (command == "call")
         return call(given, observer);
-    return print_audit(given, region);
+    return print_audit(given, observer.mapping());
 }
 
 void declare_views(CLI::App& program, arguments& given)

@@ -55,4 +55,7 @@ private:
     region_layout* layout_ = nullptr;
 };
 
+/// The audit of a region with its files: see recovery/audit.hpp and compare_with_files.
+[[nodiscard]] audit_report audit(const region_mapping& region);
+
 }  // namespace cohort

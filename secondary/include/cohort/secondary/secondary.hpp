@@ -40,6 +40,7 @@ public:
     {
     }
     [[nodiscard]] const region_layout& region() const noexcept { return region_.layout(); }
+    [[nodiscard]] const region_mapping& mapping() const noexcept { return region_; }
     /// The live member of that name, or nothing.
     [[nodiscard]] std::optional<member_ref> find_member(std::string_view name) const noexcept;
 
