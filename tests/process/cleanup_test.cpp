@@ -19,6 +19,7 @@
 #include <catch2/catch.hpp>
 #include <fmt/format.h>
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace cohort::test {
@@ -153,6 +154,30 @@ TEST_CASE("hugepages of a domain whose processes are all killed are free again",
     CHECK(eventually([&] { return available_bytes(page_size::huge_2m) == before; }));
     const auto next = start_cohortd("doomed", {"--huge", "2M"});
     CHECK(available_bytes(page_size::huge_2m) == before - 8_MiB);
+}
+
+TEST_CASE("what lies in the place of the lock file and is none is named", "[start][refusal]")
+{
+    const scratch_runtime_directory directory;
+    const auto place = directory.path() / "fresh";
+    std::filesystem::create_directory(place);
+    ::chmod(place.c_str(), 0700);
+
+    SECTION("a directory")
+    {
+        std::filesystem::create_directory(place / "lock");
+    }
+    SECTION("a pipe")
+    {
+        REQUIRE(::mkfifo((place / "lock").c_str(), 0600) == 0);
+    }
+    SECTION("a link")
+    {
+        std::filesystem::create_symlink("elsewhere", place / "lock");
+    }
+    const auto seen = run("cohortd", {"--domain", "fresh", "--huge", "none"});
+
+    check_refused(seen, errc::wrong_owner, {"/fresh/lock is no regular file", "remove it"});
 }
 
 }  // namespace cohort::test

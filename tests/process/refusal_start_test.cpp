@@ -71,17 +71,6 @@ attempt::result start_in(const fs_path& root, mode_t mode)
     return seen;
 }
 
-/// With something else in the place of the lock file.
-attempt::result start_beside(const fs_path& root, const std::function<void(const fs_path&)>& make)
-{
-    std::filesystem::create_directory(root / "fresh");
-    ::chmod((root / "fresh").c_str(), 0700);
-    make(root / "fresh" / "lock");
-    auto seen = start({});
-    std::filesystem::remove_all(root / "fresh");
-    return seen;
-}
-
 /// More hugepages of that size than are free.
 std::string more_than_free(page_size size)
 {
@@ -108,26 +97,6 @@ const std::vector<refused_start> table{
          return seen;
      },
      {"/fresh is not a directory"}},
-    {"the lock file is a directory",
-     errc::wrong_owner,
-     [](const fs_path& root) {
-         return start_beside(root,
-                             [](const fs_path& path) { std::filesystem::create_directory(path); });
-     },
-     {"/fresh/lock is no regular file", "remove it"}},
-    {"the lock file is a pipe",
-     errc::wrong_owner,
-     [](const fs_path& root) {
-         return start_beside(root, [](const fs_path& path) { ::mkfifo(path.c_str(), 0600); });
-     },
-     {"/fresh/lock is no regular file", "remove it"}},
-    {"the lock file is a link",
-     errc::wrong_owner,
-     [](const fs_path& root) {
-         return start_beside(
-             root, [](const fs_path& path) { std::filesystem::create_symlink("elsewhere", path); });
-     },
-     {"/fresh/lock is no regular file", "remove it"}},
     {"others may write to the rendezvous directory",
      errc::wrong_owner,
      [](const fs_path& root) { return start_in(root, 0702); },
