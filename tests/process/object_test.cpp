@@ -11,16 +11,35 @@
 #include <catch2/catch.hpp>
 
 namespace cohort::test {
+namespace {
+
+/// A member that is told to lock the object "totals" and to keep it.
+class holder_of_totals {
+public:
+    holder_of_totals()
+    {
+        member.await("ready", patience);
+        tell("hold-totals totals");
+    }
+    void tell(const char* command)
+    {
+        member.tell(command);
+        member.await("done", patience);
+    }
+
+    scratch_domain domain;
+    totals& shared{domain->create<totals>("totals")};
+    child_process member{child_process::spawn("member", {"scratch", "holder"})};
+};
+
+}  // namespace
 
 TEST_CASE("a lock that a killed member held tells the next one that its work was cut short",
           "[object][lock]")
 {
-    scratch_domain domain;
-    auto& shared = domain->create<totals>("totals");
-    auto member = child_process::spawn("member", {"scratch", "holder"});
-    member.await("ready", patience);
-    member.tell("hold-totals totals");
-    member.await("done", patience);
+    holder_of_totals held;
+    auto& shared = held.shared;
+    auto& member = held.member;
     CHECK(shared.lock.lock(deadline_in(5ms)) == lock_result::stalled);
 
     member.kill();
@@ -38,22 +57,18 @@ TEST_CASE("a lock that a killed member held tells the next one that its work was
 
 TEST_CASE("a stopped holder keeps its lock, and it can be named", "[object][lock]")
 {
-    scratch_domain domain;
-    auto& shared = domain->create<totals>("totals");
-    auto member = child_process::spawn("member", {"scratch", "holder"});
-    member.await("ready", patience);
-    member.tell("hold-totals totals");
-    member.await("done", patience);
+    holder_of_totals held;
+    auto& shared = held.shared;
+    auto& member = held.member;
     member.kill(SIGSTOP);
     REQUIRE(eventually([&] { return is_stopped(member.pid()); }));
 
     CHECK(shared.lock.lock(deadline_in(50ms)) == lock_result::stalled);
-    const auto word = domain->members().members().lane(shared.lock.holder()).word();
-    CHECK(word.member == domain->actions().find_member("holder").value().id);
+    const auto word = held.domain->members().members().lane(shared.lock.holder()).word();
+    CHECK(word.member == held.domain->actions().find_member("holder").value().id);
 
     member.kill(SIGCONT);
-    member.tell("release-totals totals");
-    member.await("done", patience);
+    held.tell("release-totals totals");
     CHECK(shared.lock.lock(deadline_in(10s)) == lock_result::acquired);
     CHECK(shared.in == shared.out);
     shared.lock.unlock();

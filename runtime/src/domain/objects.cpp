@@ -1,5 +1,6 @@
 // Typed objects of users: domain::create, find and destroy.
 
+#include "cohort/base/bits.hpp"
 #include "cohort/base/error.hpp"
 #include "cohort/base/fault_point.hpp"
 #include "cohort/domain/domain.hpp"
@@ -16,12 +17,9 @@
 namespace cohort {
 namespace {
 
-std::uint64_t hash_of(std::string_view text) noexcept
+std::uint64_t hash_of(std::string_view mangled) noexcept
 {
-    std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
-    for (const char each : text)
-        hash = (hash ^ static_cast<unsigned char>(each)) * 0x100000001b3;
-    return hash;
+    return fnv1a(mangled.data(), mangled.size());
 }
 
 std::string readable(std::string_view mangled)

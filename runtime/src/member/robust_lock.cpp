@@ -1,10 +1,8 @@
 #include "cohort/member/robust_lock.hpp"
 
-#include <algorithm>
+#include "sync/futex.hpp"
 
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include <algorithm>
 
 namespace cohort {
 namespace {
@@ -12,12 +10,6 @@ namespace {
 constexpr unsigned spins = 200;
 constexpr auto first_slice = 250us;
 constexpr auto longest_slice = 16ms;
-
-/// The half of the word that futex calls take: lane and bit.
-std::uint32_t* lower_half(std::atomic<std::uint64_t>& word) noexcept
-{
-    return reinterpret_cast<std::uint32_t*>(&word);
-}
 
 /// Once true of a word, it stays true: a life that is over does not come again.
 bool is_gone(const member_table& table, std::uint64_t word) noexcept
@@ -65,23 +57,15 @@ lock_result robust_lock::wait(std::uint64_t me, deadline until) noexcept
             !word_.compare_exchange_strong(seen, seen | sleeps, std::memory_order_relaxed))
             continue;
         mark = sleeps;
-        sleep(seen | sleeps, std::min(until, deadline_in(slice)));
+        futex_sleep(&word_, static_cast<std::uint32_t>(seen | sleeps),  // at its lower half
+                    std::min(until, deadline_in(slice)));
         slice = std::min<steady_clock::duration>(2 * slice, longest_slice);
     }
 }
 
-void robust_lock::sleep(std::uint64_t seen, deadline until) noexcept
-{
-    const auto end = until.time_since_epoch();
-    const auto whole = std::chrono::floor<std::chrono::seconds>(end);
-    const timespec at{.tv_sec = whole.count(), .tv_nsec = (end - whole).count()};
-    ::syscall(SYS_futex, lower_half(word_), FUTEX_WAIT_BITSET, static_cast<std::uint32_t>(seen),
-              &at, nullptr, FUTEX_BITSET_MATCH_ANY);
-}
-
 void robust_lock::wake_one() noexcept
 {
-    ::syscall(SYS_futex, lower_half(word_), FUTEX_WAKE, 1, nullptr, nullptr, 0);
+    futex_wake(&word_, 1);
 }
 
 }  // namespace cohort

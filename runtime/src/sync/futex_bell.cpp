@@ -1,9 +1,10 @@
 #include "cohort/sync/futex_bell.hpp"
 
+#include "sync/futex.hpp"
+
 #include <algorithm>
 #include <climits>
 
-#include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -21,11 +22,6 @@ long membarrier(int command) noexcept
     return ::syscall(SYS_membarrier, command, 0, 0);
 }
 
-void wake_all(std::atomic<std::uint32_t>& word) noexcept
-{
-    ::syscall(SYS_futex, &word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
-}
-
 }  // namespace
 
 void register_for_bells() noexcept
@@ -40,7 +36,7 @@ void futex_bell::ring() noexcept
     while ((seen & asleep) != 0)
         if (word_.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel,
                                         std::memory_order_relaxed))
-            return wake_all(word_);
+            return futex_wake(&word_, INT_MAX);
 }
 
 void futex_bell::ring_again() noexcept
@@ -48,7 +44,7 @@ void futex_bell::ring_again() noexcept
     if (word_.load(std::memory_order_acquire) == 0)
         return;  // nobody has ever slept here
     word_.fetch_add(asleep + 1, std::memory_order_acq_rel);
-    wake_all(word_);
+    futex_wake(&word_, INT_MAX);
 }
 
 std::uint32_t futex_bell::arm() noexcept
@@ -65,10 +61,7 @@ void futex_bell::sleep(std::uint32_t armed, deadline until) noexcept
     const auto longest = barrier_works.load(std::memory_order_relaxed)
                              ? steady_clock::duration{slice}
                              : slice_without_barrier;
-    const auto end = std::min(until, deadline_in(longest)).time_since_epoch();
-    const auto whole = std::chrono::floor<std::chrono::seconds>(end);
-    const timespec at{.tv_sec = whole.count(), .tv_nsec = (end - whole).count()};
-    ::syscall(SYS_futex, &word_, FUTEX_WAIT_BITSET, armed, &at, nullptr, FUTEX_BITSET_MATCH_ANY);
+    futex_sleep(&word_, armed, std::min(until, deadline_in(longest)));
 }
 
 }  // namespace cohort
