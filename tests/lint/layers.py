@@ -30,7 +30,7 @@ def layer_of(path):
 def target_of(root, source, quote, name):
     """The file that `name` means, as a path from the root; None if it is not of this project."""
     places = [root / room / "include" for room in tree.PRODUCT_ROOMS]
-    places += [root / "runtime/src", root / "ipc/src", root / "secondary/src/tool"]
+    places += [root / "runtime/src", root / "runtime/drivers", root / "ipc/src", root / "secondary/src/tool"]
     places += [root / "tests", root]
     if quote == '"':
         places.insert(0, source.parent)

@@ -124,12 +124,8 @@ TEST_CASE("the senders of an interface are killed and each packet is on the wire
     const auto until = std::chrono::steady_clock::now() + 100s;
     while (arrived.count() < all && std::chrono::steady_clock::now() < until) {
         while (made != all && made < arrived.count() + 400) {
-            const auto frame = frame_of(made);
-            auto* packet = shared.pool().alloc_chain(frame.size());
-            if (!packet)
+            if (!enqueue_frame(shared.pool(), shared.exchange(), frame_of(made)))
                 break;
-            REQUIRE(write(*packet, 0, std::as_bytes(std::span{frame})));
-            REQUIRE(shared.exchange().enqueue(packet));
             ++made;
         }
         for (auto frame = far.receive(); !frame.empty(); frame = far.receive())

@@ -103,7 +103,7 @@ public:
         }
         for (int i = 0; i != 8 && made_ != out_all_ && made_ < out_.count() + doubtful() + window;
              ++i)
-            make_one();
+            made_ += enqueue_frame(stand_.outgoing(), stand_.waiting(), kind_.make(made_));
         for (auto frame = kernel_.receive(); !frame.empty(); frame = kernel_.receive())
             out_.note(frame);
     }
@@ -143,16 +143,6 @@ private:
     static constexpr std::size_t window = 400;
 
     [[nodiscard]] std::size_t doubtful() const { return port_.tx_stats().errors; }
-    void make_one()
-    {
-        const auto frame = kind_.make(made_);
-        auto* packet = stand_.outgoing().alloc_chain(frame.size());
-        if (!packet)
-            return;
-        REQUIRE(write(*packet, 0, std::as_bytes(std::span{frame})));
-        REQUIRE(stand_.waiting().enqueue(packet));
-        ++made_;
-    }
 
     tap_stand& stand_;
     std::size_t in_all_;

@@ -2,6 +2,7 @@
 // Ethernet frames with a number in each, and who counts which of them have come.
 
 #include "cohort/packet/mbuf.hpp"
+#include "cohort/ring/ring.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -74,6 +75,17 @@ private:
     std::size_t doubled_ = 0;
     std::size_t damaged_ = 0;
 };
+
+/// False when there is no buffer.
+inline bool enqueue_frame(pktmbuf_pool& from, ring<mbuf*>& to, const std::string& frame)
+{
+    auto* packet = from.alloc_chain(frame.size());
+    if (!packet)
+        return false;
+    REQUIRE(write(*packet, 0, std::as_bytes(std::span{frame})));
+    REQUIRE(to.enqueue(packet));
+    return true;
+}
 
 inline std::string bytes_of(const mbuf& packet)
 {

@@ -5,6 +5,7 @@
 #include "cohort/port/port_driver.hpp"
 #include "cohort/port/port_host.hpp"
 #include "packet_queue.hpp"
+#include "queue_io.hpp"
 
 #include <algorithm>
 #include <array>
@@ -46,7 +47,7 @@ ring_shape shape_of(const port_layout& port) noexcept
             .tx_frames = static_cast<std::uint32_t>(words[af_packet_word::tx_frames])};
 }
 
-class af_packet_io final : public port_io {
+class af_packet_io final : public queue_io<packet_rx, packet_tx> {
 public:
     af_packet_io(port_layout& port, std::vector<file_descriptor> sockets) : port_{port}
     {
@@ -59,19 +60,6 @@ public:
         sockets_ = std::move(sockets);
     }
 
-    bool open_rx(std::uint16_t queue, mempool_layout* pool) noexcept override
-    {
-        return rx_[queue].open(pool);
-    }
-    bool open_tx(std::uint16_t queue) noexcept override { return tx_[queue].open(); }
-    std::size_t rx_burst(std::uint16_t queue, std::span<mbuf*> packets) noexcept override
-    {
-        return rx_[queue].burst(packets);
-    }
-    std::size_t tx_burst(std::uint16_t queue, std::span<mbuf* const> packets) noexcept override
-    {
-        return tx_[queue].burst(packets);
-    }
     void update_stats() noexcept override
     {
         for (std::size_t i = 0; i != sockets_.size(); ++i) {
@@ -87,8 +75,6 @@ private:
     port_layout& port_;
     std::vector<file_descriptor> sockets_;
     std::deque<mapped_rings> rings_;  // the queues refer to them
-    std::deque<packet_rx> rx_;
-    std::deque<packet_tx> tx_;
 };
 
 class af_packet_driver final : public port_driver {

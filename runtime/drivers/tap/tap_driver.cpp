@@ -4,13 +4,13 @@
 #include "cohort/port/drivers.hpp"
 #include "cohort/port/port_driver.hpp"
 #include "cohort/port/port_host.hpp"
+#include "queue_io.hpp"
 #include "tap_device.hpp"
 #include "tap_interface.hpp"
 #include "tap_queue.hpp"
 
 #include <algorithm>
 #include <array>
-#include <deque>
 
 #include <fmt/format.h>
 
@@ -23,7 +23,7 @@ constexpr std::array<std::string_view, 5> tap_option_keys{"iface", "queues", "pe
                                                           "mtu"};
 constexpr number_range tap_mtu{68, 65'521};  // the kernel's
 
-class tap_io final : public port_io {
+class tap_io final : public queue_io<tap_rx, tap_tx> {
 public:
     /// A descriptor for each queue, and the kernel's counts.
     tap_io(port_layout& port, std::vector<file_descriptor> files)
@@ -38,19 +38,6 @@ public:
         queues_ = std::move(files);
     }
 
-    bool open_rx(std::uint16_t queue, mempool_layout* pool) noexcept override
-    {
-        return rx_[queue].open(pool);
-    }
-    bool open_tx(std::uint16_t queue) noexcept override { return tx_[queue].open(); }
-    std::size_t rx_burst(std::uint16_t queue, std::span<mbuf*> packets) noexcept override
-    {
-        return rx_[queue].burst(packets);
-    }
-    std::size_t tx_burst(std::uint16_t queue, std::span<mbuf* const> packets) noexcept override
-    {
-        return tx_[queue].burst(packets);
-    }
     /// The kernel counts by interface: what it drops appears at queue 0.
     void update_stats() noexcept override
     {
@@ -70,8 +57,6 @@ private:
     port_layout& port_;
     std::vector<file_descriptor> queues_;
     file_descriptor counts_;
-    std::deque<tap_rx> rx_;
-    std::deque<tap_tx> tx_;
 };
 
 class tap_driver final : public port_driver {

@@ -84,7 +84,6 @@ private:
                          : std::uint64_t{mine.members().lane(lane).word().generation} << 32 | lane;
     }
     [[nodiscard]] lock_result wait(std::uint64_t me, deadline until) noexcept;
-    void sleep(std::uint64_t seen, deadline until) noexcept;
     void wake_one() noexcept;
 
     std::atomic<std::uint64_t> word_{0};
