@@ -147,14 +147,20 @@ void queries::add_lists()
     add_info("/heap/info", "heap", list_heaps);
     add_list("/port/list", "ports", list_ports);
     add_info("/port/info", "port", list_ports);
-    add("/memzone/list", "Names of memzones. Takes no parameters", [this](std::string_view) {
-        auto names = json::array();
-        for (const auto& zone : zones_of_kind(domain_.region(), "memzone"))
-            names.push_back(zone.at("name"));
-        return names;
-    });
-    add("/memzone/info", "State of one memzone. Parameters: string name",
-        [this](std::string_view name) { return zone_named(domain_.region(), "memzone", name); });
+    for (const auto* kind : {"memzone", "object"}) {
+        add(fmt::format("/{}/list", kind), fmt::format("Names of {}s. Takes no parameters", kind),
+            [this, kind](std::string_view) {
+                auto names = json::array();
+                for (const auto& zone : zones_of_kind(domain_.region(), kind))
+                    names.push_back(zone.at("name"));
+                return names;
+            });
+        add(fmt::format("/{}/info", kind),
+            fmt::format("State of one {}. Parameters: string name", kind),
+            [this, kind](std::string_view name) {
+                return zone_named(domain_.region(), kind, name);
+            });
+    }
 }
 
 void queries::add_reports()

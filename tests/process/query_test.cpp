@@ -75,10 +75,27 @@ TEST_CASE("every path that is listed answers with valid JSON under its own name 
 
     const auto paths = answer_of(queries.answer("/"), "/");
 
-    for (const std::string path :
-         {"/", "/help", "/info", "/members", "/lanes", "/ring/list", "/ring/info", "/mempool/list",
-          "/mempool/info", "/mempool/holders", "/memzone/list", "/memzone/info", "/heap/list",
-          "/heap/info", "/memseg/list", "/port/list", "/port/info", "/action/list", "/audit"})
+    for (const std::string path : {"/",
+                                   "/help",
+                                   "/info",
+                                   "/members",
+                                   "/lanes",
+                                   "/ring/list",
+                                   "/ring/info",
+                                   "/mempool/list",
+                                   "/mempool/info",
+                                   "/mempool/holders",
+                                   "/memzone/list",
+                                   "/memzone/info",
+                                   "/object/list",
+                                   "/object/info",
+                                   "/heap/list",
+                                   "/heap/info",
+                                   "/memseg/list",
+                                   "/port/list",
+                                   "/port/info",
+                                   "/action/list",
+                                   "/audit"})
         CHECK(std::find(paths.begin(), paths.end(), path) != paths.end());
     for (const std::string path : paths) {
         INFO(path);
@@ -93,6 +110,7 @@ TEST_CASE("queries tell what is there, and null for what is not", "[actions][que
     domain->create_ring<int>("numbers", 100);
     domain->create_pktmbuf_pool("packets", {.count = 64, .cache_size = 0});
     domain->reserve_memzone("zone \"quoted\"", 4096);
+    domain->create<int>("answer", 42);
     domain->actions().on("mine", [](ipc::message&) {});
     const auto ask = [&](const std::string& asked) {
         return answer_of(domain->queries().answer(asked), asked);
@@ -104,6 +122,8 @@ TEST_CASE("queries tell what is there, and null for what is not", "[actions][que
     CHECK(ask("/mempool/holders,nothing").is_null());
     CHECK(ask("/memzone/list") == json::array({"zone \"quoted\""}));
     CHECK(ask("/memzone/info,zone \"quoted\"").at("bytes") == 4096);
+    CHECK(ask("/object/list") == json::array({"answer"}));
+    CHECK(ask("/object/info,answer").at("kind") == "object");
     CHECK(ask("/members").at(0).at("name") == "primary");
     CHECK(ask("/info").at("domain") == "scratch");
     CHECK(ask("/info").at("primary") == domain->self().id);
