@@ -26,6 +26,7 @@ POOL = "runtime/include/cohort/pool/mempool.hpp"
 ROBUST = "runtime/src/member/robust_lock.cpp"
 RECOVERY = "runtime/src/recovery/buffer_recovery.cpp"
 JOURNAL = "runtime/src/port/burst_journal.cpp"
+TAP_QUEUE = "runtime/drivers/tap/tap_queue.cpp"
 
 MUTATIONS = [
     Mutation(
@@ -293,5 +294,45 @@ MUTATIONS = [
         "return object.type_hash == hash_of(type.mangled) && object.bytes",
         "return object.bytes",
         "an object is refused as another type*",
+    ),
+    Mutation(
+        "what the dead was writing to a tap interface is not written again",
+        TAP_QUEUE,
+        "    promise_tx(queue_);\n",
+        "",
+        "[fault][tap]",
+        suite="fault",
+    ),
+    Mutation(
+        "a frame that the dead was writing counts as an error",
+        TAP_QUEUE,
+        "        queue_.errors.store(queue_.aux[tap_queue_word::errors].load(plain) + 1, in_order);\n",
+        "        queue_.errors.store(queue_.aux[tap_queue_word::errors].load(plain), in_order);\n",
+        "[fault][tap]",
+        suite="fault",
+    ),
+    Mutation(
+        "a frame that the kernel gave to the dead counts as missed",
+        TAP_QUEUE,
+        "        queue_.missed.fetch_add(1, plain);  // lost with the last owner\n",
+        "        queue_.missed.fetch_add(0, plain);\n",
+        "[fault][tap]",
+        suite="fault",
+    ),
+    Mutation(
+        "a frame that was cut is no packet",
+        TAP_QUEUE,
+        "    if ((flags & TUN_PKT_STRIP) != 0 || *length == 0) {",
+        "    if ((flags & 0x8000) != 0 || *length == 0) {",
+        "[tap]",
+        suite="process",
+    ),
+    Mutation(
+        "who destroys a tap port detaches its descriptors, which others still have",
+        "runtime/drivers/tap/tap_driver.cpp",
+        "            detach_tap(file);\n",
+        "            static_cast<void>(file);\n",
+        "a port that is destroyed*",
+        suite="contract",
     ),
 ]

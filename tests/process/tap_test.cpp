@@ -287,6 +287,36 @@ TEST_CASE("of two members at two queues the creator is killed: the other's queue
     CHECK(eventually([&] { return stand.is_empty(); }));
 }
 
+TEST_CASE(
+    "a tap port is destroyed while another member has it open, and the next one gets every frame",
+    "[port][tap]")
+{
+    COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
+    constexpr std::size_t all = 64;
+    tap_stand stand;
+    stand.spawn(0, "create", "tap:iface=tap,queues=2");
+    REQUIRE(stand.domain().destroy_port("wire"));  // by who has not opened it
+
+    auto next =
+        stand.domain().create_port("wire", "tap:iface=tap,queues=2", {.rx_pool = "packets"});
+    const raw_station kernel{"tap"};
+    for (std::size_t i = 0; i != all; ++i)
+        REQUIRE(kernel.send(flow_frame_of(i)));
+    arrivals arrived{all, flow_frames};
+    CHECK(eventually([&] {
+        std::array<mbuf*, 8> burst;
+        for (std::uint16_t queue = 0; queue != 2; ++queue)
+            for (auto* packet : std::span{burst}.first(next.rx_burst(queue, burst))) {
+                arrived.note(bytes_of(*packet));
+                free(packet);
+            }
+        return arrived.count() == all;
+    }));
+    CHECK(arrived.doubled() == 0);
+    stand.kill(0);
+    CHECK(stand.domain().destroy_port("wire"));
+}
+
 TEST_CASE("a frame longer than a buffer is received as a chain, and a chain is sent as one frame",
           "[port][tap]")
 {
