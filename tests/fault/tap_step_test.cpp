@@ -146,7 +146,7 @@ private:
             CHECK(seen.counted + seen.doubtful == 1);
         for (auto* pool : {&outgoing_, &incoming_}) {
             pool->objects().flush();
-            CHECK(pool->objects().in_use() == 0);
+            CHECK(eventually([&] { return pool->objects().in_use() == 0; }));  // reaped by then
         }
         CHECK(domain_.audit().clean());
     }
