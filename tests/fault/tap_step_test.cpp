@@ -22,7 +22,7 @@ namespace {
 constexpr std::uint64_t to_the_end = std::uint64_t{1} << 40;
 
 /// Where one frame went.
-struct whereabouts {
+struct frame_fate {
     std::uint64_t there = 0;     ///< on the side that it was to go to
     std::uint64_t back = 0;      ///< on the side that it came from
     std::uint64_t counted = 0;   ///< as moved
@@ -77,10 +77,7 @@ private:
             REQUIRE(kernel_.send(frame));
             return;
         }
-        auto* packet = outgoing_.alloc_chain(frame.size());
-        REQUIRE(packet != nullptr);
-        REQUIRE(write(*packet, 0, std::as_bytes(std::span{frame})));
-        REQUIRE(again_.enqueue(packet));
+        REQUIRE(enqueue_frame(outgoing_, again_, frame));
         outgoing_.objects().flush();
     }
     std::uint64_t kill(const std::string& call, std::uint64_t count)
@@ -113,9 +110,9 @@ private:
         free(packet);
         return 1;
     }
-    whereabouts find_sent(const std::string& frame)
+    frame_fate find_sent(const std::string& frame)
     {
-        whereabouts seen;
+        frame_fate seen;
         for (auto got = kernel_.receive(); !got.empty(); got = kernel_.receive()) {
             CHECK(got == frame);
             ++seen.there;
@@ -124,16 +121,16 @@ private:
             seen.back += take(packet, frame);
         return seen;
     }
-    whereabouts find_received(const std::string& frame)
+    frame_fate find_received(const std::string& frame)
     {
-        whereabouts seen;
+        frame_fate seen;
         for (mbuf* packet = nullptr; got_.dequeue(packet);)
             seen.there += take(packet, frame);
         for (mbuf* packet = nullptr; wire_.rx_burst(0, {&packet, 1}) == 1;)
             seen.there += take(packet, frame);
         return seen;
     }
-    void check(const whereabouts& seen, const std::string& call, std::uint64_t steps)
+    void check(const frame_fate& seen, const std::string& call, std::uint64_t steps)
     {
         INFO(call << ", killed after instruction " << steps << ": there " << seen.there << ", back "
                   << seen.back << ", counted " << seen.counted << ", in doubt " << seen.doubtful);

@@ -3,11 +3,9 @@
 
 #include "cohort/base/error.hpp"
 #include "cohort/primary/primary.hpp"
-#include "support/child_process.hpp"
-#include "support/eventually.hpp"
+#include "process/living_domain.hpp"
 #include "support/numbered_frames.hpp"
 #include "support/scale.hpp"
-#include "support/scratch_directory.hpp"
 #include "support/scratch_network.hpp"
 #include "support/skip.hpp"
 
@@ -25,7 +23,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto patience = 30s;
 constexpr auto long_patience = 100s;
 
 /// A primary in this process with the rings and pools of the movers, one at each queue at most.
@@ -315,6 +312,30 @@ TEST_CASE(
     CHECK(arrived.doubled() == 0);
     stand.kill(0);
     CHECK(stand.domain().destroy_port("wire"));
+}
+
+TEST_CASE("a tap interface goes with the last process that has it, however that one ends",
+          "[port][tap]")
+{
+    COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
+    const scratch_network network;
+    const scratch_runtime_directory directory;
+    auto primary = start_cohortd("tap");
+    {
+        const auto shared = secondary::attach("tap", patience);
+        shared->create_pktmbuf_pool("packets", {.count = 256, .cache_size = 8});
+        shared->create_ring<mbuf*>("got", 64);
+    }
+    auto mover = child_process::spawn("port_mover", {"tap", "create", "0", "tap:iface=tap"});
+    mover.await("made", patience);
+
+    primary.kill();
+    REQUIRE(primary.wait(patience));
+    CHECK(::if_nametoindex("tap") != 0);
+    mover.kill();
+    REQUIRE(mover.wait(patience));
+
+    CHECK(eventually([] { return ::if_nametoindex("tap") == 0; }));
 }
 
 TEST_CASE("a frame longer than a buffer is received as a chain, and a chain is sent as one frame",
