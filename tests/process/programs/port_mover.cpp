@@ -101,14 +101,14 @@ int main(int argc, char** argv)
     const auto queue = static_cast<std::uint16_t>(argc > 3 ? std::stoi(argv[3]) : 0);
     try {
         const auto domain = secondary::attach(argv[1], std::chrono::seconds{30}, role);
-        if (role == "create") {
+        if (role == "create")
             domain->create_port("wire", argc > 4 ? argv[4] : "af_packet:iface=near,promiscuous=1",
                                 {.rx_pool = "packets"});
-            test::say("made");
-        }
         auto port = domain->find_port("wire").value();
         auto got = domain->find_ring<mbuf*>("got");
         auto waiting = domain->find_ring<mbuf*>("send");
+        if (role == "create")
+            test::say("made");
         for_ever([&] {
             if (role == "answer")
                 return answer(port);
