@@ -152,6 +152,23 @@ TEST_CASE("transparent hugepages are used for 4 KiB pages where they are allowed
     CHECK(owner->segments().find_fault(owner->members().who()) == std::nullopt);
 }
 
+TEST_CASE("pages that the kernel makes around those that were asked for are no fault",
+          "[memory][thp]")
+{
+    const lent_setting everywhere{"/sys/kernel/mm/transparent_hugepage/shmem_enabled", "always"};
+    COHORT_SKIP_UNLESS(everywhere.available(), "the right to allow transparent hugepages");
+    const scratch_runtime_directory directory;
+    const auto owner = primary::start({.name = "odd", .memory = 15_MiB, .huge = huge_policy::none});
+    for (const auto size : {33'000'000, 5'000'000}) {
+        owner->reserve_memzone("odd", static_cast<std::size_t>(size));
+        CHECK(audit(owner->mapping()).faults == std::vector<std::string>{});
+        CHECK(owner->segments().find_fault(owner->members().who()) == std::nullopt);
+        owner->release_memzone("odd");
+        owner->give_back_memory();
+        CHECK(audit(owner->mapping()).faults == std::vector<std::string>{});
+    }
+}
+
 namespace {
 
 /// Not instrumented: shadow memory has page faults of its own.

@@ -144,7 +144,8 @@ private:
 /// Pages that a file has and its list has not published, or the other way round: one sentence for
 /// each list. Waits for nobody and holds no lock, so it looks several times and says what stays the
 /// same; nothing while somebody holds the lock, for then pages are on their way, or left by the
-/// dead to whoever takes it over. A page made by somebody who read a hole is a fault, too.
+/// dead to whoever takes it over. A page made by somebody who read a hole is a fault, too,
+/// unless the kernel makes transparent hugepages for files in memory: it then makes more by itself.
 [[nodiscard]] std::vector<std::string> compare_with_files(const memory_layout& layout,
                                                           const memory::files& segment_files);
 
