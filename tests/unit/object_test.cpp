@@ -71,11 +71,13 @@ TEST_CASE("an object is refused as another type, and the sentence has both", "[o
     scratch_domain domain;
     domain->create<point>("p");
 
-    for (const auto& text : {sentence_of(errc::invalid_argument,
-                                         [&] { static_cast<void>(domain->find<wide_point>("p")); }),
-                             sentence_of(errc::invalid_argument, [&] {
-                                 static_cast<void>(domain->find<std::uint64_t>("p"));
-                             })}) {
+    using pair = std::array<std::int32_t, 2>;  // as large, and as aligned
+    for (const auto& text :
+         {sentence_of(errc::invalid_argument,
+                      [&] { static_cast<void>(domain->find<wide_point>("p")); }),
+          sentence_of(errc::invalid_argument, [&] { static_cast<void>(domain->find<pair>("p")); }),
+          sentence_of(errc::invalid_argument,
+                      [&] { static_cast<void>(domain->find<std::uint64_t>("p")); })}) {
         CHECK(text.find("\"p\" is a ") != std::string::npos);
         CHECK(text.find("point of 8 bytes aligned to 4, not a ") != std::string::npos);
     }
