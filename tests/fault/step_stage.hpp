@@ -2,6 +2,7 @@
 // A domain with everything that a victim may be killed in, and what must hold after each death.
 
 #include "cohort/packet/mbuf_clone.hpp"
+#include "fault/alone.hpp"
 #include "fault/step_pieces.hpp"
 #include "fault/stepped_lanes.hpp"
 #include "fault/stepped_own_memory.hpp"
@@ -155,7 +156,7 @@ private:
         survivors_proceed();
         REQUIRE(eventually([&] {
             return domain_->region().recovery.deaths.load() != deaths &&
-                   !domain_->actions().find_member("victim") && is_reaped();
+                   !domain_->actions().find_member("victim") && is_alone(*domain_);
         }));
         return steps;
     }
@@ -171,16 +172,6 @@ private:
         domain_->release_memzone("stepped");
         domain_->destroy_object("stepped");
         pool_.objects().flush();
-    }
-
-    bool is_reaped()
-    {
-        bool none = true;
-        domain_->members().members().for_each_member(
-            [&](member_id id, member_layout&, member_word) {
-                none = none && id == domain_->self().id;
-            });
-        return none;
     }
 
     /// Both ends of the ring the victim died in, before anybody has reaped it.

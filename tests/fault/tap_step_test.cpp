@@ -1,6 +1,7 @@
 // Death at every instruction of a burst at a tap port, in steps as in single_step_test.cpp: what
 // the dead was moving is on one side or on the other, or it is counted.
 
+#include "fault/alone.hpp"
 #include "fault/stepped_process.hpp"
 #include "support/eventually.hpp"
 #include "support/numbered_frames.hpp"
@@ -43,7 +44,7 @@ public:
         const auto steps = kill(call, count);
         if (steps % 2 == 0)  // the successor is there before the reaper
             claim();
-        await_reaping();
+        REQUIRE(eventually([&] { return is_alone(*domain_); }));
         claim();
 
         auto seen = sends ? find_sent(frame) : find_received(frame);
@@ -84,7 +85,6 @@ private:
     {
         wire_.release_rx(0);
         wire_.release_tx(0);
-        deaths_ = domain_->region().recovery.deaths.load();
         stepped_process victim{"tap_stepper", {"scratch", call}};
         const auto steps = victim.step(count);
         victim.kill();
@@ -94,13 +94,6 @@ private:
     {
         CHECK(wire_.rx_burst(0, {}) == 0);
         CHECK(wire_.tx_burst(0, {}) == 0);
-    }
-    void await_reaping()
-    {
-        REQUIRE(eventually([&] {
-            return domain_->region().recovery.deaths.load() != deaths_ &&
-                   !domain_->actions().find_member("victim");
-        }));
     }
     /// Takes what is there, which must be the frame.
     std::uint64_t take(mbuf* packet, const std::string& frame)
@@ -143,7 +136,7 @@ private:
             CHECK(seen.counted + seen.doubtful == 1);
         for (auto* pool : {&outgoing_, &incoming_}) {
             pool->objects().flush();
-            CHECK(eventually([&] { return pool->objects().in_use() == 0; }));  // reaped by then
+            CHECK(pool->objects().in_use() == 0);
         }
         CHECK(domain_.audit().clean());
     }
@@ -157,7 +150,6 @@ private:
     port wire_{domain_->create_port("tap", "tap:iface=tap,mtu=9000", {.rx_pool = "incoming"})};
     raw_station kernel_{"tap"};
     std::uint64_t number_ = 0;
-    std::uint64_t deaths_ = 0;
 };
 
 }  // namespace
