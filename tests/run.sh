@@ -339,7 +339,7 @@ build=$(cd "$build" && pwd)
 logs=$build/test-logs
 # bench builds by itself, for release; mutation builds broken copies.
 if [[ -z $only_run && ! ${suites[*]} =~ ^(lint|model|mutation|bench)$ ]]; then
-    echo "building $build"
+    echo "building in ${build#"$root"/}"
     configure
     compile
 fi
