@@ -64,8 +64,10 @@ memzone_layout* memory::find(zone_kind kind, std::string_view name) const noexce
         if (!ever_used(word))
             return nullptr;
         // The second look proves that kind and name were not rewritten between.
-        if (word.state == zone_state::live && zone.kind == kind && zone.name == name &&
-            zone.state.load(std::memory_order_acquire) == word.pack())
+        if (word.state != zone_state::live || zone.kind.load(std::memory_order_acquire) != kind)
+            continue;
+        const auto seen = zone.name.peek();
+        if (seen == name && zone.word() == word)
             return &zone;
     }
     return nullptr;
@@ -127,7 +129,7 @@ memzone_layout& memory::reserve(const zone_request& request, actor who)
 void memory::describe(memzone_layout& zone, const zone_request& request, const span& where,
                       actor who) noexcept
 {
-    zone.kind = request.kind;
+    zone.kind.store(request.kind, std::memory_order_release);
     zone.list = static_cast<std::uint16_t>(where.list);
     zone.creator = who.member;
     zone.address = where.address;
@@ -136,7 +138,7 @@ void memory::describe(memzone_layout& zone, const zone_request& request, const s
     zone.heap = request.heap;
     zone.attached.store(0, std::memory_order_relaxed);  // with INIT
     zone.created_ns = monotonic_ns();
-    zone.name = fixed_name<32>{request.name};
+    zone.name.replace(fixed_name<32>{request.name});
     COHORT_FAULT_POINT("memory.described");
 }
 

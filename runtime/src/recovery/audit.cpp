@@ -106,7 +106,7 @@ void scan::check_structures()
              region_.members.members[word.member].word().state == member_state::empty))
             findings.insert(
                 {fmt::format("entry \"{}\" is unfinished and its owner, member {}, is gone",
-                             zone.name.view(), word.member),
+                             zone.name.peek().view(), word.member),
                  word.generation});
     });
     for_each_live(region_.memory, zone_kind::heap, [&](const memzone_layout& zone) {

@@ -2,6 +2,7 @@
 /// A name that lives inside a shared layout: fixed size, always terminated, no pointer.
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <string_view>
 
@@ -40,6 +41,23 @@ public:
     [[nodiscard]] constexpr bool operator==(std::string_view text) const noexcept
     {
         return view() == text;
+    }
+
+    /// A copy for who looks while another process may call `replace`: a mixture of both names then.
+    /// A state word that is the same before and after shows that nobody did, for these loads
+    /// acquire what the stores of `replace` release.
+    [[nodiscard]] fixed_name peek() const noexcept
+    {
+        fixed_name seen;
+        for (std::size_t i = 0; i != Bytes; ++i)
+            seen.bytes_[i] =
+                std::atomic_ref{const_cast<char&>(bytes_[i])}.load(std::memory_order_acquire);
+        return seen;
+    }
+    void replace(const fixed_name& by) noexcept
+    {
+        for (std::size_t i = 0; i != Bytes; ++i)
+            std::atomic_ref{bytes_[i]}.store(by.bytes_[i], std::memory_order_release);
     }
 
 private:

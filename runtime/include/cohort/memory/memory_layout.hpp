@@ -110,6 +110,7 @@ struct zone_word {
         return std::uint64_t{generation} << 32 | std::uint64_t{member} << 16 |
                std::uint64_t{static_cast<std::uint8_t>(state)} << 8;
     }
+    bool operator==(const zone_word&) const = default;
 };
 
 /// Set when a node was only hinted at and the span lies on another one.
@@ -117,7 +118,7 @@ inline constexpr std::uint32_t zone_off_node = 1;
 
 struct memzone_layout {
     std::atomic<std::uint64_t> state{0};
-    zone_kind kind{};
+    std::atomic<zone_kind> kind{};  ///< released by INIT's writer: see fixed_name::peek
     std::uint16_t list = 0;  ///< index into lists, or external_list
     member_id creator = 0;
     std::uint64_t address = 0;
@@ -197,7 +198,9 @@ template <typename Memory, typename Visit>
 void for_each_live(Memory& memory, zone_kind kind, Visit&& visit)
 {
     for_each_used(memory, [&](auto& zone) {
-        if (zone.is_live() && zone.kind == kind)
+        const auto seen = zone.word();
+        if (seen.state == zone_state::live && zone.kind.load(std::memory_order_acquire) == kind &&
+            zone.word() == seen)  // the kind was not rewritten between
             visit(zone);
     });
 }
