@@ -55,8 +55,7 @@ kill_forwarders() { # queue
     for from in left right; do
         to=$([[ $from == left ]] && echo right || echo left)
         echo "killing $from to $to, queue $1 (pid ${forwarder[$from$1]}), and starting another"
-        kill -KILL "${forwarder[$from$1]}"
-        wait "${forwarder[$from$1]}" 2>/dev/null || true
+        { kill -KILL "${forwarder[$from$1]}" && wait "${forwarder[$from$1]}"; } 2>/dev/null || true
         start_forwarder "$from" "$to" "$1"
     done
 }
