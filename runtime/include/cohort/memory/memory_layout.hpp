@@ -119,7 +119,7 @@ inline constexpr std::uint32_t zone_off_node = 1;
 struct memzone_layout {
     std::atomic<std::uint64_t> state{0};
     std::atomic<zone_kind> kind{};  ///< released by INIT's writer: see fixed_name::peek
-    std::uint16_t list = 0;  ///< index into lists, or external_list
+    std::uint16_t list = 0;         ///< index into lists, or external_list
     member_id creator = 0;
     std::uint64_t address = 0;
     std::uint64_t length = 0;      ///< bytes, a multiple of 64
