@@ -174,6 +174,7 @@ void queries::add_reports()
               list_deaths);
     add_table("/action/list", "Actions that members offer", list_actions);
     add_table("/lanes", "Attached threads", list_lanes);
+    add_table("/port/queues", "Queues of all ports, and who polls them", list_queues);
     add_table("/memseg/list", "Memseg lists and their pages", list_memory);
     add("/mempool/holders", "Who holds buffers of a pool. Parameters: string name",
         [this](std::string_view name) { return list_holders(domain_.region(), name).as_json(); });

@@ -168,6 +168,36 @@ TEST_CASE("cohort ports counts what went through a port", "[tool]")
     CHECK(shown.at("rx_packets") == 0);
 }
 
+TEST_CASE("cohort queues names the member that polls a queue, and what went through it", "[tool]")
+{
+    scratch_domain domain;
+    domain->create_pktmbuf_pool("packets", {.count = 64, .cache_size = 8});
+    auto port = domain->create_port("wire", "null:size=100", {.rx_pool = "packets"});
+    const auto rx = [] {
+        const auto rows = json_of({"queues", "--json"});
+        REQUIRE(rows.size() == 2);
+        CHECK(rows.at(0).at("direction") == "rx");
+        CHECK(rows.at(1).at("direction") == "tx");
+        return rows.at(0);
+    };
+    const auto unclaimed = rx();
+    CHECK(unclaimed.at("owner").is_null());
+    CHECK(unclaimed.at("pool") == "packets");
+    CHECK(unclaimed.at("ended") == false);
+
+    std::vector<mbuf*> packets(5);
+    REQUIRE(port.rx_burst(0, packets) == 5);
+
+    const auto claimed = rx();
+    CHECK(claimed.at("owner") == "primary");
+    CHECK(claimed.at("lane") == domain->members().lane());
+    CHECK(claimed.at("packets") == 5);
+    CHECK(claimed.at("bytes") == 500);
+    port.stop();
+    CHECK(json_of({"ports", "--json"}).at(0).at("state") == "stopped");
+    free_bulk(packets);
+}
+
 TEST_CASE("cohort reap tells what the dead still hold, and nothing once it has been recovered",
           "[tool]")
 {

@@ -94,6 +94,7 @@ TEST_CASE("every path that is listed answers with valid JSON under its own name 
                                    "/memseg/list",
                                    "/port/list",
                                    "/port/info",
+                                   "/port/queues",
                                    "/action/list",
                                    "/audit"})
         CHECK(std::find(paths.begin(), paths.end(), path) != paths.end());

@@ -4,30 +4,110 @@
 #include <algorithm>
 #include <span>
 
+#include <fmt/format.h>
+
 namespace cohort::ipc {
+namespace {
+
+using queues = std::span<const port_queue_layout>;
+
+queues rx_of(const port_layout& port)
+{
+    return {port.rx, std::min<std::size_t>(port.rx_queues, max_port_queues)};
+}
+queues tx_of(const port_layout& port)
+{
+    return {port.tx, std::min<std::size_t>(port.tx_queues, max_port_queues)};
+}
+
+const char* state_of(const port_layout& port)
+{
+    switch (port_phase::unpack(port.phase.load(std::memory_order_relaxed)).state) {
+    case port_state::stopped: return "stopped";
+    case port_state::started: return "started";
+    case port_state::closing: return "closing";
+    }
+    return "?";
+}
+
+/// The member whose lane polls a queue.
+cell owner_cell(const region_layout& region, lane_id lane)
+{
+    const auto word = lane < max_lanes ? region.members.lanes[lane].word() : lane_word{};
+    if (lane == 0 || word.member == 0 || word.member >= max_members)
+        return {"-", {{"owner", nullptr}, {"lane", nullptr}}};
+    const auto& member = region.members.members[word.member];
+    return {fmt::format("{} (lane {})", member.name.view(), lane),
+            {{"owner", member.name.view()}, {"lane", lane}}};
+}
+
+cell pool_cell(const region_layout& region, std::uint32_t pool)
+{
+    if (pool == 0 || pool > region.memory.zone_count)
+        return {"-", {{"pool", nullptr}}};
+    return std::string{region.memory.zones[pool - 1].name.peek().view()};
+}
+
+}  // namespace
 
 table list_ports(const region_layout& region)
 {
-    table shown{{"port", "driver", "rx_queues", "tx_queues", "rx_packets", "rx_bytes", "tx_packets",
-                 "tx_bytes", "errors", "no_buffer"},
+    table shown{{"port", "driver", "state", "rx_queues", "tx_queues", "rx_packets", "rx_bytes",
+                 "tx_packets", "tx_bytes", "errors", "missed", "no_buffer"},
                 {}};
     for_each_live(region.memory, zone_kind::port, [&](const memzone_layout& zone) {
         const auto& port = *static_cast<const port_layout*>(zone.data());
-        const std::span rx{port.rx, std::min<std::size_t>(port.rx_queues, max_port_queues)};
-        const std::span tx{port.tx, std::min<std::size_t>(port.tx_queues, max_port_queues)};
-        const auto sum = [](std::span<const port_queue_layout> queues, auto counter) {
-            std::uint64_t all = 0;
-            for (const auto& queue : queues)
-                all += (queue.*counter).load(std::memory_order_relaxed);  // for display
-            return all;
+        const auto rx = rx_of(port);
+        const auto tx = tx_of(port);
+        const auto sum = [](queues all, auto counter) {
+            std::uint64_t total = 0;
+            for (const auto& each : all)
+                total += (each.*counter).load(std::memory_order_relaxed);  // for display
+            return total;
         };
         using queue = port_queue_layout;
-        shown.rows.push_back(
-            {zone.name.view(), port.driver.view(), rx.size(), tx.size(), sum(rx, &queue::packets),
-             sum(rx, &queue::bytes), sum(tx, &queue::packets), sum(tx, &queue::bytes),
-             sum(rx, &queue::errors) + sum(tx, &queue::errors), sum(rx, &queue::no_buffer)});
+        shown.rows.push_back({zone.name.view(), port.driver.view(), state_of(port), rx.size(),
+                              tx.size(), sum(rx, &queue::packets), sum(rx, &queue::bytes),
+                              sum(tx, &queue::packets), sum(tx, &queue::bytes),
+                              sum(rx, &queue::errors) + sum(tx, &queue::errors),
+                              sum(rx, &queue::missed), sum(rx, &queue::no_buffer)});
     });
     std::sort(shown.rows.begin(), shown.rows.end());
+    return shown;
+}
+
+table list_queues(const region_layout& region)
+{
+    table shown{{"port", "queue", "owner", "descriptors", "pool", "ended", "packets", "bytes",
+                 "errors", "missed", "no_buffer"},
+                {}};
+    const auto list = [&](const memzone_layout& zone, const char* direction, queues all) {
+        for (std::size_t i = 0; i != all.size(); ++i) {
+            const auto& queue = all[i];
+            const auto count = [](const auto& counter) {
+                return counter.load(std::memory_order_relaxed);  // for display
+            };
+            shown.rows.push_back(
+                {zone.name.view(),
+                 {fmt::format("{} {}", direction, i), {{"direction", direction}, {"queue", i}}},
+                 owner_cell(region, queue.owner.holder()),
+                 queue.descriptors,
+                 pool_cell(region, queue.pool),
+                 {count(queue.ended) != 0 ? "yes" : "-", {{"ended", count(queue.ended) != 0}}},
+                 count(queue.packets),
+                 count(queue.bytes),
+                 count(queue.errors),
+                 count(queue.missed),
+                 count(queue.no_buffer)});
+        }
+    };
+    for_each_live(region.memory, zone_kind::port, [&](const memzone_layout& zone) {
+        const auto& port = *static_cast<const port_layout*>(zone.data());
+        list(zone, "rx", rx_of(port));
+        list(zone, "tx", tx_of(port));
+    });
+    std::stable_sort(shown.rows.begin(), shown.rows.end(),
+                     [](const auto& a, const auto& b) { return a[0] < b[0]; });
     return shown;
 }
 

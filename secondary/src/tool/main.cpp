@@ -206,6 +206,8 @@ int run(const CLI::App& program, const arguments& given)
                      "nobody holds a buffer of this pool");
     if (command == "ports")
         return print(given, ipc::list_ports(region), "no ports");
+    if (command == "queues")
+        return print(given, ipc::list_queues(region), "no ports");
     if (command == "reap")
         return print(given, ipc::list_unreaped(region, cohort::rendezvous{given.domain}),
                      "nothing is to be reaped");
@@ -305,7 +307,8 @@ void declare(CLI::App& program, arguments& given)
         ->add_flag("--dead", given.dead_only, "only of members that are gone");
     add("rings", "rings: fill, roles, stalls");
     add("pools", "pools: counts, caches");
-    add("ports", "ports: driver, packets and bytes moved, errors");
+    add("ports", "ports: driver, state, packets and bytes moved, errors, what was missed");
+    add("queues", "queues of the ports: who polls them, pools, and the same counters");
     add("holders", "who holds buffers of a pool")
         ->add_option("POOL", given.pool, "name of the pool")
         ->required();

@@ -35,6 +35,7 @@ namespace cohort::ipc {
 /// Used heap blocks, added up by owner, type and lifetime. `dead_only`: of members that are gone.
 [[nodiscard]] table list_blocks(const region_layout& region, bool dead_only);
 [[nodiscard]] table list_ports(const region_layout& region);
+[[nodiscard]] table list_queues(const region_layout& region);  ///< of all ports
 [[nodiscard]] table list_rings(const region_layout& region);
 [[nodiscard]] table list_pools(const region_layout& region);
 /// Throws `errc::invalid_argument` when there is no such pool.
