@@ -109,10 +109,10 @@ void check_before_mapping(int control, const region_place& announced)
 
 }  // namespace
 
-void check_server(int connection)
+void check_server(int connection, const rendezvous& place)
 {
     const auto server = peer_of(connection);
-    if (server.uid != ::geteuid() && server.uid != 0)
+    if (!is_trusted(connection, place.group()))
         throw error{
             errc::wrong_owner,
             fmt::format("the domain is served by uid {} (pid {}) but this process runs as uid {}; "
@@ -120,10 +120,10 @@ void check_server(int connection)
                         server.uid, server.pid, ::geteuid())};
 }
 
-void ask_for_region(int connection, wire::attach_as as, std::string_view name,
-                    std::span<const int> fds)
+void ask_for_region(int connection, const rendezvous& place, wire::attach_as as,
+                    std::string_view name, std::span<const int> fds)
 {
-    check_server(connection);
+    check_server(connection, place);
     const wire::attach_request wish{
         .layout_hash = layout_hash(), .as = as, .pid = ::getpid(), .name = fixed_name<64>{name}};
     if (send_message(connection, wire::bytes_of(wish), fds))
@@ -152,10 +152,11 @@ region_mapping map_region(region_files files, const region_place& where, map_acc
     return region_mapping{std::move(files), where, access};
 }
 
-region_mapping receive_region(int connection, wire::attach_as as, std::string_view name,
-                              std::span<const int> fds, map_access access, deadline until)
+region_mapping receive_region(int connection, const rendezvous& place, wire::attach_as as,
+                              std::string_view name, std::span<const int> fds, map_access access,
+                              deadline until)
 {
-    ask_for_region(connection, as, name, fds);
+    ask_for_region(connection, place, as, name, fds);
     return take_region(connection, access, until);
 }
 

@@ -246,8 +246,8 @@ void dispatcher::accept_from(int listener)
     file_descriptor connection{::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)};
     if (!connection)
         return;
-    const auto peer = peer_of(connection.get());
-    if (peer.uid != ::geteuid() && peer.uid != 0) {
+    if (!is_trusted(connection.get(), lock_.group())) {
+        const auto peer = peer_of(connection.get());
         hang_ups_.fetch_add(1, std::memory_order_relaxed);  // a count
         log(log_level::warning, "refused a connection of uid {} (pid {})", peer.uid, peer.pid);
         return;

@@ -32,7 +32,7 @@ std::optional<received_message> ask_about_port(const rendezvous& place, member_r
     const auto until = deadline_in(courier_patience);
     try {
         const auto connection = connect_to(place.member_socket(member.id), until);
-        check_server(connection.get());
+        check_server(connection.get(), place);
         const wire::port_files_message message{
             .head = {.kind = what}, .index = port.index, .generation = port.generation};
         if (!send_message(connection.get(), wire::bytes_of(message), fds) ||

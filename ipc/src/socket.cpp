@@ -2,6 +2,8 @@
 
 #include "cohort/base/error.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -13,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 namespace cohort::ipc {
 namespace {
@@ -39,6 +42,15 @@ file_descriptor new_socket()
     return made;
 }
 
+/// Whether the directory is open to its group, which then is the group of what is made in it: see
+/// rendezvous::open_to.
+bool is_open_to_group(const std::string& path) noexcept
+{
+    struct stat status {};
+    return ::stat(path.substr(0, path.rfind('/')).c_str(), &status) == 0 &&
+           (status.st_mode & S_ISGID) != 0 && (status.st_mode & S_IRWXG) == S_IRWXG;
+}
+
 [[noreturn]] void throw_bind_failure(const std::string& path)
 {
     if (errno == ENOENT)
@@ -58,7 +70,7 @@ file_descriptor listen_at(const std::string& path)
     ::unlink(path.c_str());
     if (::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
         throw_bind_failure(path);
-    ::chmod(path.c_str(), 0600);
+    ::chmod(path.c_str(), is_open_to_group(path) ? 0660 : 0600);
     if (::listen(listener.get(), 64) != 0)
         throw_errno(errno, fmt::format("cannot listen at {}", path));
     return listener;
@@ -177,8 +189,23 @@ credentials peer_of(int socket) noexcept
     ucred peer{};
     socklen_t length = sizeof peer;
     if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0)
-        return {0, ~0u};
-    return {peer.pid, peer.uid};
+        return {0, ~0u, ~0u};
+    return {peer.pid, peer.uid, peer.gid};
+}
+
+bool is_trusted(int socket, std::optional<unsigned> group) noexcept
+{
+    const auto peer = peer_of(socket);
+    if (peer.uid == ::geteuid() || peer.uid == 0)
+        return true;
+    if (!group || peer.uid == ~0u)
+        return false;
+    std::array<gid_t, 1024> others{};
+    socklen_t length = sizeof others;
+    if (::getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, others.data(), &length) != 0)
+        length = 0;
+    const std::span known{others.data(), length / sizeof(gid_t)};
+    return peer.gid == *group || std::find(known.begin(), known.end(), *group) != known.end();
 }
 
 }  // namespace cohort::ipc

@@ -46,7 +46,7 @@ asked_members ask_all(const start_options& options, const rendezvous& place, dea
             continue;
         try {
             auto connection = ipc::connect_to(file.path().string(), soon);
-            ipc::ask_for_region(connection.get(), ipc::wire::attach_as::adopter,
+            ipc::ask_for_region(connection.get(), place, ipc::wire::attach_as::adopter,
                                 options.member_name, {});
             asked.connections.push_back(std::move(connection));
         } catch (const error& refused) {
@@ -145,7 +145,7 @@ std::optional<region_mapping> borrow_from_any(asked_members& asked, const rendez
         return std::nullopt;
     for (const auto& connection : asked.connections)
         try {
-            ipc::check_server(connection.get());
+            ipc::check_server(connection.get(), place);
             return borrow_region(ipc::peer_of(connection.get()).pid, place, record->place);
         } catch (const error& refused) {
             asked.note(refused);

@@ -37,6 +37,7 @@ struct arguments {
     bool fresh = false;
     bool automatic = false;
     bool hand_over = false;
+    std::string group;
     bool telemetry = false;
 };
 
@@ -91,6 +92,8 @@ void declare(CLI::App& program, arguments& given)
                        "address of the window, e.g. 0x551000000000");
     program.add_option("--max-zones", given.max_zones, "names of all kinds together")
         ->capture_default_str();
+    program.add_option("--group", given.group,
+                       "who may take part besides this user: a group, by name or number");
     program.add_flag("--telemetry", given.telemetry,
                      "serve DPDK's telemetry clients (dpdk-telemetry.py -f DOMAIN)");
     program.add_option("--log", given.log_level, "debug, info, warning, error or off");
@@ -126,6 +129,8 @@ cohort::primary::start_options options_from(const arguments& given)
                                     given.log_level)};
         set_log_level(level);
     }
+    if (!given.group.empty())
+        wanted.group = options::parse_group("--group", given.group);
     wanted.dpdk_telemetry = given.telemetry;
     wanted.existing = given.adopt       ? primary::takeover::adopt
                       : given.fresh     ? primary::takeover::fresh

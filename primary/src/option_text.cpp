@@ -4,8 +4,12 @@
 
 #include <charconv>
 #include <limits>
+#include <string>
+#include <vector>
 
 #include <fmt/format.h>
+
+#include <grp.h>
 
 namespace cohort::primary {
 namespace {
@@ -104,6 +108,22 @@ std::uintptr_t parse_address(std::string_view option, std::string_view text)
         throw error{errc::invalid_argument,
                     fmt::format("{} {} is not an address in hexadecimal", option, text)};
     return address;
+}
+
+unsigned parse_group(std::string_view option, std::string_view text)
+{
+    unsigned number = 0;
+    const auto* const last = text.data() + text.size();
+    if (const auto [end, failure] = std::from_chars(text.data(), last, number);
+        failure == std::errc{} && end == last)
+        return number;
+    group entry{};
+    group* found = nullptr;
+    std::vector<char> names(1 << 16);
+    if (::getgrnam_r(std::string{text}.c_str(), &entry, names.data(), names.size(), &found) != 0 ||
+        !found)
+        throw wrong(option, text, "is no group of this system; see getent group");
+    return entry.gr_gid;
 }
 
 }  // namespace cohort::primary

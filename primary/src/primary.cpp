@@ -292,8 +292,18 @@ std::unique_ptr<owner> start(const start_options& options)
         throw error{
             errc::no_such_domain,
             fmt::format("there is nothing to adopt: domain \"{}\" has no member", place.name())};
-    if (!alive)
+    if (alive && options.group && options.group != place.group())
+        throw error{errc::invalid_argument,
+                    fmt::format("domain \"{}\" lives and is {}, not to group {}; leave the group "
+                                "out, or end its members first",
+                                place.name(),
+                                place.group() ? fmt::format("open to group {}", *place.group())
+                                              : "open to its user alone",
+                                *options.group)};
+    if (!alive) {
         remove_debris(place);
+        place.open_to(options.group, lock);
+    }
     auto region =
         alive ? adopt_region(options, place, lock, until) : make_region(options, place, lock);
     return serve(options, std::move(place), std::move(lock), std::move(region), alive);

@@ -61,6 +61,19 @@ file_descriptor make_control_file(const rendezvous& place, std::size_t bytes)
     }
 }
 
+/// A member of another user opens them anew, to read only, for an observer.
+void open_files_to(unsigned group, const region_files& files)
+{
+    const auto open = [&](const file_descriptor& file) {
+        if (file &&
+            (::fchown(file.get(), unsigned(-1), group) != 0 || ::fchmod(file.get(), 0660) != 0))
+            throw_errno(errno, fmt::format("cannot open a file of the region to group {}", group));
+    };
+    open(files.control);
+    for (const auto& segment : files.segments)
+        open(segment);
+}
+
 /// Windows that live domains of the same root use.
 std::vector<region_place> windows_in_use(const rendezvous& place)
 {
@@ -229,6 +242,8 @@ region_mapping try_region(const start_options& options, const rendezvous& place,
         const auto& list = plan.lists[i];
         files.segments[i] = create_segment_file(list.size, list.max_bytes, list.huge_dir);
     }
+    if (const auto group = place.group())
+        open_files_to(*group, files);
     COHORT_FAULT_POINT("region.files");
 
     lock_description life{place.lock_file(), lock_description::open_mode::existing};

@@ -44,7 +44,7 @@ handed_out ask_primary(const start_options& options, const rendezvous& place, de
     handed_out got;
     try {
         got.connection = ipc::connect_to(place.primary_socket(), until);
-        got.region.emplace(ipc::receive_region(got.connection.get(),
+        got.region.emplace(ipc::receive_region(got.connection.get(), place,
                                                ipc::wire::attach_as::successor, options.member_name,
                                                {}, map_access::read_write, until));
     } catch (const error& refused) {

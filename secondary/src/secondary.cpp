@@ -95,8 +95,8 @@ std::unique_ptr<attachment> attach_once(rendezvous place, const std::string& nam
     auto wake = ipc::new_eventfd();
     const auto pidfd = ipc::own_pidfd();
     const std::array fds{pidfd.get(), wake.get()};
-    auto region = ipc::receive_region(connection.get(), ipc::wire::attach_as::member, name, fds,
-                                      map_access::read_write, until);
+    auto region = ipc::receive_region(connection.get(), place, ipc::wire::attach_as::member, name,
+                                      fds, map_access::read_write, until);
     COHORT_FAULT_POINT("attach.mapped");
     auto claim = ipc::claim_member(region.layout(), place, name, member_role::secondary);
     return std::make_unique<attachment>(std::move(region), std::move(claim), std::move(place),
@@ -180,8 +180,9 @@ observer observe(std::string_view domain_name, steady_clock::duration timeout)
         const auto share = (std::max(until, now) - now) / static_cast<int>(sockets.size() - i);
         try {
             const auto connection = ipc::connect_to(sockets[i], now + share);
-            return observer{ipc::receive_region(connection.get(), ipc::wire::attach_as::observer,
-                                                "observer", {}, map_access::read_only, now + share),
+            return observer{ipc::receive_region(connection.get(), place,
+                                                ipc::wire::attach_as::observer, "observer", {},
+                                                map_access::read_only, now + share),
                             place};
         } catch (const error& refused) {
             const auto reason = refused.reason();

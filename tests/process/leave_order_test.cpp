@@ -67,9 +67,10 @@ private:
     [[nodiscard]] region_mapping take_region()
     {
         const auto until = deadline_in(patience);
-        const auto connection = ipc::connect_to(rendezvous{domain_.name()}.member_socket(1), until);
-        return ipc::receive_region(connection.get(), ipc::wire::attach_as::adopter, "test", {},
-                                   map_access::read_write, until);
+        const rendezvous place{domain_.name()};
+        const auto connection = ipc::connect_to(place.member_socket(1), until);
+        return ipc::receive_region(connection.get(), place, ipc::wire::attach_as::adopter, "test",
+                                   {}, map_access::read_write, until);
     }
     [[nodiscard]] lane_id living_lane()
     {

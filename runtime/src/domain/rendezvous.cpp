@@ -64,6 +64,26 @@ void make_directory(const std::string& path)
                             path)};
 }
 
+/// As `open_to` leaves a directory that is open to its group.
+bool is_group_open(const struct stat& status) noexcept
+{
+    constexpr mode_t wanted = S_ISGID | S_IRWXG;
+    return S_ISDIR(status.st_mode) && (status.st_mode & (wanted | S_IRWXO)) == wanted;
+}
+
+bool is_in_group(gid_t group) noexcept
+{
+    std::array<gid_t, 1024> others{};
+    const int count = ::getgroups(static_cast<int>(others.size()), others.data());
+    return group == ::getegid() || std::find(others.begin(), others.begin() + std::max(count, 0),
+                                             group) != others.begin() + std::max(count, 0);
+}
+
+bool is_ours(const struct stat& status) noexcept
+{
+    return status.st_uid == ::geteuid() || (is_group_open(status) && is_in_group(status.st_gid));
+}
+
 void check_directory(const std::string& path)
 {
     struct stat status {};
@@ -74,25 +94,39 @@ void check_directory(const std::string& path)
     }
     if (!S_ISDIR(status.st_mode))
         throw error{errc::wrong_owner, fmt::format("{} is not a directory; remove it", path)};
-    if (status.st_uid != ::geteuid())
+    if (!is_ours(status))
         throw error{errc::wrong_owner,
                     fmt::format("{} belongs to uid {} but this process runs as uid {}; set "
-                                "COHORT_RUNTIME_DIR to a directory of your own",
-                                path, status.st_uid, ::geteuid())};
-    if ((status.st_mode & 0022) != 0)
+                                "COHORT_RUNTIME_DIR to a directory of your own{}",
+                                path, status.st_uid, ::geteuid(),
+                                is_group_open(status)
+                                    ? fmt::format(", or join group {}", status.st_gid)
+                                    : "")};
+    if ((status.st_mode & 0022) != 0 && !is_group_open(status))
         throw error{errc::wrong_owner,
                     fmt::format("{} has mode {:04o} and is open to other writers; "
                                 "chmod 0700 {}",
                                 path, status.st_mode & 07777, path)};
 }
 
+/// A directory of COHORT_RUNTIME_DIR may be the one of whoever has opened the domain to our group:
+/// the user has chosen it, and that one can replace the domain in any case.
+bool is_chosen_from(const struct stat& root, const std::string& directory) noexcept
+{
+    struct stat status {};
+    const char* chosen = std::getenv("COHORT_RUNTIME_DIR");
+    return chosen && *chosen && ::lstat(directory.c_str(), &status) == 0 && is_ours(status) &&
+           status.st_uid == root.st_uid;
+}
+
 /// Who may write to the root may put another directory in the place of ours.
-void check_root(const std::string& path)
+void check_root(const std::string& path, const std::string& directory)
 {
     struct stat status {};
     if (::stat(path.c_str(), &status) != 0)
         throw_errno(errno, fmt::format("cannot look at {}", path));
-    const bool trusted = status.st_uid == ::geteuid() || status.st_uid == 0;
+    const bool trusted =
+        status.st_uid == ::geteuid() || status.st_uid == 0 || is_chosen_from(status, directory);
     const bool open_to_others = (status.st_mode & 0022) != 0 && (status.st_mode & S_ISVTX) == 0;
     if (!trusted || open_to_others)
         throw error{errc::wrong_owner,
@@ -157,8 +191,48 @@ bool rendezvous::exists() const noexcept
 
 void rendezvous::check() const
 {
-    check_root(root_);
+    check_root(root_, directory_);
     check_directory(directory_);
+}
+
+std::optional<unsigned> rendezvous::group() const noexcept
+{
+    struct stat status {};
+    return ::lstat(directory_.c_str(), &status) == 0 && is_group_open(status)
+               ? std::optional<unsigned>{status.st_gid}
+               : std::nullopt;
+}
+
+void rendezvous::open_to(std::optional<unsigned> group, const lock_description& lock) const
+{
+    struct stat status {};
+    if (::lstat(directory_.c_str(), &status) != 0)
+        throw_ended(directory_);
+    const bool stands = this->group() == group;
+    if (!stands && status.st_uid != ::geteuid())
+        throw error{errc::wrong_owner,
+                    fmt::format("{} belongs to uid {}, who alone can open it to another group or "
+                                "to none; start with --group {}",
+                                directory_, status.st_uid, status.st_gid)};
+    const auto refuse_unless = [&](bool done) {
+        if (!done)
+            throw error{errno == EPERM ? errc::no_permission : errc::system,
+                        fmt::format("cannot open {} to group {}: {}; name a group that this "
+                                    "process is in",
+                                    directory_, group.value_or(::getegid()),
+                                    describe_errno(errno))};
+    };
+    // From the inside to the outside: a kill between leaves what only the owner can use.
+    const auto to = group.value_or(::getegid());
+    if (lock.group() != group)
+        refuse_unless(::fchown(lock.fd(), unsigned(-1), to) == 0 &&
+                      ::fchmod(lock.fd(), group ? 0660 : 0600) == 0);
+    if (!stands)
+        refuse_unless(::lchown(directory_.c_str(), unsigned(-1), to) == 0 &&
+                      ::chmod(directory_.c_str(), group ? 02770 : 0700) == 0);
+    if (struct stat root{};
+        group && ::stat(root_.c_str(), &root) == 0 && (root.st_mode & 0055) != 0055)
+        refuse_unless(::chmod(root_.c_str(), (root.st_mode & 07777) | 0055) == 0);
 }
 
 lock_description::lock_description(const std::string& path, open_mode mode)
@@ -175,6 +249,14 @@ lock_description::lock_description(const std::string& path, open_mode mode)
                     fmt::format("the lock file {} is no regular file; remove it", path)};
     if (!file_)
         throw_errno(errno, fmt::format("cannot open the lock file {}", path));
+}
+
+std::optional<unsigned> lock_description::group() const noexcept
+{
+    struct stat status {};
+    return ::fstat(file_.get(), &status) == 0 && (status.st_mode & 0060) == 0060
+               ? std::optional<unsigned>{status.st_gid}
+               : std::nullopt;
 }
 
 bool lock_description::try_lock(int byte) const

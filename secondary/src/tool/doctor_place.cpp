@@ -39,12 +39,25 @@ std::optional<finding> cannot_make(const std::string& domain)
                    "set COHORT_RUNTIME_DIR to a directory that this user may write"};
 }
 
+/// Whether the domain is open to a group of this process.
+bool is_admitted(const rendezvous& place)
+{
+    if (!place.group())
+        return false;
+    try {
+        place.check();
+        return true;
+    } catch (const error&) {
+        return false;
+    }
+}
+
 std::optional<finding> foreign_root(const std::string& domain)
 {
     const rendezvous place{domain};
     struct stat status {};
     if (::stat(place.root().c_str(), &status) != 0 || status.st_uid == ::geteuid() ||
-        status.st_uid == 0)
+        status.st_uid == 0 || is_admitted(place))
         return std::nullopt;
     return finding{gravity::fault, fmt::format("{} belongs to uid {}", place.root(), status.st_uid),
                    "that user could replace what is in it, so cohort refuses it",
@@ -68,7 +81,8 @@ std::optional<finding> foreign_domain(const std::string& domain)
 {
     const rendezvous place{domain};
     struct stat status {};
-    if (::lstat(place.directory().c_str(), &status) != 0 || status.st_uid == ::geteuid())
+    if (::lstat(place.directory().c_str(), &status) != 0 || status.st_uid == ::geteuid() ||
+        is_admitted(place))
         return std::nullopt;
     return finding{gravity::fault,
                    fmt::format("{} belongs to uid {}, this is uid {}", place.directory(),
@@ -81,7 +95,8 @@ std::optional<finding> open_domain(const std::string& domain)
 {
     const rendezvous place{domain};
     struct stat status {};
-    if (::lstat(place.directory().c_str(), &status) != 0 || (status.st_mode & 0022) == 0)
+    if (::lstat(place.directory().c_str(), &status) != 0 || (status.st_mode & 0022) == 0 ||
+        place.group())
         return std::nullopt;
     return finding{gravity::fault,
                    fmt::format("{} has mode {:04o}", place.directory(), status.st_mode & 07777),

@@ -12,6 +12,7 @@
 //   --occupy ADDRESS    maps a page there first (hexadecimal)
 //   --descriptors N     lowers RLIMIT_NOFILE to that first
 //   --lock-future       calls mlockall(MCL_FUTURE) first
+//   --group GID         is in that group and no other first
 //   --uid UID           becomes that user first
 //
 // tests/meson.build builds it four ways: with and without PIE, with ASan, with TSan.
@@ -31,6 +32,7 @@
 
 #include <fmt/format.h>
 
+#include <grp.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -77,6 +79,13 @@ void become(const char* uid)
         give_up(fmt::format("cannot become user {}", uid));
 }
 
+void join_group(const char* gid)
+{
+    const auto wanted = static_cast<gid_t>(std::strtoul(gid, nullptr, 10));
+    if (::setgroups(1, &wanted) != 0)
+        give_up(fmt::format("cannot join group {}", gid));
+}
+
 wish read_arguments(int argc, char** argv)
 {
     if (argc < 3)
@@ -97,6 +106,8 @@ wish read_arguments(int argc, char** argv)
             occupy(value());
         else if (option == "--descriptors")
             limit_descriptors(value());
+        else if (option == "--group")
+            join_group(value());
         else if (option == "--uid")
             become(value());
         else if (option == "--lock-future" && ::syscall(SYS_mlockall, MCL_FUTURE) == 0)

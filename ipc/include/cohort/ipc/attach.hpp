@@ -7,6 +7,7 @@
 /// Each rung has a deadline and its own sentence; a refused attach has written nothing.
 
 #include "cohort/domain/region_mapping.hpp"
+#include "cohort/domain/rendezvous.hpp"
 #include "cohort/ipc/wire.hpp"
 
 #include <span>
@@ -14,12 +15,13 @@
 
 namespace cohort::ipc {
 
-/// Throws `errc::wrong_owner` unless this user or root serves at the other end.
-void check_server(int connection);
+/// Throws `errc::wrong_owner` unless this user or root serves at the other end, or somebody of the
+/// domain's group.
+void check_server(int connection, const rendezvous& place);
 
 /// The first rung alone: `fds` ride with the request.
-void ask_for_region(int connection, wire::attach_as as, std::string_view name,
-                    std::span<const int> fds);
+void ask_for_region(int connection, const rendezvous& place, wire::attach_as as,
+                    std::string_view name, std::span<const int> fds);
 /// The rungs after it: waits for the answer and maps what comes.
 [[nodiscard]] region_mapping take_region(int connection, map_access access, deadline until);
 /// The last rungs: checks the header in `files`, through a mapping of its own, and maps all.
@@ -28,8 +30,9 @@ void ask_for_region(int connection, wire::attach_as as, std::string_view name,
 
 /// Asks over `connection` and maps what comes. `fds` ride with the request. Throws `timed_out`,
 /// `layout_mismatch`, `region_truncated`, `region_garbage`, `window_taken`, `wrong_owner` ...
-[[nodiscard]] region_mapping receive_region(int connection, wire::attach_as as,
-                                            std::string_view name, std::span<const int> fds,
-                                            map_access access, deadline until);
+[[nodiscard]] region_mapping receive_region(int connection, const rendezvous& place,
+                                            wire::attach_as as, std::string_view name,
+                                            std::span<const int> fds, map_access access,
+                                            deadline until);
 
 }  // namespace cohort::ipc

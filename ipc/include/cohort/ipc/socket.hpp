@@ -7,6 +7,7 @@
 #include "cohort/base/file_descriptor.hpp"
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -16,7 +17,8 @@ namespace cohort::ipc {
 inline constexpr std::size_t max_message_fds = 253;  ///< the kernel's SCM_MAX_FD
 
 /// A listening socket at `path`; what was there before is removed. The caller holds the domain's
-/// lock, so it is debris. Throws `errc::no_such_domain` when the directory is gone.
+/// lock, so it is debris. Open to those to whom the directory is. Throws `errc::no_such_domain`
+/// when the directory is gone.
 [[nodiscard]] file_descriptor listen_at(const std::string& path);
 /// The same by a rename from "next.sock" beside it: whoever connects finds the listener that was
 /// there or the new one, never none. One process at a time in a directory.
@@ -42,11 +44,16 @@ struct received_message {
 /// Waits until the socket can be read. False at the deadline.
 [[nodiscard]] bool wait_readable(int socket, deadline until) noexcept;
 
-/// The uid of the peer, by SO_PEERCRED.
+/// The peer, by SO_PEERCRED.
 struct credentials {
     int pid = 0;
     unsigned uid = 0;
+    unsigned gid = 0;
 };
 [[nodiscard]] credentials peer_of(int socket) noexcept;
+
+/// Whether the peer may take part: it is this user's or root's, or it is in the domain's group, if
+/// there is one (rendezvous::group), by its first group or another (SO_PEERGROUPS).
+[[nodiscard]] bool is_trusted(int socket, std::optional<unsigned> group) noexcept;
 
 }  // namespace cohort::ipc

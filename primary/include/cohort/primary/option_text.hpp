@@ -29,4 +29,7 @@ namespace cohort::primary {
 /// "551000000000" or "0x551000000000".
 [[nodiscard]] std::uintptr_t parse_address(std::string_view option, std::string_view text);
 
+/// A group that the system knows by that name, or its number.
+[[nodiscard]] unsigned parse_group(std::string_view option, std::string_view text);
+
 }  // namespace cohort::primary

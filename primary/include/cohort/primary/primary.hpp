@@ -53,6 +53,7 @@ struct start_options {
     /// Called in the dispatcher when another primary serves in place of this one.
     std::function<void()> handed_over{};
     ipc::dispatching dispatch = ipc::dispatching::own_thread;
+    std::optional<unsigned> group{};  ///< who may take part besides this user; default: nobody
     bool dpdk_telemetry = false;  ///< serve DPDK's clients, where nobody does: ipc/telemetry.hpp
 };
 

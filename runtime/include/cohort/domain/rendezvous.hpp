@@ -14,6 +14,9 @@
 ///
 /// The directory and the files in it are the only traces a domain leaves; the next start of the
 /// same name removes what is stale.
+///
+/// The mode of the directory says who may take part. 0700: its owner. 2770: whoever is in its
+/// group, and these trust each other as processes of one user do, for they write the same memory.
 
 #include "cohort/base/file_descriptor.hpp"
 #include "cohort/domain/region_mapping.hpp"
@@ -25,6 +28,8 @@
 namespace cohort {
 
 inline constexpr std::size_t max_domain_name = 32;
+
+class lock_description;
 
 class rendezvous {
 public:
@@ -43,8 +48,15 @@ public:
     void create() const;
     [[nodiscard]] bool exists() const noexcept;
     /// Throws `errc::wrong_owner` unless the directory is this user's and nobody else may write it,
-    /// and `errc::no_such_domain` when it is gone.
+    /// or is open to a group of this process; and `errc::no_such_domain` when it is gone.
     void check() const;
+
+    /// The group that may take part; nothing when only the owner may.
+    [[nodiscard]] std::optional<unsigned> group() const noexcept;
+    /// Opens directory and lock file to that group, or closes them to all but the owner. Only
+    /// before there is a domain. Throws `no_permission` when the group is none of this process's,
+    /// and `wrong_owner` when the directory is another user's and stands otherwise.
+    void open_to(std::optional<unsigned> group, const lock_description& lock) const;
 
 private:
     std::string name_;
@@ -76,6 +88,9 @@ public:
 
     /// True when this is still the file at `path`.
     [[nodiscard]] bool is_at(const std::string& path) const noexcept;
+
+    /// The group whose members may open the file; nothing when only its owner may.
+    [[nodiscard]] std::optional<unsigned> group() const noexcept;
 
     void write_place(const region_place& place, int pid) const;
     struct record {

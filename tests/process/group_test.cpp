@@ -1,0 +1,145 @@
+// A domain that is open to a group: processes of several users take part, and nobody else.
+
+#include "cohort/domain/rendezvous.hpp"
+#include "process/attempt.hpp"
+#include "process/living_domain.hpp"
+#include "support/skip.hpp"
+
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace cohort::test {
+namespace {
+
+using words = std::vector<std::string>;
+
+const std::string probe = "attach_probe_pie";
+constexpr auto needs_root = "root, to act as several users";
+const words group{"--group", "4242"};
+
+/// Arguments of a probe that is another user, in the group.
+words as_user(const std::string& uid, words more = {})
+{
+    words all{"shared", "1", "--group", "4242", "--uid", uid};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+}
+
+unsigned mode_of(const std::string& path)
+{
+    struct stat status {};
+    return ::lstat(path.c_str(), &status) == 0 ? status.st_mode & 07777 : 0;
+}
+
+}  // namespace
+
+TEST_CASE("a domain that is open to a group admits its members, and no other user", "[group]")
+{
+    COHORT_SKIP_UNLESS(::geteuid() == 0, needs_root);
+    const scratch_runtime_directory directory;
+    const auto primary = start_cohortd("shared", group);
+
+    CHECK(run(probe, as_user("65534")).status == exit_status{});
+    CHECK(run(probe, as_user("65534", {"--observe"})).status == exit_status{});
+    CHECK(run(probe, {"shared", "1"}).status == exit_status{});  // root, by its right
+    check_refused(run(probe, {"shared", "1", "--uid", "65534"}), errc::wrong_owner,
+                  {"belongs to uid 0 but this process runs as uid 65534", "or join group 4242"});
+    CHECK(run("cohort", {"-d", "shared", "audit"}).status == exit_status{});
+}
+
+TEST_CASE("the first group of a user counts like the others", "[group]")
+{
+    COHORT_SKIP_UNLESS(::geteuid() == 0, needs_root);
+    const scratch_runtime_directory directory;
+    const auto primary = start_cohortd("shared", {"--group", "65534"});
+
+    CHECK(run(probe, {"shared", "1", "--uid", "65534"}).status == exit_status{});
+}
+
+TEST_CASE("the slot of a killed member of one user serves the next user", "[group]")
+{
+    COHORT_SKIP_UNLESS(::geteuid() == 0, needs_root);
+    const scratch_runtime_directory directory;
+    const auto primary = start_cohortd("shared", group);
+    const auto seen = secondary::observe("shared", patience);
+    for (const auto* uid : {"65534", "65533", "65534"}) {
+        auto member = child_process::spawn(probe, as_user(uid, {"--hold"}));
+        member.await("attached", patience);
+        REQUIRE(live_members(seen.region()) == 2);
+        CHECK(seen.region().members.members[2].word().state == member_state::live);
+        member.kill();
+        REQUIRE(member.wait(patience));
+        REQUIRE(eventually(
+            [&] { return seen.region().members.members[2].word().state == member_state::empty; }));
+    }
+}
+
+TEST_CASE(
+    "a member of another user serves observers and the next primary after the first is killed",
+    "[group]")
+{
+    COHORT_SKIP_UNLESS(::geteuid() == 0, needs_root);
+    const scratch_runtime_directory directory;
+    auto primary = start_cohortd("shared", group);
+    auto member = child_process::spawn(probe, as_user("65534", {"--hold"}));
+    member.await("attached", patience);
+    primary.kill();
+    REQUIRE(primary.wait(patience));
+
+    CHECK(run(probe, as_user("65533", {"--observe"})).status == exit_status{});
+    CHECK(live_members(secondary::observe("shared", patience).region()) >= 1);
+    check_refused(run("cohortd", {"-d", "shared", "--group", "4243"}), errc::invalid_argument,
+                  {"lives and is open to group 4242, not to group 4243"});
+    auto next = child_process::spawn("cohortd", {"--domain", "shared", "--adopt"});
+    const auto line = next.read_line(patience);
+    REQUIRE(line.has_value());
+    CHECK(line->find("is adopted") != std::string::npos);
+    CHECK(run(probe, as_user("65533")).status == exit_status{});
+    member.tell("leave");
+    CHECK(member.wait(patience) == exit_status{});
+    next.kill(SIGTERM);
+    CHECK(next.wait(patience) == exit_status{});
+    CHECK(std::filesystem::is_empty(directory.path()));
+}
+
+TEST_CASE("what a start does not open to a group is closed, whatever the start before did",
+          "[group]")
+{
+    COHORT_SKIP_UNLESS(::geteuid() == 0, needs_root);
+    const scratch_runtime_directory directory;
+    const auto place = (directory.path() / "shared").string();
+    {
+        const auto open = start_cohortd("shared", group);  // killed, as at scope exit
+        CHECK(mode_of(place) == 02770);
+        CHECK(mode_of(place + "/lock") == 0660);
+        CHECK(mode_of(place + "/primary.sock") == 0660);
+    }
+    CHECK(mode_of(place) == 02770);
+
+    const auto closed = start_cohortd("shared");
+
+    CHECK(mode_of(place) == 0700);
+    CHECK(mode_of(place + "/lock") == 0600);
+    CHECK(mode_of(place + "/primary.sock") == 0600);
+    check_refused(run(probe, as_user("65534")), errc::wrong_owner, {place + " belongs to uid 0"});
+}
+
+TEST_CASE("a group that does not exist, or is none of the user's, is refused", "[group][refusal]")
+{
+    COHORT_SKIP_UNLESS(::geteuid() == 0, needs_root);
+    const scratch_runtime_directory directory;
+    check_refused(run("cohortd", {"-d", "shared", "--group", "no such"}), errc::invalid_argument,
+                  {"--group \"no such\" is no group of this system"});
+    const scratch_runtime_directory theirs;
+    REQUIRE(::chown(theirs.path().c_str(), 65534, 65534) == 0);
+    check_refused(run("spoiled", {"uid=65534", "--", "cohortd", "-d", "shared", "--group", "4242"}),
+                  errc::no_permission,
+                  {"cannot open", "to group 4242", "name a group that this process is in"});
+}
+
+}  // namespace cohort::test
