@@ -24,7 +24,7 @@ refused 2 "Usage: load_balancer" "$program" demo work
 COHORT_RUNTIME_DIR=$scratch refused 10 "load_balancer: " "$program" nobody show
 
 shown=$("$here/demo.sh" 20 "$scratch/out.pcap" 2>&1) || { echo "FAILED demo.sh: $shown" && exit 1; }
-[[ $shown == *$'\nclean' ]] || { echo "FAILED demo.sh does not end clean: $shown" && exit 1; }
+[[ $shown == *$'\nclean'* ]] || { echo "FAILED demo.sh does not end clean: $shown" && exit 1; }
 for worker in 0 1 2; do
     grep -q "^worker $worker  *[1-9][0-9]* packets, .*; 0 dropped before it$" <<<"$shown" ||
         { echo "FAILED worker $worker had nothing, or drops: $shown" && exit 1; }
