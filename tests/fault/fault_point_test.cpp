@@ -352,6 +352,14 @@ TEST_CASE("a reaper killed at work is followed by the next", "[fault]")
     sweep(scenario, [&](const std::string& fault) { return kill_the_reaper(scenario, fault); });
 }
 
+TEST_CASE("a worker killed while it takes over what another held in a stage leaves all in order",
+          "[fault][stages]")
+{
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    sweep(
+        "stages", [](const std::string& fault) { return kill_the_reaper("stages", fault); }, 2);
+}
+
 TEST_CASE("a member killed at a port loses no packet and doubles none", "[fault]")
 {
     COHORT_SKIP_WITHOUT_FAULT_POINTS();

@@ -120,6 +120,17 @@ TEST_CASE(
     try_instructions(scene, call, test::scaled(8, 24));
 }
 
+TEST_CASE("a member killed after any instruction at a stage loses, doubles and blocks nothing",
+          "[single-step][stages]")
+{
+    const std::string call = GENERATE(as<std::string>{}, "stage enqueue", "stage acquire",
+                                      "stage again", "stage dequeue");
+    const auto [filled, position] =
+        GENERATE(std::pair{2u, 6u}, std::pair{5u, 0xffff'fffeu}, std::pair{7u, 6u});
+    step_stage scene{filled, position, recovery_policy::release};
+    try_instructions(scene, call, test::scaled(16, 24));
+}
+
 TEST_CASE("a member killed after any instruction at memory of its own leaves a heap that serves",
           "[single-step][heap]")
 {

@@ -8,6 +8,7 @@
 #include "fault/stepped_own_memory.hpp"
 #include "fault/stepped_process.hpp"
 #include "fault/stepped_stack.hpp"
+#include "fault/stepped_stages.hpp"
 #include "fault/stepped_totals.hpp"
 #include "fault/stepped_values.hpp"
 #include "support/eventually.hpp"
@@ -75,6 +76,7 @@ public:
             }
         }
         shelf_.fill(pool_, filled_);
+        stages_.fill(pool_, filled_, position_);
         domain_->leave_lane();  // roles and caches are free for the victim
     }
 
@@ -167,6 +169,7 @@ private:
         drain_in_order(single_);
         values_.check();
         shelf_.check(filling_ == filling::packets);
+        stages_.check(filling_ == filling::packets);
         lanes_.check();
         totals_.check();
         domain_->release_memzone("stepped");
@@ -182,6 +185,7 @@ private:
             own_->proceed();
         values_.proceed();
         shelf_.proceed(pool_);
+        stages_.proceed(pool_);
         lanes_.proceed(pool_);
         totals_.proceed();
         mbuf* packet = nullptr;
@@ -227,6 +231,7 @@ private:
     ring<mbuf*> single_;
     stepped_values values_{*domain_};
     stepped_stack shelf_{*domain_};
+    stepped_stages stages_{*domain_};
     stepped_lanes lanes_{*domain_};
     stepped_totals totals_{*domain_};
     std::optional<stepped_own_memory> own_;

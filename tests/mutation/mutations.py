@@ -225,6 +225,27 @@ MUTATIONS = [
         suite="fault",
     ),
     Mutation(
+        "the tail of a stage passes what is done and nothing else",
+        "runtime/src/ring/stage.cpp",
+        "        if (!word.is_done() || !is_batch(ring, number, position, word))\n",
+        "        if (!is_batch(ring, number, position, word))\n",
+        "[stages]",
+    ),
+    Mutation(
+        "a lane that is left holds nothing of a stage",
+        "runtime/src/ring/stage.cpp",
+        "        if (word.holder == lane)\n",
+        "        if (word.holder == lane && me == 0)\n",
+        "[stages]",
+    ),
+    Mutation(
+        "only what names nobody is divided",
+        "runtime/src/ring/stage.cpp",
+        "        return {};\n    lost = lost.of(batch_word::nobody);\n",
+        "        lost.attempts += 0;\n    lost = lost.of(batch_word::nobody);\n",
+        "[stages]",
+    ),
+    Mutation(
         "a stack takes custody before it lets its slots go",
         "runtime/include/cohort/ring/stack.hpp",
         "        take_custody(items.first(held.count));  // I2: before the commit\n"

@@ -26,6 +26,10 @@ void check_ring_request(std::string_view name, std::uint32_t capacity, const rin
         throw error{errc::invalid_argument,
                     fmt::format("the ring \"{}\" asks for {} elements; 1 to {} are allowed", name,
                                 capacity, max_ring_capacity)};
+    if (options.stages > max_stages)
+        throw error{errc::invalid_argument,
+                    fmt::format("the ring \"{}\" asks for {} stages; 1 to {} are allowed", name,
+                                options.stages, max_stages)};
     if (options.watermark > capacity)
         throw error{errc::invalid_argument,
                     fmt::format("the ring \"{}\" has {} elements and a watermark of {}; choose one "
@@ -37,6 +41,7 @@ std::string_view text_of(publication how)
 {
     switch (how) {
     case publication::by_height: return "stack";
+    case publication::in_stages: return "staged ring";
     case publication::by_slot: return "ring of pointers";
     case publication::by_index: break;
     }
@@ -191,7 +196,9 @@ ring_layout& domain::create_ring_layout(std::string_view name, std::uint32_t cap
     check_ring_request(name, capacity, options);
     new_entry entry{
         memory_,
-        {.name = name, .kind = zone_kind::ring, .bytes = ring_bytes(capacity, element_bytes, how)},
+        {.name = name,
+         .kind = zone_kind::ring,
+         .bytes = ring_bytes(capacity, element_bytes, how) + stage_bytes(capacity, options.stages)},
         who()};
     auto& ring = construct_ring(entry.data(), capacity, element_bytes, how, custody_offset,
                                 entry.index(), options);

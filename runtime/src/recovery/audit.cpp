@@ -2,6 +2,7 @@
 
 #include "cohort/memory/heap_layout.hpp"
 #include "cohort/recovery/object_view.hpp"
+#include "cohort/ring/stage_layout.hpp"
 
 #include <algorithm>
 #include <map>
@@ -91,6 +92,15 @@ void scan::check_structures()
             findings.insert({fmt::format("ring \"{}\": {}", zone.name.view(), fault), 0});
         check_claim("ring", zone.name.view(), ring.producer.load().lane);
         check_claim("ring", zone.name.view(), ring.consumer.load().lane);
+        for (std::uint32_t stage = 0; stage != ring.stages; ++stage) {
+            check_claim("a stage of the ring", zone.name.view(),
+                        stage_of(ring, stage).head.load().lane);
+            for_each_batch(ring, stage, [&](std::uint32_t, batch_word batch) {
+                if (!batch.is_done())
+                    check_claim("a batch of the ring", zone.name.view(), batch.holder);
+                return true;
+            });
+        }
     });
     for (const auto& view : views_.pools()) {
         if (const char* fault = find_fault(view.pool->backing()))

@@ -5,6 +5,7 @@
 #include "cohort/packet/mbuf_clone.hpp"
 #include "cohort/packet/mbuf_external.hpp"
 #include "cohort/ring/ring.hpp"
+#include "cohort/ring/staged_ring.hpp"
 
 #include <span>
 
@@ -33,7 +34,9 @@ bool return_to(mempool_layout& pool, std::span<void* const> handles,
 /// borrowed.
 bool enqueue_for(ring_layout& target, void* packet)
 {
-    const bool done = pool_store{target}.put_bulk({&packet, 1}) == 1;
+    const bool done = target.published == publication::in_stages
+                          ? staged_ring<void*>{target}.enqueue(packet)
+                          : pool_store{target}.put_bulk({&packet, 1}) == 1;
     if (target.producer_mode == ring_mode::single) {
         const auto me = membership_of(&target).lane();
         scrub(target, target.producer, me, me);

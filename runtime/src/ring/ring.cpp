@@ -2,6 +2,7 @@
 
 #include "cohort/base/clock.hpp"
 #include "cohort/base/fault_point.hpp"
+#include "cohort/ring/stage_layout.hpp"
 
 #include <bit>
 #include <new>
@@ -42,6 +43,9 @@ ring_layout& construct_ring(void* at, std::uint32_t capacity, std::uint32_t elem
     ring.full_patience_us = options.full_patience_us;
     ring.watermark = options.watermark == 0 ? capacity : options.watermark;
     ring.mark_shift = static_cast<std::uint8_t>(63 - std::countr_zero(slots));
+    ring.stages = options.stages;
+    for (std::uint32_t stage = 0; stage != ring.stages; ++stage)
+        ::new (&stage_of(ring, stage)) stage_layout;
     ring.magic = ring_layout::magic_value;
     return ring;
 }
@@ -54,6 +58,12 @@ void rewind(ring_layout& ring, std::uint32_t position) noexcept
     for (auto* side : {&ring.producer, &ring.consumer}) {
         side->peer_seen.store(position, std::memory_order_relaxed);  // nobody else is here
         side->word.store(side->load().next(position, 0).pack(), std::memory_order_release);
+    }
+    for (std::uint32_t i = 0; i != ring.stages; ++i) {
+        auto& stage = stage_of(ring, i);
+        stage.tail.store(position, std::memory_order_relaxed);  // nobody else is here
+        stage.head.word.store(stage.head.load().next(position, 0).pack(),
+                              std::memory_order_release);
     }
 }
 
@@ -91,6 +101,8 @@ const char* find_fault(const ring_layout& ring) noexcept
         fault = "the producer is not between the consumer and one capacity ahead of it";
     else if (ring.published == publication::by_slot && producer.lane == 0)
         fault = find_slot_fault(ring, consumer.position, held);
+    else if (ring.published == publication::in_stages)
+        fault = find_stage_fault(ring);
     // What moved meanwhile says nothing.
     const bool idle = ring.consumer.load().pack() == consumer.pack() &&
                       ring.producer.load().pack() == producer.pack();
@@ -158,6 +170,8 @@ void scrub(ring_layout& ring, lane_id lane, lane_id me) noexcept
 {
     scrub(ring, ring.producer, lane, me);
     scrub(ring, ring.consumer, lane, me);
+    for (std::uint32_t stage = 0; stage != ring.stages; ++stage)
+        scrub_stage(ring, stage, lane, me);
     for (auto* side : {&ring.producer, &ring.consumer})
         side->bell.ring_again();
 }
@@ -183,7 +197,9 @@ bool detail::wait_for_claimant(ring_layout& ring, ring_side& side, ring_word see
             return true;
         cpu_relax();
     }
-    const auto mode = &side == &ring.producer ? ring.producer_mode : ring.consumer_mode;
+    const auto mode = &side == &ring.producer   ? ring.producer_mode
+                      : &side == &ring.consumer ? ring.consumer_mode
+                                                : ring_mode::multi;  // a stage's
     const auto until = deadline_in(std::chrono::microseconds{ring.stall_limit_us});
     for (int round = 0;; ++round) {
         if (side.load().pack() != seen.pack())

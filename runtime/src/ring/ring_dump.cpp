@@ -1,4 +1,5 @@
 #include "cohort/ring/ring_layout.hpp"
+#include "cohort/ring/stage_layout.hpp"
 
 #include <iterator>
 
@@ -39,10 +40,13 @@ std::string dump(const ring_layout& ring, std::string_view name)
     auto text = fmt::format(
         "ring \"{}\" at {}: {} of {} elements of {} bytes, {} free, published by {}\n", name,
         fmt::ptr(&ring), count, ring.capacity, ring.element_bytes, ring.capacity - count,
-        ring.published == publication::by_height ? "height"
-        : ring.published == publication::by_slot ? "slot"
-                                                 : "index");
+        ring.published == publication::in_stages   ? "index, in stages"
+        : ring.published == publication::by_height ? "height"
+        : ring.published == publication::by_slot   ? "slot"
+                                                   : "index");
     dump_side(text, "producers", ring.producer, ring.producer_mode);
+    for (std::uint32_t stage = 0; stage != ring.stages; ++stage)
+        text += stage_text(ring, stage);
     dump_side(text, "consumers", ring.consumer, ring.consumer_mode);
     fmt::format_to(std::back_inserter(text), "  when full: {}, watermark {}, {} dropped\n",
                    policy_text(ring.when_full), ring.watermark,

@@ -20,6 +20,7 @@
 //   heap            takes, resizes and frees blocks; an arena comes and goes; leaves one block
 //   repair          says "ready"; told to, loses a thread with the heap's lock, and repairs it
 //   take over       says "ready"; told to, loses a thread with a ring's side, and goes on there
+//   stages          says "ready"; told to, loses a thread with packets of a stage, and passes them
 //   reap            says "ready"; ends when the next death is reaped
 //   lose            says "ready"; told to, loses a thread and ends when its lane is recovered
 //   port IN OUT     copies a capture, and what was redelivered of it
@@ -335,9 +336,11 @@ private:
             for (mbuf* packet = nullptr; ring && ring->dequeue(packet);)
                 free(packet);
         }
+        drain_stages(*domain_, next_of_stages_);
     }
 
     std::unique_ptr<secondary::attachment> domain_;
+    std::uint32_t next_of_stages_ = 0;
 };
 
 void stand_by(const arguments& given)
@@ -367,6 +370,7 @@ const std::map<std::string, std::function<void(const arguments&)>> scenarios{
     {"heap", use_heap},
     {"repair", repair_heap},
     {"take over", take_ring_over},
+    {"stages", pass_stages},
     {"reap", await_reaping},
     {"lose", lose_a_thread},
     {"port", copy_capture},

@@ -4,6 +4,7 @@
 #include "cohort/secondary/secondary.hpp"
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -38,6 +39,11 @@ void cross_the_cable(const arguments& given);
 
 // fault_tap.cpp
 void go_through_the_tap(const arguments& given);
+
+// fault_stages.cpp
+void pass_stages(const arguments& given);
+/// What is in the ring in stages comes out in order, `next` first.
+void drain_stages(domain& shared, std::uint32_t& next);
 
 // own_memory.cpp
 void use_own_memory(const arguments& given);

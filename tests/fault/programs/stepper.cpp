@@ -36,6 +36,7 @@ struct material {
     lane_ring<mbuf*> lanes{find_lane_ring<mbuf*>(domain, "lanes").value()};
     stack<mbuf*> shelf{domain.find_stack<mbuf*>("shelf").value()};
     test::totals& totals{*domain.find<test::totals>("totals")};
+    staged_ring<mbuf*> stages{domain.find_staged_ring<mbuf*>("stages").value()};
     std::array<std::uint64_t, batch> numbers{};
     std::array<mbuf*, 40> packets{};
     mbuf* chained = nullptr;
@@ -110,6 +111,26 @@ void add_stack_calls(std::map<std::string, call>& calls)
                         static_cast<void>(
                             with.shelf.pop_burst(std::span{with.packets}.first(batch)));
                     }};
+}
+
+void add_stage_calls(std::map<std::string, call>& calls)
+{
+    calls["stage enqueue"] = {
+        [](material& with) { with.take(batch); },
+        [](material& with) {
+            static_cast<void>(with.stages.enqueue_burst(std::span{with.packets}.first(batch)));
+        }};
+    calls["stage dequeue"] = {
+        [](material&) {},
+        [](material& with) {
+            static_cast<void>(with.stages.dequeue_burst(std::span{with.packets}.first(batch)));
+        }};
+    calls["stage acquire"] = {
+        [](material&) {}, [](material& with) { with.stages.acquire_burst(0, batch).release(); }};
+    // Given back, and then taken again in parts.
+    calls["stage again"] = {
+        [](material& with) { static_cast<void>(with.stages.acquire_burst(0, batch)); },
+        [](material& with) { with.stages.acquire_burst(0, 1).release(); }};
 }
 
 /// The same rings in two steps, and with somebody to be woken.
@@ -302,6 +323,7 @@ std::map<std::string, call> all_calls()
                      }};
     calls["create"] = {nothing,
                        [](material& with) { with.domain.create<test::totals>("stepped"); }};
+    add_stage_calls(calls);
     calls["reserve"] = {nothing,
                         [](material& with) { with.domain.reserve_memzone("stepped", 1000); }};
     return calls;

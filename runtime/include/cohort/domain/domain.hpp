@@ -20,6 +20,7 @@
 #include "cohort/recovery/whereabouts.hpp"
 #include "cohort/ring/element_ring.hpp"
 #include "cohort/ring/stack.hpp"
+#include "cohort/ring/staged_ring.hpp"
 
 #include <functional>
 #include <memory>
@@ -112,6 +113,23 @@ public:
     {
         auto* layout = find_ring_layout(name, sizeof(T), publication::by_height);
         return layout ? std::optional<stack<T>>{stack<T>{*layout}} : std::nullopt;
+    }
+
+    /// `capacity` elements that pass `stages` stages in order, 1 to 32: see ring/staged_ring.hpp.
+    /// They share their names and `destroy_ring` with rings; the errors are the same, and
+    /// `invalid_argument` for another number of stages.
+    template <typename T>
+    staged_ring<T> create_staged_ring(std::string_view name, std::uint32_t capacity,
+                                      const staged_ring_options& options)
+    {
+        return staged_ring<T>{create_ring_layout(name, capacity, sizeof(T), publication::in_stages,
+                                                 custody_offset_of<T>, as_ring_options(options))};
+    }
+    template <typename T>
+    [[nodiscard]] std::optional<staged_ring<T>> find_staged_ring(std::string_view name)
+    {
+        auto* layout = find_ring_layout(name, sizeof(T), publication::in_stages);
+        return layout ? std::optional<staged_ring<T>>{staged_ring<T>{*layout}} : std::nullopt;
     }
 
     mempool create_mempool(std::string_view name, const mempool_options& options);

@@ -63,6 +63,7 @@ enum class publication : std::uint8_t {
     by_index = 0,
     by_slot = 1,
     by_height = 2,  ///< a stack: see stack.hpp
+    in_stages = 3,  ///< by index, and through stages: see stage_layout.hpp
 };
 
 /// What `offer` does with elements for which a ring has no room; see ring_offer.hpp.
@@ -131,6 +132,7 @@ struct alignas(cache_line_bytes) ring_layout {
     std::uint8_t parts = 0;       ///< of the first ring of a lane ring: how many belong to it
     std::uint32_t watermark = 0;  ///< elements
     std::uint32_t full_patience_us = 0;  ///< of full_policy::block
+    std::uint32_t stages = 0;            ///< 0 = its consumers take what its producers commit
 
     ring_side producer;
     ring_side consumer;
@@ -167,6 +169,7 @@ struct ring_options {
     std::uint32_t full_patience_us = 10'000;  ///< how long full_policy::block waits for room
     std::uint32_t watermark = 0;              ///< elements; 0 = as many as fit
     std::uint8_t lane_ring_parts = 0;         ///< for create_lane_ring alone
+    std::uint8_t stages = 0;                  ///< for create_staged_ring alone
 };
 
 /// Slots of a ring of that capacity: at least a line of them when published by slot.
