@@ -18,6 +18,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -114,12 +115,23 @@ public:
 
     [[nodiscard]] const stepped_totals& totals() const noexcept { return totals_; }
 
-    /// The same with another program. Returns how many packets are lost.
-    std::uint32_t lost_by(const std::string& program, const std::string& call, std::uint64_t count)
+    struct loss {
+        bool dequeued = false;      ///< "multi" holds less than it was filled with
+        std::uint32_t packets = 0;  ///< lost by this kill
+    };
+    /// Kills another program after `count` instructions, and checks nothing.
+    loss lost_by(const std::string& program, const std::string& call, std::uint64_t count)
     {
-        kill_and_reap(program, call, [&](stepped_process& victim) { return victim.step(count); });
+        loss seen;
+        kill_and_reap(program, call, [&](stepped_process& victim) {
+            const auto steps = victim.step(count);
+            seen.dequeued = multi_.count() < filled_;
+            return steps;
+        });
         collect();
-        return packets - domain_.audit_of("p").in_pool;
+        const auto missing = packets - domain_.audit_of("p").in_pool;
+        seen.packets = missing - std::exchange(missing_, missing);
+        return seen;
     }
 
 private:
@@ -235,6 +247,7 @@ private:
     stepped_lanes lanes_{*domain_};
     stepped_totals totals_{*domain_};
     std::optional<stepped_own_memory> own_;
+    std::uint32_t missing_ = 0;  ///< packets, by all that were killed
 };
 
 }  // namespace cohort::test
