@@ -60,7 +60,7 @@ template <typename T>
 class ring_front;
 
 template <typename T>
-class ring : public detail::ring_handle {
+class ring : public detail::buffer_handle {
     static_assert(std::is_trivially_copyable_v<T>,
                   "elements are copied as bytes between processes");
 
@@ -73,11 +73,7 @@ public:
     static constexpr publication published = by_slot ? publication::by_slot : publication::by_index;
 
     /// Over a ring whose element size is sizeof(T); see domain::create_ring and find_ring.
-    explicit ring(ring_layout& layout) noexcept
-        : ring_handle{layout}
-        , stamp_{detail::custody_stamp(layout, *self_)}
-    {
-    }
+    explicit ring(ring_layout& layout) noexcept : buffer_handle{layout} {}
 
     /// Copies as many of `items` as fit, in order; returns how many that was.
     std::size_t enqueue_burst(std::span<const T> items) noexcept
@@ -252,9 +248,7 @@ private:
             slots.put_in_line(position, words, std::min(count, in_line));
             std::atomic_signal_fence(std::memory_order_release);
         } else {
-            const detail::batch_place place{*layout_, position, count};
-            std::memcpy(slots() + place.at, items, place.before_wrap * sizeof(T));
-            std::memcpy(slots(), items + place.before_wrap, place.behind_wrap * sizeof(T));
+            detail::copy_in(*layout_, position, items, count);
         }
     }
 
@@ -288,22 +282,8 @@ private:
             std::atomic_signal_fence(std::memory_order_acquire);
             return how == detail::amount::burst || taken == count ? taken : 0;
         } else {
-            const detail::batch_place place{*layout_, position, count};
-            std::memcpy(items, slots() + place.at, place.before_wrap * sizeof(T));
-            std::memcpy(items + place.before_wrap, slots(), place.behind_wrap * sizeof(T));
+            detail::copy_out(*layout_, position, items, count);
             return count;
-        }
-    }
-
-    void take_custody(std::span<T> items) noexcept
-    {
-        if constexpr (by_slot) {
-            const auto offset = layout_->custody_offset;
-            if (offset == no_custody)
-                return;
-            for (T item : items)
-                custody::word_at(item, offset)
-                    .store(stamp_, std::memory_order_relaxed);  // read after death
         }
     }
 
@@ -319,9 +299,6 @@ private:
     {
         return detail::slots_of(*layout_);
     }
-    [[nodiscard]] T* slots() const noexcept { return reinterpret_cast<T*>(layout_->slots()); }
-
-    std::uint64_t stamp_;
 };
 
 }  // namespace cohort

@@ -10,6 +10,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <span>
+#include <type_traits>
 
 namespace cohort {
 
@@ -167,6 +170,26 @@ struct batch_place {
     }
 };
 
+/// Copies a batch into a ring by index, and out of it.
+template <typename T>
+void copy_in(ring_layout& ring, std::uint32_t position, const T* items,
+             std::uint32_t count) noexcept
+{
+    auto* const slots = reinterpret_cast<T*>(ring.slots());
+    const batch_place place{ring, position, count};
+    std::memcpy(slots + place.at, items, place.before_wrap * sizeof(T));
+    std::memcpy(slots, items + place.before_wrap, place.behind_wrap * sizeof(T));
+}
+template <typename T>
+void copy_out(const ring_layout& ring, std::uint32_t position, T* items,
+              std::uint32_t count) noexcept
+{
+    const auto* const slots = reinterpret_cast<const T*>(ring.slots());
+    const batch_place place{ring, position, count};
+    std::memcpy(items, slots + place.at, place.before_wrap * sizeof(T));
+    std::memcpy(items + place.before_wrap, slots, place.behind_wrap * sizeof(T));
+}
+
 /// What ring::reset does.
 [[nodiscard]] std::size_t drop_all(ring_layout& ring, membership& self) noexcept;
 
@@ -191,6 +214,32 @@ protected:
 
     ring_layout* layout_;
     membership* self_;
+};
+
+/// The same where elements may be buffers.
+class buffer_handle : public ring_handle {
+protected:
+    explicit buffer_handle(ring_layout& layout) noexcept
+        : ring_handle{layout}
+        , stamp_{custody_stamp(layout, *self_)}
+    {
+    }
+
+    /// Buffers that have been taken out are this member's: written before the commit (I2).
+    template <typename T>
+    void take_custody(std::span<T> items) noexcept
+    {
+        if constexpr (std::is_pointer_v<T>) {
+            const auto offset = layout_->custody_offset;
+            if (offset == no_custody)
+                return;
+            for (T item : items)
+                custody::word_at(item, offset)
+                    .store(stamp_, std::memory_order_relaxed);  // read after death
+        }
+    }
+
+    std::uint64_t stamp_;
 };
 
 }  // namespace detail

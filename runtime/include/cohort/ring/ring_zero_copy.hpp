@@ -163,7 +163,7 @@ public:
         if (ring_.layout().custody_offset != no_custody)
             for (std::size_t i = 0; i != count; ++i) {
                 T item = (*this)[i];
-                ring_.take_custody({&item, 1});  // I2: before FREED
+                ring_.take_custody(std::span{&item, 1});  // I2: before FREED
             }
         side_.finish(static_cast<std::uint32_t>(count));
     }

@@ -31,17 +31,13 @@
 namespace cohort {
 
 template <typename T>
-class stack : public detail::ring_handle {
+class stack : public detail::buffer_handle {
     static_assert(std::is_trivially_copyable_v<T>,
                   "elements are copied as bytes between processes");
 
 public:
     /// Over a stack whose element size is sizeof(T); see domain::create_stack and find_stack.
-    explicit stack(ring_layout& layout) noexcept
-        : ring_handle{layout}
-        , stamp_{detail::custody_stamp(layout, *self_)}
-    {
-    }
+    explicit stack(ring_layout& layout) noexcept : buffer_handle{layout} {}
 
     /// Pushes all of `items`, the last of them on top, or none; returns items.size() or 0.
     std::size_t push_bulk(std::span<const T> items) noexcept
@@ -99,17 +95,7 @@ private:
         detail::commit(layout_->producer, ring_mode::multi, held, moved);
     }
 
-    void take_custody(std::span<T> items) noexcept
-    {
-        if constexpr (std::is_pointer_v<T>)
-            if (layout_->custody_offset != no_custody)
-                for (T item : items)
-                    custody::word_at(item, layout_->custody_offset)
-                        .store(stamp_, std::memory_order_relaxed);  // read after death
-    }
     [[nodiscard]] T* slots() const noexcept { return reinterpret_cast<T*>(layout_->slots()); }
-
-    std::uint64_t stamp_;
 };
 
 }  // namespace cohort

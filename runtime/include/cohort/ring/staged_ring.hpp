@@ -175,17 +175,13 @@ private:
 };
 
 template <typename T>
-class staged_ring : public detail::ring_handle {
+class staged_ring : public detail::buffer_handle {
     static_assert(std::is_trivially_copyable_v<T>,
                   "elements are copied as bytes between processes");
 
 public:
     /// Over a ring in stages whose element size is sizeof(T); see domain::create_staged_ring.
-    explicit staged_ring(ring_layout& layout) noexcept
-        : ring_handle{layout}
-        , stamp_{detail::custody_stamp(layout, *self_)}
-    {
-    }
+    explicit staged_ring(ring_layout& layout) noexcept : buffer_handle{layout} {}
 
     [[nodiscard]] std::uint32_t stages() const noexcept { return layout_->stages; }
 
@@ -242,9 +238,7 @@ private:
         const auto held = detail::claim_room(shared, *self_, detail::wanted(items.size()), how);
         if (held.count == 0)
             return 0;
-        const detail::batch_place place{shared, held.position(), held.count};
-        std::memcpy(slots() + place.at, items.data(), place.before_wrap * sizeof(T));
-        std::memcpy(slots(), items.data() + place.before_wrap, place.behind_wrap * sizeof(T));
+        detail::copy_in(shared, held.position(), items.data(), held.count);
         detail::commit(shared.producer, shared.producer_mode, held, held.count);  // FILLED
         return held.count;
     }
@@ -293,25 +287,11 @@ private:
             });
         if (held.count == 0)
             return 0;
-        const detail::batch_place place{shared, held.position(), held.count};
-        std::memcpy(items.data(), slots() + place.at, place.before_wrap * sizeof(T));
-        std::memcpy(items.data() + place.before_wrap, slots(), place.behind_wrap * sizeof(T));
+        detail::copy_out(shared, held.position(), items.data(), held.count);
         take_custody(items.first(held.count));                    // I2: before FREED
         detail::commit(shared.consumer, mode, held, held.count);  // FREED
         return held.count;
     }
-
-    void take_custody(std::span<T> items) noexcept
-    {
-        if constexpr (std::is_pointer_v<T>)
-            if (layout_->custody_offset != no_custody)
-                for (T item : items)
-                    custody::word_at(item, layout_->custody_offset)
-                        .store(stamp_, std::memory_order_relaxed);  // read after death
-    }
-    [[nodiscard]] T* slots() const noexcept { return reinterpret_cast<T*>(layout_->slots()); }
-
-    std::uint64_t stamp_;
 };
 
 }  // namespace cohort
