@@ -4,27 +4,12 @@
 # Needs root, and the programs in $COHORT_BUILD_DIR. Usage: demo.sh [MIB]
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-build=$(realpath "${COHORT_BUILD_DIR:-build}")
+# shellcheck source=examples/demo.sh
+source "$here/../demo.sh"
 mib=${1:-64}
+in_own_network "$@"
 
-# All of it happens in a namespace that ends with this script.
-[[ ${COHORT_L2FWD_NAMESPACE:-} == own ]] || COHORT_L2FWD_NAMESPACE=own exec unshare --net -- "$0" "$@"
-
-scratch=$(mktemp -d)
-export COHORT_RUNTIME_DIR=$scratch
 declare -A forwarder
-pids=()
-at_end() {
-    [[ ${#pids[@]} -eq 0 ]] || kill -KILL "${pids[@]}" 2>/dev/null || true
-    wait 2>/dev/null || true
-    rm -rf "$scratch"
-}
-trap at_end EXIT
-
-start() { # command...
-    setpriv --pdeathsig KILL "$@" &
-    pids+=("$!")
-}
 
 # A process whose namespace is a host; its pid is in $host.
 add_host() {
@@ -55,15 +40,14 @@ kill_forwarders() { # queue
     for from in left right; do
         to=$([[ $from == left ]] && echo right || echo left)
         echo "killing $from to $to, queue $1 (pid ${forwarder[$from$1]}), and starting another"
-        { kill -KILL "${forwarder[$from$1]}" && wait "${forwarder[$from$1]}"; } 2>/dev/null || true
+        kill_now "${forwarder[$from$1]}"
         start_forwarder "$from" "$to" "$1"
     done
 }
 
-mkfifo "$scratch/ready" "$scratch/progress"
-exec {ready}<>"$scratch/ready" {progress}<>"$scratch/progress"
-start "$build/primary/cohortd" --domain demo --memory 64M --huge none >"$scratch/ready"
-read -r -t 30 _ <&"$ready"
+start_primary
+mkfifo "$scratch/progress"
+exec {progress}<>"$scratch/progress"
 "$build/examples/l2fwd" demo make tap:iface=left,queues=2 tap:iface=right,queues=2
 
 add_host && left=$host
@@ -90,4 +74,4 @@ for each in left0 right0 left1 right1; do
     wait "${forwarder[$each]}"
 done
 "$build/examples/l2fwd" demo show
-"$build/secondary/cohort" --domain demo audit
+audit

@@ -6,28 +6,20 @@
 //   l2fwd DOMAIN forward FROM TO QUEUE    from one port to the other, until SIGTERM
 //   l2fwd DOMAIN show                     what the ports have counted
 
-#include "cohort/base/error.hpp"
-#include "cohort/secondary/secondary.hpp"
+#include "../commands.hpp"
 
 #include <array>
-#include <atomic>
 #include <charconv>
-#include <csignal>
-#include <cstdio>
 #include <span>
 #include <string>
-#include <string_view>
 #include <thread>
-#include <vector>
 
 #include <fmt/format.h>
 
 namespace {
 
 using namespace std::chrono_literals;
-using arguments = std::span<const std::string>;
-
-std::atomic<bool> stop{false};
+using example::arguments;
 
 void make_ports(cohort::domain& domain, arguments specs)
 {
@@ -39,11 +31,7 @@ void make_ports(cohort::domain& domain, arguments specs)
 
 cohort::port find(cohort::domain& domain, const std::string& name)
 {
-    auto found = domain.find_port(name);
-    if (!found)
-        throw cohort::error{cohort::errc::not_found,
-                            fmt::format("there is no port \"{}\"; call l2fwd make first", name)};
-    return std::move(*found);
+    return example::existing("l2fwd", domain.find_port(name), fmt::format("port \"{}\"", name));
 }
 
 std::uint16_t queue_number(const std::string& text)
@@ -66,7 +54,7 @@ void forward(cohort::domain& domain, arguments how)
     std::array<cohort::mbuf*, 32> burst{};
     std::uint64_t forwarded = 0;
     std::uint64_t dropped = 0;
-    while (!stop.load(std::memory_order_relaxed)) {  // a flag, orders nothing
+    while (!example::stopped()) {
         const auto packets = std::span{burst}.first(from.rx_burst(queue, burst));
         if (packets.empty()) {
             std::this_thread::sleep_for(50us);
@@ -96,38 +84,13 @@ void show(cohort::domain& domain, arguments)
     }
 }
 
-struct command {
-    std::string_view name;
-    std::size_t words;
-    void (*run)(cohort::domain&, arguments);
-};
-constexpr std::array commands{command{"make", 2, make_ports}, command{"forward", 3, forward},
-                              command{"show", 0, show}};
+constexpr std::array commands{example::command{"make", "SPEC SPEC", make_ports},
+                              example::command{"forward", "FROM TO QUEUE", forward},
+                              example::command{"show", "", show}};
 
 }  // namespace
 
 int main(int argc, char** argv)
 {
-    const std::vector<std::string> words(argv + 1, argv + argc);
-    const command* chosen = nullptr;
-    for (const auto& each : commands)
-        if (words.size() == each.words + 2 && words[1] == each.name)
-            chosen = &each;
-    if (!chosen) {
-        fmt::print(stderr, "Usage: l2fwd DOMAIN make SPEC SPEC\n"
-                           "       l2fwd DOMAIN forward FROM TO QUEUE\n"
-                           "       l2fwd DOMAIN show\n");
-        return 2;
-    }
-    std::signal(SIGTERM, [](int) { stop = true; });
-    std::signal(SIGINT, [](int) { stop = true; });
-    try {
-        const auto rest = std::span{words}.subspan(2);
-        const auto domain = cohort::secondary::attach(words[0], 10s, words[1]);
-        chosen->run(*domain, rest);
-        return 0;
-    } catch (const cohort::error& failure) {
-        fmt::print(stderr, "l2fwd: {}\n", failure.what());
-        return failure.exit_code();
-    }
+    return example::run("l2fwd", commands, argc, argv);
 }

@@ -4,25 +4,11 @@
 # Needs the programs in $COHORT_BUILD_DIR. Usage: demo.sh [LOOPS [OUTPUT]]
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-build=$(realpath "${COHORT_BUILD_DIR:-build}")
+# shellcheck source=examples/demo.sh
+source "$here/../demo.sh"
 loops=${1:-100}
 capture=$here/../captures/veth.pcap
 
-scratch=$(mktemp -d)
-export COHORT_RUNTIME_DIR=$scratch
-output=${2:-$scratch/out.pcap}
-pids=()
-at_end() {
-    [[ ${#pids[@]} -eq 0 ]] || kill -KILL "${pids[@]}" 2>/dev/null || true
-    wait 2>/dev/null || true
-    rm -rf "$scratch"
-}
-trap at_end EXIT
-
-start() { # command...
-    setpriv --pdeathsig KILL "$@" &
-    pids+=("$!")
-}
 balancer() { "$build/examples/load_balancer" demo "$@"; }
 count_of() { # "in" or "out"
     balancer show | sed -n "s/^$1  *\([0-9]*\) packets$/\1/p"
@@ -36,10 +22,8 @@ await() { # what it is, command...
     done
 }
 
-mkfifo "$scratch/ready"
-exec {ready}<>"$scratch/ready"
-start "$build/primary/cohortd" --domain demo --memory 64M --huge none >"$scratch/ready"
-read -r -t 30 _ <&"$ready"
+start_primary
+output=${2:-$scratch/out.pcap}
 balancer make "pcap:rx=$capture,loops=$loops" "pcap:tx=$output" 3
 
 declare -A worker
@@ -57,10 +41,10 @@ all_are_out() { [[ $(count_of out) -eq $(count_of in) ]]; }
 for number in 0 1 2; do
     await "packets in the output" some_are_out $((loops * 500 * (number + 1)))
     echo "killing worker $number (pid ${worker[$number]}), and starting another"
-    { kill -KILL "${worker[$number]}" && wait "${worker[$number]}"; } 2>/dev/null || true
+    kill_now "${worker[$number]}"
     start_worker "$number"
 done
 wait "$rx"  # until the capture ends
 await "each packet in the output" all_are_out
 balancer show
-"$build/secondary/cohort" --domain demo audit
+audit

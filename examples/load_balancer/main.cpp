@@ -8,18 +8,14 @@
 //   load_balancer DOMAIN tx                    from the workers to the port "out"
 //   load_balancer DOMAIN show                  what each has counted
 
-#include "cohort/base/error.hpp"
+#include "../commands.hpp"
 #include "cohort/packet/parse.hpp"
 #include "cohort/packet/ttl.hpp"
 #include "cohort/ring/ring_offer.hpp"
-#include "cohort/secondary/secondary.hpp"
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <charconv>
-#include <csignal>
-#include <cstdio>
 #include <span>
 #include <string>
 #include <string_view>
@@ -31,7 +27,7 @@
 namespace {
 
 using namespace std::chrono_literals;
-using arguments = std::span<const std::string>;
+using example::arguments;
 using packet_ring = cohort::ring<cohort::mbuf*>;
 
 constexpr unsigned most_workers = 16;
@@ -45,30 +41,25 @@ struct balance {
     std::array<std::atomic<std::uint64_t>, most_workers> redelivered{};  ///< of these, of the dead
 };
 
-std::atomic<bool> stop{false};
-
 template <typename Found>
-auto existing(Found found, std::string_view what)
+decltype(auto) existing(Found found, std::string_view what)
 {
-    if (!found)
-        throw cohort::error{cohort::errc::not_found,
-                            fmt::format("there is no {}; call load_balancer make first", what)};
-    return found;
+    return example::existing("load_balancer", std::move(found), what);
 }
 
 packet_ring find_ring(cohort::domain& domain, const std::string& name)
 {
-    return *existing(domain.find_ring<cohort::mbuf*>(name), fmt::format("ring \"{}\"", name));
+    return existing(domain.find_ring<cohort::mbuf*>(name), fmt::format("ring \"{}\"", name));
 }
 
 cohort::port find_port(cohort::domain& domain, const std::string& name)
 {
-    return std::move(*existing(domain.find_port(name), fmt::format("port \"{}\"", name)));
+    return existing(domain.find_port(name), fmt::format("port \"{}\"", name));
 }
 
 balance& find_balance(cohort::domain& domain)
 {
-    return *existing(domain.find<balance>("balance"), "object \"balance\"");
+    return existing(domain.find<balance>("balance"), "object \"balance\"");
 }
 
 std::string ring_of(unsigned worker)
@@ -112,7 +103,7 @@ void put(packet_ring& ring, std::span<cohort::mbuf* const> packets)
     cohort::offer(ring, packets, [](auto dropped) { cohort::free_bulk(dropped); });
 }
 
-/// True if there was nothing to do; then the processor was given away for a moment.
+/// Gives the processor away for a moment when there was nothing to do.
 void rest_if(bool idle)
 {
     if (idle)
@@ -128,10 +119,9 @@ void distribute(cohort::domain& domain, arguments)
     std::vector<std::vector<cohort::mbuf*>> shares(rings.size());
     std::array<cohort::mbuf*, 32> burst{};
     // A file ends, an interface does not.
-    while (!stop.load(std::memory_order_relaxed) && !in.rx_ended(0)) {  // a flag, orders nothing
+    while (!example::stopped() && !in.rx_ended(0)) {
         const auto packets = std::span{burst}.first(in.rx_burst(0, burst));
         for (auto* packet : packets) {
-            packet->redo = 0;  // a new packet in the buffer
             const auto bytes = packet->bytes();
             const auto hash = cohort::flow_hash(cohort::parse(ethernet, bytes), bytes);
             shares[hash % shares.size()].push_back(packet);
@@ -165,7 +155,7 @@ void work(cohort::domain& domain, arguments how)
             *also += packets.size();
         return packets.size();
     };
-    while (!stop.load(std::memory_order_relaxed))  // a flag, orders nothing
+    while (!example::stopped())
         rest_if(take(own, nullptr) + take(again, &counts.redelivered[self]) == 0);
 }
 
@@ -174,7 +164,7 @@ void send(cohort::domain& domain, arguments)
     auto out = find_port(domain, "out");
     auto done = find_ring(domain, "done");
     std::array<cohort::mbuf*, 32> burst{};
-    while (!stop.load(std::memory_order_relaxed)) {  // a flag, orders nothing
+    while (!example::stopped()) {
         const auto packets = std::span{burst}.first(done.dequeue_burst(burst));
         for (std::size_t sent = 0; sent != packets.size();)
             sent += out.tx_burst(0, packets.subspan(sent));
@@ -193,39 +183,14 @@ void show(cohort::domain& domain, arguments)
     fmt::print("out       {:>8} packets\n", find_port(domain, "out").tx_stats(0).packets);
 }
 
-struct command {
-    std::string_view name;
-    std::size_t words;
-    void (*run)(cohort::domain&, arguments);
-};
-constexpr std::array commands{command{"make", 3, make}, command{"rx", 0, distribute},
-                              command{"work", 1, work}, command{"tx", 0, send},
-                              command{"show", 0, show}};
+constexpr std::array commands{example::command{"make", "IN OUT WORKERS", make},
+                              example::command{"rx", "", distribute},
+                              example::command{"work", "NUMBER", work},
+                              example::command{"tx", "", send}, example::command{"show", "", show}};
 
 }  // namespace
 
 int main(int argc, char** argv)
 {
-    const std::vector<std::string> words(argv + 1, argv + argc);
-    const auto chosen = std::ranges::find_if(commands, [&](const command& each) {
-        return words.size() == each.words + 2 && words[1] == each.name;
-    });
-    if (chosen == commands.end()) {
-        fmt::print(stderr, "Usage: load_balancer DOMAIN make IN OUT WORKERS\n"
-                           "       load_balancer DOMAIN rx\n"
-                           "       load_balancer DOMAIN work NUMBER\n"
-                           "       load_balancer DOMAIN tx\n"
-                           "       load_balancer DOMAIN show\n");
-        return 2;
-    }
-    std::signal(SIGTERM, [](int) { stop = true; });
-    std::signal(SIGINT, [](int) { stop = true; });
-    try {
-        const auto domain = cohort::secondary::attach(words[0], 10s, words[1]);
-        chosen->run(*domain, std::span{words}.subspan(2));
-        return 0;
-    } catch (const cohort::error& failure) {
-        fmt::print(stderr, "load_balancer: {}\n", failure.what());
-        return failure.exit_code();
-    }
+    return example::run("load_balancer", commands, argc, argv);
 }

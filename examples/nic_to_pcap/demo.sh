@@ -4,26 +4,11 @@
 # Needs root, and the programs in $COHORT_BUILD_DIR. Usage: demo.sh [DATAGRAMS]
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-build=$(realpath "${COHORT_BUILD_DIR:-build}")
+# shellcheck source=examples/demo.sh
+source "$here/../demo.sh"
 datagrams=${1:-5000}
+in_own_network "$@"
 
-# All of it happens in a namespace that ends with this script.
-[[ ${COHORT_RECORD_NAMESPACE:-} == own ]] || COHORT_RECORD_NAMESPACE=own exec unshare --net -- "$0" "$@"
-
-scratch=$(mktemp -d)
-export COHORT_RUNTIME_DIR=$scratch
-pids=()
-at_end() {
-    [[ ${#pids[@]} -eq 0 ]] || kill -KILL "${pids[@]}" 2>/dev/null || true
-    wait 2>/dev/null || true
-    rm -rf "$scratch"
-}
-trap at_end EXIT
-
-start() { # command...
-    setpriv --pdeathsig KILL "$@" &
-    pids+=("$!")
-}
 start_recorder() {
     start "$build/examples/nic_to_pcap" demo record
     recorder=$!
@@ -33,16 +18,13 @@ ip link add nic type veth peer name far
 ip link set nic up
 ip link set far up
 
-mkfifo "$scratch/ready"
-exec {ready}<>"$scratch/ready"
-start "$build/primary/cohortd" --domain demo --memory 64M --huge none >"$scratch/ready"
-read -r -t 30 _ <&"$ready"
+start_primary
 "$build/examples/nic_to_pcap" demo make af_packet:iface=nic "$scratch/nic.pcap"
 
 start_recorder
 python3 "$here/numbered.py" send far 0 $((datagrams / 2))
 echo "killing the recorder (pid $recorder), and starting another"
-{ kill -KILL "$recorder" && wait "$recorder"; } 2>/dev/null || true
+kill_now "$recorder"
 python3 "$here/numbered.py" send far $((datagrams / 2)) $((datagrams / 2 + 500))  # nobody records these yet
 start_recorder
 python3 "$here/numbered.py" send far $((datagrams / 2 + 500)) "$datagrams"
@@ -56,4 +38,4 @@ done
 kill -TERM "$recorder"
 wait "$recorder"
 "$build/examples/nic_to_pcap" demo show
-"$build/secondary/cohort" --domain demo audit
+audit

@@ -6,36 +6,25 @@
 //   nic_to_pcap DOMAIN record           until SIGTERM
 //   nic_to_pcap DOMAIN show             what has been recorded
 
-#include "cohort/base/error.hpp"
-#include "cohort/secondary/secondary.hpp"
+#include "../commands.hpp"
 
-#include <algorithm>
 #include <array>
-#include <atomic>
-#include <csignal>
-#include <cstdio>
 #include <span>
 #include <string>
 #include <string_view>
 #include <thread>
-#include <vector>
 
 #include <fmt/format.h>
 
 namespace {
 
 using namespace std::chrono_literals;
-using arguments = std::span<const std::string>;
-
-std::atomic<bool> stop{false};
+using example::arguments;
 
 template <typename Found>
-auto existing(Found found, std::string_view what)
+decltype(auto) existing(Found found, std::string_view what)
 {
-    if (!found)
-        throw cohort::error{cohort::errc::not_found,
-                            fmt::format("there is no {}; call nic_to_pcap make first", what)};
-    return std::move(*found);
+    return example::existing("nic_to_pcap", std::move(found), what);
 }
 
 void make(cohort::domain& domain, arguments how)
@@ -55,7 +44,7 @@ void record(cohort::domain& domain, arguments)
     auto file = existing(domain.find_port("file"), "port \"file\"");
     auto again = existing(domain.find_ring<cohort::mbuf*>("again"), "ring \"again\"");
     std::array<cohort::mbuf*, 64> burst{};
-    while (!stop.load(std::memory_order_relaxed)) {  // a flag, orders nothing
+    while (!example::stopped()) {
         std::size_t count = again.dequeue_burst(burst);
         if (count == 0)
             count = nic.rx_burst(0, burst);
@@ -74,36 +63,13 @@ void show(cohort::domain& domain, arguments)
                received.missed, written.packets, written.bytes);
 }
 
-struct command {
-    std::string_view name;
-    std::size_t words;
-    void (*run)(cohort::domain&, arguments);
-};
-constexpr std::array commands{command{"make", 2, make}, command{"record", 0, record},
-                              command{"show", 0, show}};
+constexpr std::array commands{example::command{"make", "SPEC FILE", make},
+                              example::command{"record", "", record},
+                              example::command{"show", "", show}};
 
 }  // namespace
 
 int main(int argc, char** argv)
 {
-    const std::vector<std::string> words(argv + 1, argv + argc);
-    const auto* chosen = std::ranges::find_if(commands, [&](const command& each) {
-        return words.size() == each.words + 2 && words[1] == each.name;
-    });
-    if (chosen == commands.end()) {
-        fmt::print(stderr, "Usage: nic_to_pcap DOMAIN make SPEC FILE\n"
-                           "       nic_to_pcap DOMAIN record\n"
-                           "       nic_to_pcap DOMAIN show\n");
-        return 2;
-    }
-    std::signal(SIGTERM, [](int) { stop = true; });
-    std::signal(SIGINT, [](int) { stop = true; });
-    try {
-        const auto domain = cohort::secondary::attach(words[0], 10s, words[1]);
-        chosen->run(*domain, std::span{words}.subspan(2));
-        return 0;
-    } catch (const cohort::error& failure) {
-        fmt::print(stderr, "nic_to_pcap: {}\n", failure.what());
-        return failure.exit_code();
-    }
+    return example::run("nic_to_pcap", commands, argc, argv);
 }
