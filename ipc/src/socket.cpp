@@ -42,15 +42,6 @@ file_descriptor new_socket()
     return made;
 }
 
-/// Whether the directory is open to its group, which then is the group of what is made in it: see
-/// rendezvous::open_to.
-bool is_open_to_group(const std::string& path) noexcept
-{
-    struct stat status {};
-    return ::stat(path.substr(0, path.rfind('/')).c_str(), &status) == 0 &&
-           (status.st_mode & S_ISGID) != 0 && (status.st_mode & S_IRWXG) == S_IRWXG;
-}
-
 [[noreturn]] void throw_bind_failure(const std::string& path)
 {
     if (errno == ENOENT)
@@ -63,23 +54,23 @@ bool is_open_to_group(const std::string& path) noexcept
 
 }  // namespace
 
-file_descriptor listen_at(const std::string& path)
+file_descriptor listen_at(const std::string& path, std::optional<unsigned> group)
 {
     const auto address = address_of(path);
     auto listener = new_socket();
     ::unlink(path.c_str());
     if (::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
         throw_bind_failure(path);
-    ::chmod(path.c_str(), is_open_to_group(path) ? 0660 : 0600);
+    ::chmod(path.c_str(), group ? 0660 : 0600);  // the directory gave it its group
     if (::listen(listener.get(), 64) != 0)
         throw_errno(errno, fmt::format("cannot listen at {}", path));
     return listener;
 }
 
-file_descriptor listen_in_place_of(const std::string& path)
+file_descriptor listen_in_place_of(const std::string& path, std::optional<unsigned> group)
 {
     const auto aside = path.substr(0, path.rfind('/') + 1) + "next.sock";
-    auto listener = listen_at(aside);
+    auto listener = listen_at(aside, group);
     if (::rename(aside.c_str(), path.c_str()) != 0)
         throw_bind_failure(path);
     return listener;

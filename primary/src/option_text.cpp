@@ -112,10 +112,11 @@ std::uintptr_t parse_address(std::string_view option, std::string_view text)
 
 unsigned parse_group(std::string_view option, std::string_view text)
 {
+    constexpr auto none = ~0u;  // to chown
     unsigned number = 0;
     const auto* const last = text.data() + text.size();
     if (const auto [end, failure] = std::from_chars(text.data(), last, number);
-        failure == std::errc{} && end == last)
+        failure == std::errc{} && end == last && number != none)
         return number;
     group entry{};
     group* found = nullptr;

@@ -150,8 +150,9 @@ owner::owner(region_mapping region, ipc::member_claim claim, rendezvous place, f
     auto connections =
         adopted_ ? introduce(*this, wake_fd(), *service) : std::vector<file_descriptor>{};
     std::vector<file_descriptor> listeners;
-    listeners.push_back(ipc::listen_at(this->place().member_socket(self().id)));
-    listeners.push_back(ipc::listen_in_place_of(this->place().primary_socket()));
+    const auto group = this->place().group();
+    listeners.push_back(ipc::listen_at(this->place().member_socket(self().id), group));
+    listeners.push_back(ipc::listen_in_place_of(this->place().primary_socket(), group));
     if (telemetry_) {
         listeners.push_back(ipc::duplicate(telemetry_.fd()));
         loop().set_telemetry_listener(listeners.back().get());
@@ -200,7 +201,7 @@ bool owner::take_back()
         std::this_thread::sleep_for(1ms);
     }
     // The successor may have listened there already.
-    loop().listen(ipc::listen_in_place_of(place().primary_socket()));
+    loop().listen(ipc::listen_in_place_of(place().primary_socket(), place().group()));
     auto& header = region().header;
     primary_lock_.write_place({header.window_base, header.window_bytes, header.region_bytes},
                               ::getpid());
@@ -260,9 +261,25 @@ std::unique_ptr<owner> serve(const start_options& options, rendezvous place, loc
                                    ipc::new_eventfd(), std::move(lock), adopted, options);
 }
 
+/// Members that live have come by the group that there was.
+void check_group(const start_options& options, const rendezvous& place)
+{
+    const auto stands = place.group();
+    if (!options.group || options.group == stands)
+        return;
+    throw error{
+        errc::invalid_argument,
+        fmt::format("domain \"{}\" lives and is {}, not to group {}; leave the group out, or end "
+                    "its members first",
+                    place.name(),
+                    stands ? fmt::format("open to group {}", *stands) : "open to its user alone",
+                    *options.group)};
+}
+
 std::unique_ptr<owner> take_over(const start_options& options, rendezvous place, deadline until)
 {
     place.check();
+    check_group(options, place);
     const auto root = lock_root(place, until);
     auto won = succeed(options, place, until);
     auto successor =
@@ -292,15 +309,9 @@ std::unique_ptr<owner> start(const start_options& options)
         throw error{
             errc::no_such_domain,
             fmt::format("there is nothing to adopt: domain \"{}\" has no member", place.name())};
-    if (alive && options.group && options.group != place.group())
-        throw error{errc::invalid_argument,
-                    fmt::format("domain \"{}\" lives and is {}, not to group {}; leave the group "
-                                "out, or end its members first",
-                                place.name(),
-                                place.group() ? fmt::format("open to group {}", *place.group())
-                                              : "open to its user alone",
-                                *options.group)};
-    if (!alive) {
+    if (alive) {
+        check_group(options, place);
+    } else {
         remove_debris(place);
         place.open_to(options.group, lock);
     }

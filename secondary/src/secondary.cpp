@@ -76,7 +76,8 @@ attachment::attachment(region_mapping region, ipc::member_claim claim, rendezvou
     : joined_domain{std::move(region), std::move(claim), std::move(place), std::move(wake)}
 {
     std::vector<file_descriptor> listeners;
-    listeners.push_back(ipc::listen_at(this->place().member_socket(self().id)));
+    listeners.push_back(
+        ipc::listen_at(this->place().member_socket(self().id), this->place().group()));
     go_live();
     await_welcome(loop(), self(), primary_connection.get(), until);
     loop().set_primary_link(primary_connection.get());

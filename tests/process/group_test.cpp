@@ -1,15 +1,18 @@
 // A domain that is open to a group: processes of several users take part, and nobody else.
 
-#include "cohort/domain/rendezvous.hpp"
+#include "cohort/ipc/socket.hpp"
 #include "process/attempt.hpp"
 #include "process/living_domain.hpp"
 #include "support/skip.hpp"
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <catch2/catch.hpp>
 
+#include <grp.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -44,6 +47,8 @@ TEST_CASE("a domain that is open to a group admits its members, and no other use
     const scratch_runtime_directory directory;
     const auto primary = start_cohortd("shared", group);
 
+    check_refused(run("cohortd", {"-d", "shared", "--hand-over", "--group", "4243"}),
+                  errc::invalid_argument, {"open to group 4242, not to group 4243"});
     CHECK(run(probe, as_user("65534")).status == exit_status{});
     CHECK(run(probe, as_user("65534", {"--observe"})).status == exit_status{});
     CHECK(run(probe, {"shared", "1"}).status == exit_status{});  // root, by its right
@@ -107,6 +112,31 @@ TEST_CASE(
     CHECK(std::filesystem::is_empty(directory.path()));
 }
 
+TEST_CASE("a primary of another user that ends last leaves an empty directory, and no hindrance",
+          "[group]")
+{
+    COHORT_SKIP_UNLESS(::geteuid() == 0, needs_root);
+    const scratch_runtime_directory directory;
+    auto first = start_cohortd("shared", {"--group", "0"});
+    auto member =
+        child_process::spawn(probe, {"shared", "1", "--group", "0", "--uid", "65533", "--hold"});
+    member.await("attached", patience);
+    first.kill();
+    REQUIRE(first.wait(patience));
+    auto second = child_process::spawn(
+        "spoiled", {"uid=65534", "--", "cohortd", "--domain", "shared", "--adopt"});
+    const auto line = second.read_line(patience);
+    REQUIRE((line && line->find("is adopted") != std::string::npos));
+    member.tell("leave");
+    REQUIRE(member.wait(patience) == exit_status{});
+    second.kill(SIGTERM);
+    REQUIRE(second.wait(patience) == exit_status{});
+
+    CHECK(std::filesystem::is_empty(directory.path() / "shared"));
+    const auto next = start_cohortd("shared");
+    CHECK(run(probe, {"shared", "1"}).status == exit_status{});
+}
+
 TEST_CASE("what a start does not open to a group is closed, whatever the start before did",
           "[group]")
 {
@@ -127,6 +157,53 @@ TEST_CASE("what a start does not open to a group is closed, whatever the start b
     CHECK(mode_of(place + "/lock") == 0600);
     CHECK(mode_of(place + "/primary.sock") == 0600);
     check_refused(run(probe, as_user("65534")), errc::wrong_owner, {place + " belongs to uid 0"});
+}
+
+TEST_CASE("a runtime directory of another user is used only by whoever has named it", "[group]")
+{
+    COHORT_SKIP_UNLESS(::geteuid() == 0, needs_root);
+    const scratch_directory above;
+    const auto theirs = (above.path() / "cohort").string();
+    REQUIRE(::chmod(above.path().c_str(), 0755) == 0);
+    REQUIRE(::mkdir(theirs.c_str(), 0700) == 0);
+    REQUIRE(::chown(theirs.c_str(), 65534, 65534) == 0);
+    const scoped_variable named{"COHORT_RUNTIME_DIR", theirs};
+    const scoped_variable usual{"XDG_RUNTIME_DIR", above.path().string()};
+    auto primary = child_process::spawn("spoiled", {"uid=65534", "--", "cohortd", "--domain",
+                                                    "shared", "--memory", "8M", "--huge", "none",
+                                                    "--group", "0"});  // its first group
+    const auto line = primary.read_line(patience);
+    REQUIRE((line && line->starts_with("cohortd: domain")));
+    const words somebody{"shared", "1", "--group", "0", "--uid", "65533"};
+
+    CHECK(run(probe, somebody).status == exit_status{});
+    const scoped_variable not_named{"COHORT_RUNTIME_DIR", ""};
+    check_refused(run(probe, somebody), errc::wrong_owner,
+                  {"the runtime directory " + theirs + " has uid 65534", "could replace"});
+}
+
+TEST_CASE("a connection is trusted for the user and each group of who has made it", "[group]")
+{
+    COHORT_SKIP_UNLESS(::geteuid() == 0, needs_root);
+    const scratch_directory files;
+    const auto path = (files.path() / "s").string();
+    const auto listener = ipc::listen_at(path, std::nullopt);
+    REQUIRE(::chmod(files.path().c_str(), 0755) == 0);
+    REQUIRE(::chmod(path.c_str(), 0666) == 0);
+    std::vector<gid_t> before(static_cast<std::size_t>(::getgroups(0, nullptr)));
+    REQUIRE(::getgroups(static_cast<int>(before.size()), before.data()) >= 0);
+    const gid_t other = 4242;
+    REQUIRE((::setgroups(1, &other) == 0 && ::setegid(4240) == 0 && ::seteuid(65534) == 0));
+    const auto connection = ipc::connect_to(path, deadline_in(patience));
+    REQUIRE((::seteuid(0) == 0 && ::setegid(0) == 0));
+    REQUIRE(::setgroups(before.size(), before.data()) == 0);
+    const file_descriptor accepted{::accept(listener.get(), nullptr, nullptr)};
+    REQUIRE(accepted);
+
+    CHECK_FALSE(ipc::is_trusted(accepted.get(), std::nullopt));
+    CHECK_FALSE(ipc::is_trusted(accepted.get(), 4241u));
+    CHECK(ipc::is_trusted(accepted.get(), 4240u));
+    CHECK(ipc::is_trusted(accepted.get(), 4242u));
 }
 
 TEST_CASE("a group that does not exist, or is none of the user's, is refused", "[group][refusal]")

@@ -26,6 +26,15 @@ TEST_CASE("amounts for nodes are in MiB unless a letter says otherwise", "[optio
         CHECK_THROWS_AS(parse_amounts("--numa-mem", text), error);
 }
 
+TEST_CASE("a group is a name that the system knows, or a number", "[options]")
+{
+    CHECK(parse_group("--group", "root") == 0);
+    CHECK(parse_group("--group", "4242") == 4242);
+    for (const auto* text : {"", "no such", "-1", "4294967295", "4294967296", "12a"})
+        CHECK_THROWS_WITH(parse_group("--group", text),
+                          Catch::Contains("is no group of this system"));
+}
+
 TEST_CASE("limits of page sizes name a size that exists", "[options]")
 {
     const auto limits = parse_page_limits("--pagesz-mem", "2M:512M,4K:1");

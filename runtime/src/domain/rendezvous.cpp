@@ -1,6 +1,7 @@
 #include "cohort/domain/rendezvous.hpp"
 
 #include "cohort/base/error.hpp"
+#include "cohort/base/fault_point.hpp"
 
 #include <algorithm>
 #include <array>
@@ -214,24 +215,33 @@ void rendezvous::open_to(std::optional<unsigned> group, const lock_description& 
                     fmt::format("{} belongs to uid {}, who alone can open it to another group or "
                                 "to none; start with --group {}",
                                 directory_, status.st_uid, status.st_gid)};
+    // The modes open last and close first: a kill between leaves the domain to its owner.
+    if (!group) {
+        if (!stands && ::chmod(directory_.c_str(), 0700) != 0)
+            throw_errno(errno, fmt::format("cannot close {} to its group", directory_));
+        COHORT_FAULT_POINT("rendezvous.closed");
+        if (lock.group() && ::fchmod(lock.fd(), 0600) != 0)
+            throw_errno(errno, fmt::format("cannot close {} to its group", lock_file()));
+        return;
+    }
     const auto refuse_unless = [&](bool done) {
         if (!done)
             throw error{errno == EPERM ? errc::no_permission : errc::system,
                         fmt::format("cannot open {} to group {}: {}; name a group that this "
                                     "process is in",
-                                    directory_, group.value_or(::getegid()),
-                                    describe_errno(errno))};
+                                    directory_, *group, describe_errno(errno))};
     };
-    // From the inside to the outside: a kill between leaves what only the owner can use.
-    const auto to = group.value_or(::getegid());
     if (lock.group() != group)
-        refuse_unless(::fchown(lock.fd(), unsigned(-1), to) == 0 &&
-                      ::fchmod(lock.fd(), group ? 0660 : 0600) == 0);
-    if (!stands)
-        refuse_unless(::lchown(directory_.c_str(), unsigned(-1), to) == 0 &&
-                      ::chmod(directory_.c_str(), group ? 02770 : 0700) == 0);
-    if (struct stat root{};
-        group && ::stat(root_.c_str(), &root) == 0 && (root.st_mode & 0055) != 0055)
+        refuse_unless(::fchown(lock.fd(), unsigned(-1), *group) == 0 &&
+                      ::fchmod(lock.fd(), 0660) == 0);
+    COHORT_FAULT_POINT("rendezvous.lock_opened");
+    if (!stands) {
+        refuse_unless(::lchown(directory_.c_str(), unsigned(-1), *group) == 0);
+        COHORT_FAULT_POINT("rendezvous.given");
+        refuse_unless(::chmod(directory_.c_str(), 02770) == 0);
+    }
+    COHORT_FAULT_POINT("rendezvous.opened");
+    if (struct stat root{}; ::stat(root_.c_str(), &root) == 0 && (root.st_mode & 0055) != 0055)
         refuse_unless(::chmod(root_.c_str(), (root.st_mode & 07777) | 0055) == 0);
 }
 

@@ -3,6 +3,7 @@
 // often than asked, it ends with exit code 0.
 //
 //   start           makes the domain and leaves it
+//   open            makes it open to the first group of this process, and leaves it
 //   adopt           takes over the members of a dead primary, and leaves
 //   hand over       takes over from a live primary, and leaves
 //   attach          attaches and leaves
@@ -33,7 +34,6 @@
 #include "fault_member.hpp"
 
 #include "cohort/base/error.hpp"
-#include "cohort/primary/primary.hpp"
 #include "fault_clones.hpp"
 #include "support/conversation.hpp"
 #include "support/eventually.hpp"
@@ -54,28 +54,6 @@ namespace {
 using namespace cohort;
 using namespace cohort::fault_member;
 using test::eventually;
-
-void start(const arguments& given)
-{
-    static_cast<void>(
-        primary::start({.name = given[0], .memory = 8_MiB, .huge = huge_policy::none}));
-}
-
-void adopt(const arguments& given)
-{
-    static_cast<void>(primary::start({.name = given[0],
-                                      .huge = huge_policy::none,
-                                      .existing = primary::takeover::adopt,
-                                      .patience = patience}));
-}
-
-void take_over(const arguments& given)
-{
-    static_cast<void>(primary::start({.name = given[0],
-                                      .huge = huge_policy::none,
-                                      .existing = primary::takeover::hand_over,
-                                      .patience = patience}));
-}
 
 void make_and_destroy(const arguments& given)
 {
@@ -353,6 +331,7 @@ void stand_by(const arguments& given)
 
 const std::map<std::string, std::function<void(const arguments&)>> scenarios{
     {"start", start},
+    {"open", start_open},
     {"adopt", adopt},
     {"hand over", take_over},
     {"attach", [](const arguments& given) { static_cast<void>(join(given)); }},

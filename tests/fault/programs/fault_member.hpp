@@ -34,6 +34,12 @@ inline void* mortal(heap& from, std::size_t bytes, std::size_t alignment = 16)
     return block;
 }
 
+// fault_start.cpp
+void start(const arguments& given);
+void start_open(const arguments& given);
+void adopt(const arguments& given);
+void take_over(const arguments& given);
+
 // fault_interface.cpp
 void cross_the_cable(const arguments& given);
 

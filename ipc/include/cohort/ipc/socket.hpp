@@ -17,12 +17,14 @@ namespace cohort::ipc {
 inline constexpr std::size_t max_message_fds = 253;  ///< the kernel's SCM_MAX_FD
 
 /// A listening socket at `path`; what was there before is removed. The caller holds the domain's
-/// lock, so it is debris. Open to those to whom the directory is. Throws `errc::no_such_domain`
-/// when the directory is gone.
-[[nodiscard]] file_descriptor listen_at(const std::string& path);
+/// lock, so it is debris. This user alone may connect, and `group` if there is one, which is that
+/// of the directory (rendezvous::group). Throws `errc::no_such_domain` when the directory is gone.
+[[nodiscard]] file_descriptor listen_at(const std::string& path,
+                                        std::optional<unsigned> group = std::nullopt);
 /// The same by a rename from "next.sock" beside it: whoever connects finds the listener that was
 /// there or the new one, never none. One process at a time in a directory.
-[[nodiscard]] file_descriptor listen_in_place_of(const std::string& path);
+[[nodiscard]] file_descriptor listen_in_place_of(const std::string& path,
+                                                 std::optional<unsigned> group);
 
 /// Throws `errc::no_such_domain` when nobody listens and `timed_out` at the deadline.
 [[nodiscard]] file_descriptor connect_to(const std::string& path, deadline until);

@@ -53,9 +53,11 @@ public:
 
     /// The group that may take part; nothing when only the owner may.
     [[nodiscard]] std::optional<unsigned> group() const noexcept;
-    /// Opens directory and lock file to that group, or closes them to all but the owner. Only
-    /// before there is a domain. Throws `no_permission` when the group is none of this process's,
-    /// and `wrong_owner` when the directory is another user's and stands otherwise.
+    /// Opens directory and lock file to that group, and lets all pass through the root; or closes
+    /// directory and lock file to all but the owner. Only before there is a domain. Killed in it,
+    /// the owner alone can use what is left, or the group already, and the next start goes on.
+    /// Throws `no_permission` when the group is none of this process's, and `wrong_owner` when the
+    /// directory is another user's and stands otherwise.
     void open_to(std::optional<unsigned> group, const lock_description& lock) const;
 
 private:
