@@ -154,15 +154,14 @@ run() {
         if [[ $killed -eq 0 ]]; then
             start worker --name "worker.$last-again" --index "$last"
             echo "started worker.$last-again in its place"
-        elif [[ $killed -eq 22 ]]; then
-            # When the writer has failed, that is the reason, and it says so.
-            kill -0 "$writer" 2>/dev/null &&
-                echo "killed nobody: worker.$last held no packets in time; raise --loops"
-        else
+        elif [[ $killed -ne 22 ]]; then
             status=$killed
         fi
     fi
     finish "$writer" writer || status=$?
+    # When the writer has failed, that is the reason, and it has said so.
+    [[ $killed -ne 22 || $status -ne 0 ]] ||
+        echo "killed nobody: worker.$last held no packets in time; raise --loops"
     "$pipeline" report --domain "$domain" "${report[@]}" >&"$result" || status=$?
     return "$status"
 }

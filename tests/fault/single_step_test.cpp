@@ -31,8 +31,8 @@ constexpr std::uint64_t to_the_end = std::uint64_t{1} << 40;
 
 /// In a full run kills after instruction 1, 2, 3 ... until the call has come to its end before it,
 /// since its length may differ from run to run. In other runs, after `reduced` of them (a quarter
-/// under a sanitizer, which makes calls several times as long).
-void try_instructions(step_stage& scene, const std::string& call, std::uint64_t reduced)
+/// under a sanitizer, which makes calls several times as long). Whether every one was tried.
+bool try_instructions(step_stage& scene, const std::string& call, std::uint64_t reduced)
 {
     const one_processor pinned;
     const fixed_addresses as_before;
@@ -54,9 +54,10 @@ void try_instructions(step_stage& scene, const std::string& call, std::uint64_t 
         }
         return false;
     };
+    const bool every = test::full_scale() || reduced >= total;
     std::set<std::uint64_t> chosen;
     auto random = test::random_engine(call);
-    if (test::full_scale() || reduced >= total) {
+    if (every) {
         for (std::uint64_t k = 1; kill_after(k); ++k)
             chosen.insert(k);
     } else {
@@ -66,6 +67,7 @@ void try_instructions(step_stage& scene, const std::string& call, std::uint64_t 
     }
     std::printf("single-step: %-22s %zu of %zu instructions, %zu of them by another way\n",
                 call.c_str(), chosen.size(), static_cast<std::size_t>(total), other_ways);
+    return every;
 }
 
 }  // namespace
@@ -93,8 +95,9 @@ TEST_CASE("wherever a holder of a robust lock is killed, the next one finds all 
           "[single-step][lock]")
 {
     step_stage scene{4, 6, recovery_policy::release};
-    try_instructions(scene, "lock", test::scaled(200, 200));
-    CHECK(scene.totals().cut_short() > 0);
+    // Two stores lie next to each other: a sample of a sanitizer's many steps may miss that gap.
+    const bool every = try_instructions(scene, "lock", test::scaled(200, 200));
+    CHECK((!every || scene.totals().cut_short() > 0));
 }
 
 TEST_CASE(

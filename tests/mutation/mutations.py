@@ -76,7 +76,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a dequeue takes custody",
-        RING,
+        RING_CLAIM,
         "            if (offset == no_custody)\n                return;\n",
         "            if (offset == no_custody || offset >= 0)\n"
         "                return;\n",
