@@ -4,7 +4,7 @@
 # that root must run, and exits 3.
 set -euo pipefail
 
-packages=(g++ meson ninja-build pkg-config libboost-dev libnuma-dev libfmt-dev libpcap-dev
+packages=(g++ meson ninja-build pkg-config libboost-dev libnuma-dev libfmt-dev libpcap-dev libbpf-dev
     nlohmann-json3-dev libcli11-dev)
 for purpose in "$@"; do
     case $purpose in

@@ -57,16 +57,21 @@ public:
     [[nodiscard]] primary::owner& domain() noexcept { return *domain_; }
     [[nodiscard]] cohort::port& port() noexcept { return port_; }
     [[nodiscard]] pktmbuf_pool& pool() noexcept { return pool_; }
-    /// Buffers outside the pool, those that wait on the wire not counted.
+    /// Buffers outside the pool, those that wait on the wire or are the device's not counted.
     [[nodiscard]] std::size_t in_use() const
     {
         const auto waiting = (in_ ? in_->count() : 0) + (out_ ? out_->count() : 0);
-        return pool_.objects().in_use() - waiting;
+        return pool_.objects().in_use() - waiting - at_device();
     }
     /// False for a driver that makes packets up.
     [[nodiscard]] bool is_finite() const { return driver_ != "null"; }
     [[nodiscard]] bool takes_everything() const { return driver_ != "ring"; }
-    [[nodiscard]] bool is_interface() const { return driver_ == "af_packet" || driver_ == "tap"; }
+    [[nodiscard]] bool is_interface() const
+    {
+        return driver_ == "af_packet" || driver_ == "tap" || driver_ == "af_xdp";
+    }
+    /// The memory of the pool is the device's too.
+    [[nodiscard]] bool shares_pool() const { return driver_ == "af_xdp"; }
 
     /// Up to `most` packets, which the caller has then. Waits until there are as many, if they come
     /// at all.
@@ -109,6 +114,13 @@ public:
     }
 
 private:
+    [[nodiscard]] std::size_t at_device() const
+    {
+        for (const auto& pool : audit(domain_->mapping()).pools)
+            if (pool.name == "packets")
+                return pool.at_devices;
+        return 0;
+    }
     /// Puts something on the other side; returns the port's spec.
     std::string wire()
     {
@@ -118,6 +130,8 @@ private:
             return wire_rings();
         if (driver_ == "af_packet")
             return "af_packet:iface=near";
+        if (driver_ == "af_xdp")
+            return "af_xdp:iface=near";
         if (driver_ == "tap") {
             scratch_network::make_silent_tap("tap");
             return "tap:iface=tap";

@@ -5,7 +5,6 @@
 #include "fault/source_points.hpp"
 #include "fault/sweep.hpp"
 #include "support/capture_bytes.hpp"
-#include "support/scratch_network.hpp"
 #include "support/skip.hpp"
 
 #include <cstdlib>
@@ -179,19 +178,6 @@ std::optional<exit_status> kill_at_the_port(const std::string& fault)
     return ended;
 }
 
-/// Both ends of the cable outlive the process that made the ports.
-std::optional<exit_status> kill_on_the_cable(const std::string& scenario, const std::string& fault)
-{
-    const scratch_network network;
-    faulty_domain domain;
-    domain.bring_to_life();
-    const auto ended = domain.spawn({scenario}, fault).wait(patience);
-    if (ended != exit_status{})
-        CHECK(domain.spawn({scenario}).wait(patience) == exit_status{});
-    domain.check_survivors();
-    return ended;
-}
-
 }  // namespace
 
 TEST_CASE("each fault point of the sources has a case, and each case a fault point", "[fault]")
@@ -325,24 +311,6 @@ TEST_CASE("a member killed at a port loses no packet and doubles none", "[fault]
 {
     COHORT_SKIP_WITHOUT_FAULT_POINTS();
     sweep("port", kill_at_the_port);
-}
-
-TEST_CASE("a member killed at an interface loses no packet and doubles none", "[fault][af_packet]")
-{
-    COHORT_SKIP_WITHOUT_FAULT_POINTS();
-    COHORT_SKIP_UNLESS(scratch_network::possible(), scratch_network::missing);
-    sweep(
-        "interface", [](const std::string& fault) { return kill_on_the_cable("interface", fault); },
-        3);
-}
-
-TEST_CASE("a member killed at a tap interface doubles no packet and loses none uncounted",
-          "[fault][tap]")
-{
-    COHORT_SKIP_WITHOUT_FAULT_POINTS();
-    COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
-    sweep(
-        "tap", [](const std::string& fault) { return kill_on_the_cable("tap", fault); }, 3);
 }
 
 }  // namespace cohort::test

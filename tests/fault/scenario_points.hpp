@@ -68,6 +68,11 @@ inline const std::map<std::string, std::vector<std::string>> points_of{
      {"port.rx_listed", "port.rx_marked", "port.committed", "port.tx_listed", "port.tx_given",
       "af_packet.received", "af_packet.committed", "af_packet.requested"}},
     {"tap", {"tap.taken", "port.rx_listed", "port.rx_marked", "port.tx_promised", "tap.written"}},
+    {"xdp",
+     {"port.rx_listed", "port.rx_marked", "port.committed", "port.tx_listed", "port.tx_handed_over",
+      "af_xdp.posting", "af_xdp.tagged", "af_xdp.received", "af_xdp.committed", "af_xdp.completing",
+      "port.let_go", "port.taken_back"}},
+    {"xdp take over", {"af_xdp.unposted", "af_xdp.posting", "af_xdp.tagged"}},
     {"port life",
      {"port.made", "port.deposited", "port.claimed", "port.closing", "port.closed", "port.let_go"}},
 };

@@ -85,7 +85,7 @@ private:
     {
         wire_.release_rx(0);
         wire_.release_tx(0);
-        stepped_process victim{"tap_stepper", {"scratch", call}};
+        stepped_process victim{"port_stepper", {"scratch", call}};
         const auto steps = victim.step(count);
         victim.kill();
         return steps;
@@ -147,7 +147,7 @@ private:
     ring<mbuf*> got_{domain_->create_ring<mbuf*>("got", 64)};
     pktmbuf_pool outgoing_{make_pool("outgoing", "again")};
     pktmbuf_pool incoming_{make_pool("incoming", "got")};
-    port wire_{domain_->create_port("tap", "tap:iface=tap,mtu=9000", {.rx_pool = "incoming"})};
+    port wire_{domain_->create_port("wire", "tap:iface=tap,mtu=9000", {.rx_pool = "incoming"})};
     raw_station kernel_{"tap"};
     std::uint64_t number_ = 0;
 };

@@ -208,7 +208,7 @@ MUTATIONS = [
     Mutation(
         "the packets of a burst are listed before they are committed",
         JOURNAL,
-        "    journal.armed.store(static_cast<std::uint32_t>(packets.size()), in_order);\n",
+        "    queue.journal.armed.store(list(queue.journal, 0, packets), in_order);\n",
         "",
         "[journal]",
     ),

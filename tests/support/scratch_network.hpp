@@ -2,6 +2,7 @@
 // A network namespace with two ends of a cable, "near" and "far". The calling thread is in it until
 // scope exit, and what it starts meanwhile stays in it.
 
+#include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
@@ -14,6 +15,7 @@
 #include <net/if.h>
 #include <sched.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 namespace cohort::test {
@@ -32,6 +34,31 @@ public:
     [[nodiscard]] static bool tap_possible()
     {
         return possible() && ::access("/dev/net/tun", R_OK | W_OK) == 0;
+    }
+
+    static constexpr const char* xdp_missing =
+        "root, ip, Linux 6.4, AF_XDP in the kernel and libbpf at build time";
+
+    [[nodiscard]] static bool xdp_possible()
+    {
+#ifdef COHORT_HAS_AF_XDP
+        static const bool has_all = possible() && kernel_at_least(6, 4) && [] {
+            const int made = ::socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
+            ::close(made);
+            return made >= 0;
+        }();
+        return has_all;
+#else
+        return false;
+#endif
+    }
+    [[nodiscard]] static bool kernel_at_least(int major, int minor)
+    {
+        utsname system{};
+        ::uname(&system);
+        int has[2]{};
+        static_cast<void>(std::sscanf(system.release, "%d.%d", &has[0], &has[1]));
+        return has[0] > major || (has[0] == major && has[1] >= minor);
     }
     /// A tap interface that nobody is attached to, and on which the kernel says nothing by itself.
     static void make_silent_tap(const std::string& name)

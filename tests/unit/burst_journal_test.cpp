@@ -163,3 +163,54 @@ TEST_CASE("a committed tx burst frees its packets", "[port][journal]")
     CHECK(scratch.queue().packets.load() == 3);
     CHECK(scratch.queue().journal.armed.load() == 0);
 }
+
+TEST_CASE("packets taken from a device are its again when the rx burst was not committed",
+          "[port][journal]")
+{
+    scratch_queue scratch{GENERATE(recovery_policy::release, recovery_policy::give_back)};
+    const auto device = custody::at_device(5, 0);
+    commit_rx_from_device(scratch.queue(), 5, scratch.packets(), three_packets, device);
+    CHECK(scratch.queue().packets.load() == 3);
+    CHECK_FALSE(scratch.packets()[0]->custody == device);
+    scratch.queue().position.store(0);  // as if killed just before that store
+
+    const bool reaper_first = GENERATE(true, false);
+    if (reaper_first)
+        unmark_for_dead(scratch.queue(), port_direction::rx, scratch.lane());
+    else
+        settle(scratch.queue(), port_direction::rx);
+    for (const auto* packet : scratch.packets())
+        CHECK(packet->custody == device);
+}
+
+TEST_CASE("what a device is given is its own once the tx burst is committed, and what was copied "
+          "is not sent again",
+          "[port][journal]")
+{
+    scratch_queue scratch;
+    scratch.mark_all();
+    const auto device = custody::at_device(5, 1);
+    const auto given = scratch.packets().first(2);
+    const auto copied = scratch.packets().last(1);
+    const auto before = scratch.packets()[0]->custody;
+    commit_tx_to_device(scratch.queue(), {given, copied}, 2, three_packets, device);
+    CHECK(given[0]->custody == device);
+    CHECK(given[1]->custody == device);
+    CHECK_FALSE(custody::is_received(copied[0]->custody));
+    CHECK(scratch.queue().packets.load() == 2);
+    for (auto* packet : scratch.packets())  // as if killed just after the commit, or before
+        packet->custody = before;
+    scratch.queue().journal.armed.store(3);
+    const bool committed = GENERATE(true, false);
+    if (!committed)
+        scratch.queue().position.store(0);
+
+    const bool reaper_first = GENERATE(true, false);
+    if (reaper_first)
+        unmark_for_dead(scratch.queue(), port_direction::tx, scratch.lane());
+    else
+        settle(scratch.queue(), port_direction::tx);
+    CHECK(given[0]->custody == (committed ? device : before));
+    CHECK(given[1]->custody == (committed ? device : before));
+    CHECK(custody::is_received(copied[0]->custody) != committed);
+}

@@ -239,9 +239,10 @@ table list_holders(const region_layout& region, std::string_view pool)
             const auto pid =
                 held.member < max_members ? region.members.members[held.member].pid : 0;
             shown.rows.push_back({held.member,
-                                  held.member == custody::kept  ? "(kept)"
-                                  : held.member > custody::kept ? "(waiting)"
-                                                                : member_name(region, held.member),
+                                  held.member == custody::device ? "(device)"
+                                  : held.member == custody::kept ? "(kept)"
+                                  : held.member > custody::kept  ? "(waiting)"
+                                                                 : member_name(region, held.member),
                                   pid, held.received, held.fresh, held.cached});
         }
     });
@@ -254,12 +255,12 @@ table list_holders(const region_layout& region, std::string_view pool)
 table list_audit(const audit_report& report)
 {
     table shown{{"pool", "count", "in_pool", "cached", "in_rings", "held", "followers", "shared",
-                 "kept", "waiting", "unexplained"},
+                 "at_devices", "kept", "waiting", "unexplained"},
                 {}};
     for (const auto& pool : report.pools)
         shown.rows.push_back({pool.name, pool.count, pool.in_pool, pool.cached, pool.in_rings,
-                              pool.held, pool.followers, pool.shared, pool.kept, pool.waiting,
-                              pool.unexplained});
+                              pool.held, pool.followers, pool.shared, pool.at_devices, pool.kept,
+                              pool.waiting, pool.unexplained});
     return shown;
 }
 

@@ -3,10 +3,10 @@
 #include "cohort/base/fault_point.hpp"
 #include "cohort/port/burst_journal.hpp"
 #include "cohort/port/port_driver.hpp"
+#include "queue_words.hpp"
 
 #include <algorithm>
 #include <cerrno>
-#include <ctime>
 
 #include <linux/if_ether.h>
 #include <linux/if_tun.h>
@@ -16,11 +16,6 @@
 
 namespace cohort::detail {
 namespace {
-
-// The words of a queue have one writer at a time, its owner, and for TAKEN the kernel in its name.
-// The next owner reads them after its death, in program order; see burst_journal.cpp.
-constexpr auto plain = std::memory_order_relaxed;
-constexpr auto in_order = std::memory_order_release;
 
 constexpr std::uint64_t untaken = ~std::uint64_t{0};  // the kernel sets no such flags
 constexpr std::size_t tag_bytes = 4;
@@ -69,14 +64,6 @@ void shorten(mbuf& packet, std::size_t length) noexcept
         last->next = nullptr;
         free(rest);
     }
-}
-
-std::uint64_t now_ns() noexcept
-{
-    timespec now{};
-    ::clock_gettime(CLOCK_REALTIME, &now);
-    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000ull +
-           static_cast<std::uint64_t>(now.tv_nsec);
 }
 
 /// Where the bytes of a packet lie; 0 when it has more segments than there is room.

@@ -5,6 +5,7 @@
 #include "cohort/base/log.hpp"
 #include "cohort/port/drivers.hpp"
 #include "cohort/recovery/buffer_recovery.hpp"
+#include "cohort/recovery/device_buffers.hpp"
 #include "cohort/recovery/reaper.hpp"
 #include "entry_scopes.hpp"
 
@@ -154,22 +155,43 @@ bool domain::destroy(zone_kind kind, std::string_view name)
     return zone && destroy(*zone);
 }
 
+void domain::refuse_device_memory(const memzone_layout& pool) const
+{
+    const auto user = find_device_user(memory_.layout(), pool);
+    if (!user)
+        return;
+    throw error{errc::in_use,
+                user->empty()
+                    ? fmt::format("pool \"{}\" is not destroyed: the device of a port that is gone "
+                                  "has not let go of its memory; end the domain",
+                                  pool.name.view())
+                    : fmt::format("pool \"{}\" is not destroyed: the device of port \"{}\" has its "
+                                  "memory; destroy that port first",
+                                  pool.name.view(), *user)};
+}
+
 bool domain::destroy(memzone_layout& zone)
 {
     const auto acting = who();
     bool ours = false;
+    std::vector<mbuf*> from_devices;
     {
         const recovery_lock_guard guard{region_.layout().recovery.lock, acting, membership_,
                                         zone.name.view()};
+        if (zone.kind == zone_kind::mempool && zone.is_live())
+            refuse_device_memory(zone);
         ours = memory_.begin_release(zone, acting);
         if (ours)
             await_leavers(zone, acting);
         if (ours) {
             COHORT_FAULT_POINT("domain.destroying");
             forget_dying_rings(memory_.layout(), acting.member);
+            from_devices =
+                take_back_from_devices(memory_.layout(), acting.member, membership_.holder());
             memory_.release(zone);
         }
     }
+    free_bulk(from_devices);
     if (ours)
         memory_.give_back_idle(acting);
     return ours;

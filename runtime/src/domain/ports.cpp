@@ -33,9 +33,11 @@ port domain::create_port(std::string_view name, std::string_view spec, const por
     layout.magic = port_layout::magic_value;
     chosen.create(layout,
                   {.options = driver_options,
+                   .pool = pool,
                    .rx_descriptors = options.rx_descriptors,
                    .tx_descriptors = options.tx_descriptors},
                   port_host_);
+    secure_device_pool(layout, name);
     for (std::uint16_t i = 0; i != layout.rx_queues; ++i)
         set_up(layout, layout.rx[i],
                rx_queue_setup{.pool = pool,
@@ -49,7 +51,23 @@ port domain::create_port(std::string_view name, std::string_view spec, const por
     port_host_.deposit(layout);
     COHORT_FAULT_POINT("port.deposited");
     entry.publish();
+    if (layout.primes != 0)
+        for (std::uint16_t i = 0; i != layout.rx_queues; ++i) {
+            static_cast<void>(opened.rx_burst(i, {}));
+            opened.release_rx(i);
+        }
     return opened;
+}
+
+/// From here on the pool is not destroyed.
+void domain::secure_device_pool(const port_layout& port, std::string_view name)
+{
+    if (port.device_pool == 0)
+        return;
+    const recovery_lock_guard guard{region_.layout().recovery.lock, who(), membership_, name};
+    if (!memory_.layout().zones[port.device_pool - 1].is_live())
+        throw error{errc::invalid_argument,
+                    fmt::format("port \"{}\" is not made: its pool has just been destroyed", name)};
 }
 
 std::optional<port> domain::find_port(std::string_view name)

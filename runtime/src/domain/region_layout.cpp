@@ -53,6 +53,8 @@ std::uint64_t layout_hash() noexcept
         offsetof(ring_side, pending),
         offsetof(ring_side, bell),
         offsetof(port_layout, tx),
+        offsetof(port_layout, device_keeps),
+        offsetof(burst_journal_layout, device),
         offsetof(mbuf, redo),
         offsetof(mbuf, share),
         offsetof(mempool_layout, history),
@@ -78,7 +80,7 @@ std::uint64_t layout_hash() noexcept
         max_lanes,
         std::size_t{max_zones},
         std::size_t{PTHREAD_MUTEX_ROBUST},
-        std::size_t{6} /* layout version */,
+        std::size_t{7} /* layout version */,
     };
     std::uint64_t hash = region_header::magic_value;
     for (const std::size_t fact : facts)

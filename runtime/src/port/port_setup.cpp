@@ -126,6 +126,12 @@ void set_up(port_layout& port, port_queue_layout& queue, const rx_queue_setup& w
     const auto descriptors = checked_descriptors(port.limits, wanted.descriptors);
     if (wanted.pool)
         check_pool(port, *wanted.pool);
+    if (port.device_pool != 0 && (!wanted.pool || wanted.pool->index + 1u != port.device_pool))
+        throw error{
+            errc::invalid_argument,
+            fmt::format("the device of the {} port has the memory of one pool, the one that "
+                        "the port was created with; set its queues up with that one",
+                        port.driver.view())};
     queue.pool = wanted.pool ? wanted.pool->index + 1u : 0;
     queue.descriptors = descriptors;
     queue.drop_on_empty = wanted.drop_on_empty_pool;

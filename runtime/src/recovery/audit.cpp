@@ -25,6 +25,14 @@ struct object_state {
     std::uint32_t seen_at = 0;  ///< its place there: a position, or an index
 };
 
+/// Whether the entry has a port, or may have had one whose device does not let go.
+bool is_port(const memory_layout& memory, std::uint16_t entry)
+{
+    return entry == custody::no_port ||
+           (entry < memory.zone_count && memory.zones[entry].kind == zone_kind::port &&
+            memory.zones[entry].word().state != zone_state::empty);
+}
+
 class scan {
 public:
     explicit scan(const audited_region& region) : region_{region}, views_{region.memory}
@@ -252,6 +260,8 @@ void scan::place(const pool_view& view, std::uint32_t object, const object_state
     else if (!custody::is_follower(word) &&
              (holder == custody::waiting || holder == custody::waiting_external))
         ++sums.waiting;
+    else if (custody::is_at_device(word) && is_port(region_.memory, custody::ring_of(word)))
+        ++sums.at_devices;
     else if (!custody::is_follower(word) && holder == custody::kept)
         ++sums.kept;
     else if (!custody::is_follower(word) && holder_lives(region_.members, word))

@@ -7,6 +7,7 @@
 #include "cohort/packet/mbuf_external.hpp"
 #include "cohort/port/port.hpp"
 #include "cohort/recovery/buffer_recovery.hpp"
+#include "cohort/recovery/device_buffers.hpp"
 #include "cohort/ring/ring.hpp"
 
 namespace cohort {
@@ -138,8 +139,10 @@ bool reaper::reap_locked(member_ref dead, bool orderly)
     obituary.lanes = std::max(obituary.lanes, lanes);
     obituary.cached.fetch_add(cached, std::memory_order_relaxed);  // a count
 
-    const auto [waiting, complete] = recover_buffers(
-        memory_, table.layout(), recovery_, custody::holder(dead.id, dead.generation), obituary);
+    const auto holder = custody::holder(dead.id, dead.generation);
+    take_back_from_devices(memory_.layout(), dead.id, holder);
+    const auto [waiting, complete] =
+        recover_buffers(memory_, table.layout(), recovery_, holder, obituary);
     obituary.waiting.fetch_add(waiting, std::memory_order_relaxed);  // a count
     if (!complete || !release_heap_blocks(dead))
         return false;

@@ -45,7 +45,11 @@ void describe_held(const audited_region& region, const mempool_layout& pool, std
         found.where = spot::shared;
     else if (custody::is_follower(word))
         found.where = spot::follower;
-    else if (holder == custody::kept)
+    else if (holder == custody::device) {
+        found.where = spot::device;
+        if (custody::ring_of(word) < region.memory.zone_count)
+            found.name = region.memory.zones[custody::ring_of(word)].name.view();
+    } else if (holder == custody::kept)
         found.where = spot::kept;
     else if (holder == custody::waiting || holder == custody::waiting_external)
         found.where = spot::waiting;
@@ -95,6 +99,7 @@ std::string whereabouts::text() const
     case spot::received: return fmt::format("received by member {} from \"{}\"", member, name);
     case spot::follower: return "behind the head of a chain";
     case spot::shared: return "kept by clones alone";
+    case spot::device: return fmt::format("at the device of port \"{}\"", name);
     case spot::kept: return "kept by the domain";
     case spot::waiting: return "waiting for who can take it";
     case spot::lost: return fmt::format("lost with member {}, which is being reaped", member);

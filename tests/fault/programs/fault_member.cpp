@@ -27,6 +27,7 @@
 //   port IN OUT     copies a capture, and what was redelivered of it
 //   port life       makes, stops, starts and destroys a port
 //   interface       sends numbered packets over a cable, and checks that each has come once
+//   xdp             the same into an AF_XDP socket and back, and destroys the ports
 //   tap             the same through a tap interface and back, where a kill may cost one
 //   victim          takes packets, says "holding" and waits to be killed
 //   bystander       makes what the others use; obeys "work", "drain", "leave"
@@ -356,6 +357,7 @@ const std::map<std::string, std::function<void(const arguments&)>> scenarios{
     {"port life", live_as_a_port},
     {"interface", cross_the_cable},
     {"tap", go_through_the_tap},
+    {"xdp", go_through_the_socket},
     {"victim", hold_packets},
     {"bystander", stand_by},
 };

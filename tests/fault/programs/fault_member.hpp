@@ -45,6 +45,8 @@ void cross_the_cable(const arguments& given);
 
 // fault_tap.cpp
 void go_through_the_tap(const arguments& given);
+// fault_xdp.cpp
+void go_through_the_socket(const arguments& given);
 
 // fault_stages.cpp
 void pass_stages(const arguments& given);

@@ -271,6 +271,8 @@ private:
     bool destroy(zone_kind kind, std::string_view name);
     bool destroy(memzone_layout& zone);
     void await_leavers(memzone_layout& zone, actor acting);
+    void refuse_device_memory(const memzone_layout& pool) const;
+    void secure_device_pool(const port_layout& port, std::string_view name);
     void leave_everything(lane_id lane) noexcept;
     [[nodiscard]] bool settle() noexcept;
 

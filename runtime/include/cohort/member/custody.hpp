@@ -44,8 +44,9 @@ inline constexpr std::uint64_t holder_mask = (std::uint64_t{1} << 48) - 1;
 /// In the place of a ring: a buffer whose handle is being let go, or has been.
 inline constexpr std::uint64_t letting_go = std::uint64_t{0x3ffe} << 48;
 
-/// Not a member: buffers that belong to the domain until somebody takes them
-/// (packet/mbuf_custody.hpp).
+/// Not a member: buffers that the device of a port has. See `at_device`.
+inline constexpr member_id device = 0xfffc;
+/// Nor this: buffers that belong to the domain until somebody takes them (packet/mbuf_custody.hpp).
 inline constexpr member_id kept = 0xfffd;
 /// Nor this: buffers of a dead stage that wait for room in their redelivery ring.
 inline constexpr member_id waiting = 0xffff;
@@ -61,6 +62,13 @@ inline constexpr member_id waiting_external = 0xfffe;
 {
     return holder | std::uint64_t{ring} << 48 | received;
 }
+/// The word of a buffer that a device has: the port in the place of a ring, its queue in that of a
+/// generation. No port: the device of a port that is gone may write into it still.
+[[nodiscard]] constexpr std::uint64_t at_device(std::uint16_t port, std::uint32_t queue) noexcept
+{
+    return holder(device, queue) | std::uint64_t{port} << 48;
+}
+inline constexpr std::uint16_t no_port = 0x3fff;
 [[nodiscard]] constexpr std::uint64_t holder_of(std::uint64_t word) noexcept
 {
     return word & holder_mask;
@@ -85,6 +93,10 @@ inline constexpr member_id waiting_external = 0xfffe;
 [[nodiscard]] constexpr bool is_follower(std::uint64_t word) noexcept
 {
     return (word & follower) != 0;
+}
+[[nodiscard]] constexpr bool is_at_device(std::uint64_t word) noexcept
+{
+    return member_of(word) == device && !is_follower(word);
 }
 
 static_assert(max_zones <= 0x3fff, "a ring index must fit into 14 bits");

@@ -18,6 +18,17 @@
 /// moves before they are given. What a killed process was giving is not given again, so none is
 /// sent twice; whether the device has it, the driver has to say or to count.
 ///
+/// A device that takes the packets themselves (a socket that has the pool's memory) answers for
+/// them in between, and their custody words say so: custody::at_device. These words change by the
+/// same list:
+///
+///   rx  list the packets that lie ready; mark each;      position = target  COMMITTED
+///       killed before: the marks become the device's words again, for there the packets still lie
+///   tx  list the packets;                                position = target  COMMITTED
+///       give each the device's word; unlist
+///       killed after: those words are given for the dead. Packets that were copied are marked in
+///       the list: the device has their copies, so only RECEIVED is taken off them
+///
 /// Taking off the marks is done by whoever comes first: the reaper of the dead lane, before it
 /// looks at buffers, or the next owner of the queue. Both compare the whole custody word, so doing
 /// it twice or late harms nothing. The counters are brought up to date by the next owner alone.
@@ -61,6 +72,21 @@ void finish_tx(port_queue_layout& queue, std::span<mbuf* const> packets) noexcep
 void withdraw_tx(port_queue_layout& queue, std::uint64_t position) noexcept;
 /// The device has refused: the packets stay with the caller.
 void cancel_tx(port_queue_layout& queue) noexcept;
+
+/// As commit_rx, for packets that the device had, under the custody word `device`.
+void commit_rx_from_device(port_queue_layout& queue, std::uint16_t port,
+                           std::span<mbuf* const> packets, const burst_result& result,
+                           std::uint64_t device) noexcept;
+/// What a device is given: packets, or copies of packets; max_port_burst of all together at most.
+struct device_handles {
+    std::span<mbuf* const> given;   ///< the device has them from now on
+    std::span<mbuf* const> copied;  ///< the caller frees them afterwards
+};
+/// Moves the position and hands the packets to the device, which `device` names. `packets` of them
+/// are counted.
+void commit_tx_to_device(port_queue_layout& queue, const device_handles& handles,
+                         std::uint64_t packets, const burst_result& result,
+                         std::uint64_t device) noexcept;
 
 /// For the new owner of a queue, before its first burst: finishes or undoes what the last one left.
 void settle(port_queue_layout& queue, port_direction direction) noexcept;

@@ -85,6 +85,9 @@ public:
 
     /// True once an rx queue's source has no more packets (files only).
     [[nodiscard]] bool rx_ended(std::uint16_t queue) const noexcept;
+    /// nullptr when the driver's invariants hold, else the one that does not, in words. Exact when
+    /// nobody is at work.
+    [[nodiscard]] const char* find_fault() const noexcept { return io_->find_fault(); }
     [[nodiscard]] port_layout& layout() const noexcept { return *layout_; }
 
 private:

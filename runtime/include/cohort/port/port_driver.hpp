@@ -32,11 +32,14 @@ public:
     virtual bool open_tx(std::uint16_t queue) noexcept = 0;
     /// Brings counters up to date that the device keeps. Any thread.
     virtual void update_stats() noexcept {}
+    /// nullptr when the port's words agree with the device, else what does not. While nobody works.
+    [[nodiscard]] virtual const char* find_fault() noexcept { return nullptr; }
 };
 
 /// What is asked of a new port.
 struct port_request {
     std::string_view options;
+    mempool_layout* pool = nullptr;    ///< of its rx queues
     std::uint32_t rx_descriptors = 0;  ///< 0 = the driver's default
     std::uint32_t tx_descriptors = 0;
 };

@@ -38,6 +38,7 @@ struct alignas(cache_line_bytes) burst_journal_layout {
     std::atomic<std::uint64_t> target{0};   ///< the queue's position once the burst is committed
     std::atomic<std::uint64_t> packets{0};  ///< the queue's counters then
     std::atomic<std::uint64_t> bytes{0};
+    std::atomic<std::uint64_t> device{0};  ///< custody word of what the device has; 0 = it copies
     alignas(cache_line_bytes) std::atomic<std::uint64_t> handles[max_port_burst];
 };
 static_assert(shared_layout<burst_journal_layout> && sizeof(burst_journal_layout) == 576);
@@ -109,10 +110,11 @@ struct alignas(cache_line_bytes) port_layout {
     std::uint16_t tx_queues = 0;
     std::uint8_t mac[6]{};  ///< of the device; zero where there is none
     std::atomic<std::uint64_t> phase{0};
-    std::uint32_t mtu = 0;  ///< of the device at creation; 0 where there is none
-    std::uint32_t reserved_ = 0;
+    std::uint32_t mtu = 0;          ///< of the device at creation; 0 where there is none
+    std::uint32_t device_pool = 0;  ///< 1 + index of the pool whose memory the device has; 0 = none
     port_limits limits;
-    std::uint64_t reserved2_{};
+    std::atomic<std::uint32_t> device_keeps{0};  ///< 1 = what was posted may be written to still
+    std::uint32_t primes = 0;  ///< 1 = packets come only when each rx queue has been claimed once
     fixed_name<16> driver;
     fixed_name<2048> options;  ///< "rx=/tmp/a.pcap,tx=/tmp/b.pcap", as the driver completed them
     std::uint64_t driver_words[8]{};  ///< what the driver fixed at creation, e.g. the link type

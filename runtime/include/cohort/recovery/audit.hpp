@@ -3,6 +3,7 @@
 ///
 ///   count = in the pool's ring + in caches + in named rings + held by live members
 ///         + behind the heads of chains + kept by clones alone
+///         + at the devices of ports
 ///         + kept by the domain
 ///         + waiting for redelivery, or for a member that can free its external memory
 ///
@@ -38,16 +39,19 @@ struct pool_audit {
     std::uint32_t in_pool = 0;  ///< in the pool's own ring
     std::uint32_t cached = 0;
     std::uint32_t in_rings = 0;
-    std::uint32_t held = 0;       ///< by live members, outside their caches
-    std::uint32_t followers = 0;  ///< segments behind a head, wherever that is
-    std::uint32_t shared = 0;     ///< direct buffers that are in nobody's hands: clones keep them
-    std::uint32_t kept = 0;       ///< by the domain, until somebody takes them
+    std::uint32_t held = 0;        ///< by live members, outside their caches
+    std::uint32_t followers = 0;   ///< segments behind a head, wherever that is
+    std::uint32_t shared = 0;      ///< direct buffers that are in nobody's hands: clones keep them
+    std::uint32_t at_devices = 0;  ///< of ports
+    std::uint32_t kept = 0;        ///< by the domain, until somebody takes them
     std::uint32_t waiting = 0;
     std::uint32_t unexplained = 0;
 
     [[nodiscard]] bool adds_up() const noexcept
     {
-        return in_pool + cached + in_rings + held + followers + shared + kept + waiting == count;
+        return in_pool + cached + in_rings + held + followers + shared + at_devices + kept +
+                   waiting ==
+               count;
     }
 };
 

@@ -19,6 +19,7 @@ struct whereabouts {
         received,  ///< by `member`, from the ring `name`
         follower,  ///< behind the head of a chain, which has its custody
         shared,    ///< in nobody's hands: clones keep it
+        device,    ///< at the device of the port `name`
         kept,      ///< by the domain, until somebody takes it
         waiting,   ///< for room in its redelivery ring, or for who can free its external memory
         lost,      ///< its holder has died and is being reaped

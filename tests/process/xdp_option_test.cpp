@@ -1,0 +1,241 @@
+// What an AF_XDP port is asked for and cannot be, what it counts, and how it stops.
+
+#include "cohort/base/error.hpp"
+#include "cohort/primary/primary.hpp"
+#include "support/eventually.hpp"
+#include "support/numbered_frames.hpp"
+#include "support/scratch_directory.hpp"
+#include "support/scratch_network.hpp"
+#include "support/skip.hpp"
+
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+namespace cohort::test {
+namespace {
+
+class xdp_domain {
+public:
+    [[nodiscard]] primary::owner& domain() noexcept { return *domain_; }
+    [[nodiscard]] pktmbuf_pool& pool() noexcept { return pool_; }
+    port make(const port_options& options = {.rx_pool = "packets", .rx_descriptors = 64})
+    {
+        return domain_->create_port("wire", "af_xdp:iface=near", options);
+    }
+    /// Why no port is made of `spec`; there is none then.
+    [[nodiscard]] errc refusal_of(const std::string& spec, const port_options& options,
+                                  const std::vector<std::string>& words)
+    {
+        try {
+            domain_->create_port("bad", spec, options);
+        } catch (const error& refused) {
+            const std::string sentence = refused.what();
+            INFO(sentence);
+            CHECK(sentence.find('\n') == std::string::npos);
+            for (const auto& word : words)
+                CHECK(sentence.find(word) != std::string::npos);
+            CHECK_FALSE(domain_->find_port("bad"));
+            CHECK(pool_.objects().in_use() == 0);
+            return refused.reason();
+        }
+        return errc{};
+    }
+
+private:
+    scratch_network network_;
+    scratch_runtime_directory directory_;
+    std::unique_ptr<primary::owner> domain_{
+        primary::start({.name = "xdp", .memory = 16_MiB, .huge = huge_policy::none})};
+    pktmbuf_pool pool_{domain_->create_pktmbuf_pool("packets", {.count = 256, .cache_size = 0})};
+};
+
+std::vector<mbuf*> receive(port& from, std::size_t most)
+{
+    std::vector<mbuf*> all;
+    static_cast<void>(eventually([&] {
+        std::array<mbuf*, 8> burst;
+        const auto want = std::min(burst.size(), most - all.size());
+        const auto count = from.rx_burst(0, std::span{burst}.first(want));
+        all.insert(all.end(), burst.begin(), burst.begin() + static_cast<std::ptrdiff_t>(count));
+        return all.size() == most;
+    }));
+    return all;
+}
+
+}  // namespace
+
+TEST_CASE("what an AF_XDP port cannot be is told in one sentence, and leaves nothing",
+          "[port][af_xdp]")
+{
+    COHORT_SKIP_UNLESS(scratch_network::xdp_possible(), scratch_network::xdp_missing);
+    xdp_domain scratch;
+    scratch.domain().create_pktmbuf_pool("few", {.count = 100, .cache_size = 0});
+    scratch.domain().create_pktmbuf_pool("narrow",
+                                         {.count = 256, .cache_size = 0, .data_room = 1'024});
+    const auto refused = [&](const std::string& options, const port_options& wanted,
+                             const std::vector<std::string>& words) {
+        INFO(options);
+        CHECK(scratch.refusal_of("af_xdp:" + options, wanted, words) == errc::invalid_argument);
+    };
+    const port_options usual{.rx_pool = "packets"};
+    refused("", usual, {"iface=NAME"});
+    refused("iface=nowhere", usual, {"nowhere", "ip link"});
+    refused("iface=near", {}, {"rx_pool"});
+    refused("iface=near,colour=blue", usual, {"colour=blue", "iface=VALUE"});
+    refused("iface=near,mode=fast", usual, {"mode=fast", "skb", "native"});
+    refused("iface=near,queues=9", usual, {"queues=9", "from 1 to 8"});
+    refused("iface=near,queues=2", usual, {"near", "queue 1", "queues=1"});
+    refused("iface=near", {.rx_pool = "packets", .rx_descriptors = 100}, {"100", "power of two"});
+    refused("iface=near", {.rx_pool = "few"}, {"100 buffers", "128"});
+    refused("iface=near", {.rx_pool = "narrow"}, {"1024", "2048", "data_room"});
+    scratch_network::run("ip link set near mtu 9000");
+    refused("iface=near", usual, {"9018", "4096", "MTU"});
+    scratch_network::run("ip link set near mtu 1500");
+    CHECK(scratch.make().is_started());
+}
+
+TEST_CASE("an interface that has a program or a socket already is not taken away from it",
+          "[port][af_xdp]")
+{
+    COHORT_SKIP_UNLESS(scratch_network::xdp_possible(), scratch_network::xdp_missing);
+    xdp_domain scratch;
+    auto port = scratch.make();
+    scratch.domain().create_pktmbuf_pool("others", {.count = 256, .cache_size = 0});
+
+    try {
+        scratch.domain().create_port("bad", "af_xdp:iface=near", {.rx_pool = "others"});
+        FAIL("two ports have one queue");
+    } catch (const error& refused) {
+        CHECK(refused.reason() == errc::in_use);
+        CHECK_THAT(refused.what(), Catch::Contains("near") && Catch::Contains("queue 0"));
+    }
+    REQUIRE(raw_station{"far"}.send(frame_of(1)));
+    const auto packets = receive(port, 1);
+    CHECK(packets.size() == 1);
+    free_bulk(packets);
+}
+
+TEST_CASE("a frame that was received is the buffer that the kernel wrote it into, and one of the "
+          "same pool is sent from where it lies",
+          "[port][af_xdp]")
+{
+    COHORT_SKIP_UNLESS(scratch_network::xdp_possible(), scratch_network::xdp_missing);
+    xdp_domain scratch;
+    auto port = scratch.make();
+    const raw_station kernel{"far"};
+    for (const std::size_t number : {1u, 1'399u}) {
+        REQUIRE(kernel.send(frame_of(number)));
+        const auto packets = receive(port, 1);
+        REQUIRE(packets.size() == 1);
+        CHECK(bytes_of(*packets[0]) == frame_of(number));
+        CHECK(find_fault(*packets[0], true) == nullptr);
+        CHECK(packets[0]->timestamp != 0);
+
+        CHECK(port.tx_burst(0, packets) == 1);
+        std::string seen;
+        CHECK(eventually([&] { return !(seen = kernel.receive()).empty(); }));
+        CHECK(seen == frame_of(number));
+        CHECK(port.find_fault() == nullptr);
+    }
+}
+
+TEST_CASE("packets of other pools, chains and shared ones are sent by an AF_XDP port as well",
+          "[port][af_xdp]")
+{
+    COHORT_SKIP_UNLESS(scratch_network::xdp_possible(), scratch_network::xdp_missing);
+    xdp_domain scratch;
+    auto port = scratch.make();
+    auto small = scratch.domain().create_pktmbuf_pool(
+        "small", {.count = 256, .cache_size = 0, .data_room = mbuf_headroom + 64});
+    const raw_station kernel{"far"};
+    std::vector<mbuf*> packets;
+    for (std::size_t i = 0; i != 50; ++i) {
+        const auto frame = frame_of(i);
+        auto* chain = small.alloc_chain(frame.size());
+        REQUIRE(chain != nullptr);
+        REQUIRE(write(*chain, 0, std::as_bytes(std::span{frame})));
+        packets.push_back(chain);
+    }
+
+    std::size_t sent = 0;
+    CHECK(eventually([&] {
+        sent += port.tx_burst(0, std::span{packets}.subspan(sent));
+        return sent == packets.size();
+    }));
+
+    arrivals seen{packets.size()};
+    CHECK(eventually([&] {
+        for (auto frame = kernel.receive(); !frame.empty(); frame = kernel.receive())
+            seen.note(frame);
+        return seen.count() == packets.size();
+    }));
+    CHECK(seen.doubled() + seen.damaged() == 0);
+    CHECK(small.objects().in_use() == 0);
+    CHECK(port.find_fault() == nullptr);
+}
+
+TEST_CASE("frames that find the kernel without a buffer are counted as missed", "[port][af_xdp]")
+{
+    COHORT_SKIP_UNLESS(scratch_network::xdp_possible(), scratch_network::xdp_missing);
+    xdp_domain scratch;
+    auto port = scratch.make();
+    const raw_station kernel{"far"};
+    for (std::size_t i = 0; i != 100; ++i)
+        REQUIRE(kernel.send(frame_of(i)));
+
+    CHECK(eventually([&] { return port.rx_stats().missed == 36; }));
+    CHECK(port.rx_stats().missed == 36);  // and does not count twice
+    const auto packets = receive(port, 64);
+    CHECK(packets.size() == 64);
+    free_bulk(packets);
+    CHECK(port.rx_stats().packets == 64);
+}
+
+TEST_CASE("a frame that is too long or too short counts as an error and stops nothing",
+          "[port][af_xdp]")
+{
+    COHORT_SKIP_UNLESS(scratch_network::xdp_possible(), scratch_network::xdp_missing);
+    xdp_domain scratch;
+    auto port = scratch.make();
+    auto jumbo = scratch.domain().create_pktmbuf_pool("jumbo", {.count = 16, .cache_size = 0});
+    std::array<mbuf*, 3> packets{jumbo.alloc_chain(1'519), jumbo.alloc_chain(13),
+                                 jumbo.alloc_chain(60)};
+
+    std::size_t sent = 0;
+    while (sent != packets.size())
+        sent += port.tx_burst(0, std::span{packets}.subspan(sent));
+
+    CHECK(port.tx_stats().errors == 2);
+    CHECK(port.tx_stats().packets == 1);
+    CHECK(jumbo.objects().in_use() == 0);
+}
+
+TEST_CASE("an interface that vanishes or goes down leaves an AF_XDP port that moves nothing",
+          "[port][af_xdp]")
+{
+    COHORT_SKIP_UNLESS(scratch_network::xdp_possible(), scratch_network::xdp_missing);
+    xdp_domain scratch;
+    auto port = scratch.make();
+    const std::string command =
+        GENERATE(as<std::string>{}, "ip link set near down", "ip link del near");
+    scratch_network::run(command);
+    std::array<mbuf*, 4> burst;
+
+    for (int i = 0; i != 3; ++i) {
+        auto* packet = scratch.pool().alloc_chain(60);
+        REQUIRE(packet != nullptr);
+        if (port.tx_burst(0, {&packet, 1}) == 0)
+            free(packet);
+        CHECK(port.rx_burst(0, burst) == 0);
+    }
+
+    CHECK(port.tx_stats().errors == 1);
+    CHECK(scratch.domain().destroy_port("wire"));
+    CHECK(scratch.pool().objects().in_use() == 0);
+}
+
+}  // namespace cohort::test
