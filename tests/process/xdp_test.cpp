@@ -111,14 +111,14 @@ public:
     /// A few frames further. The window is smaller than what the kernel has buffers for.
     void step()
     {
-        for (int i = 0; i != 8 && sent_ != all_ && sent_ < in_.count() + window; ++i)
+        for (int i = 0; i != 8 && sent_ < all_ && sent_ < in_.count() + window; ++i)
             sent_ += kernel_.send(kind_.make(sent_));
         std::array<mbuf*, 32> burst;
         for (auto* packet : std::span{burst}.first(stand_.got().dequeue_burst(burst))) {
             in_.note(bytes_of(*packet));
             free(packet);
         }
-        for (int i = 0; i != 8 && made_ != all_ && made_ < out_.count() + window; ++i)
+        for (int i = 0; i != 8 && made_ < all_ && made_ < out_.count() + window; ++i)
             made_ += enqueue_frame(stand_.outgoing(), stand_.waiting(), kind_.make(made_));
         for (auto frame = kernel_.receive(); !frame.empty(); frame = kernel_.receive())
             out_.note(frame);
