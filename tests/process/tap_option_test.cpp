@@ -6,6 +6,7 @@
 #include "support/scratch_directory.hpp"
 #include "support/scratch_network.hpp"
 #include "support/skip.hpp"
+#include "support/without_capability.hpp"
 
 #include <array>
 #include <memory>
@@ -15,9 +16,7 @@
 
 #include <catch2/catch.hpp>
 
-#include <linux/capability.h>
 #include <sys/mount.h>
-#include <sys/syscall.h>
 
 namespace cohort::test {
 namespace {
@@ -64,25 +63,6 @@ bool is_there(const char* interface)
 }
 
 const std::string frame = "\x02....a\x02....b\x88\xb5" + std::string(50, 'x');
-
-/// The calling thread without a capability, until scope exit.
-class without_capability {
-public:
-    explicit without_capability(unsigned which)
-    {
-        REQUIRE(::syscall(SYS_capget, &head_, before_.data()) == 0);
-        auto less = before_;
-        less.at(which / 32).effective &= ~(1u << (which % 32));
-        REQUIRE(::syscall(SYS_capset, &head_, less.data()) == 0);
-    }
-    ~without_capability() { ::syscall(SYS_capset, &head_, before_.data()); }
-    without_capability(const without_capability&) = delete;
-    without_capability& operator=(const without_capability&) = delete;
-
-private:
-    __user_cap_header_struct head_{_LINUX_CAPABILITY_VERSION_3, 0};
-    std::array<__user_cap_data_struct, 2> before_{};
-};
 
 }  // namespace
 
@@ -146,7 +126,7 @@ TEST_CASE("without the right, or without the device, a tap port says what is mis
     COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
     tap_domain scratch;
     {
-        const without_capability poorer{CAP_NET_ADMIN};
+        const without_capability poorer{{CAP_NET_ADMIN}};
         CHECK(scratch.refusal_of("tap:iface=tap", {"CAP_NET_ADMIN", "root"}) ==
               errc::no_permission);
     }

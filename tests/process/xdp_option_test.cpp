@@ -1,12 +1,14 @@
 // What an AF_XDP port is asked for and cannot be, what it counts, and how it stops.
 
 #include "cohort/base/error.hpp"
+#include "cohort/port/port_host.hpp"
 #include "cohort/primary/primary.hpp"
 #include "support/eventually.hpp"
 #include "support/numbered_frames.hpp"
 #include "support/scratch_directory.hpp"
 #include "support/scratch_network.hpp"
 #include "support/skip.hpp"
+#include "support/without_capability.hpp"
 
 #include <array>
 #include <memory>
@@ -14,6 +16,8 @@
 #include <vector>
 
 #include <catch2/catch.hpp>
+
+#include <sys/resource.h>
 
 namespace cohort::test {
 namespace {
@@ -66,6 +70,23 @@ std::vector<mbuf*> receive(port& from, std::size_t most)
     return all;
 }
 
+/// This process may lock no more than so many bytes, until scope exit.
+class memlock_limit {
+public:
+    explicit memlock_limit(rlim_t bytes)
+    {
+        REQUIRE(::getrlimit(RLIMIT_MEMLOCK, &before_) == 0);
+        const rlimit less{.rlim_cur = bytes, .rlim_max = before_.rlim_max};
+        REQUIRE(::setrlimit(RLIMIT_MEMLOCK, &less) == 0);
+    }
+    ~memlock_limit() { ::setrlimit(RLIMIT_MEMLOCK, &before_); }
+    memlock_limit(const memlock_limit&) = delete;
+    memlock_limit& operator=(const memlock_limit&) = delete;
+
+private:
+    rlimit before_{};
+};
+
 }  // namespace
 
 TEST_CASE("what an AF_XDP port cannot be is told in one sentence, and leaves nothing",
@@ -96,6 +117,86 @@ TEST_CASE("what an AF_XDP port cannot be is told in one sentence, and leaves not
     refused("iface=near", usual, {"9018", "4096", "MTU"});
     scratch_network::run("ip link set near mtu 1500");
     CHECK(scratch.make().is_started());
+}
+
+TEST_CASE("a right that is missing for an AF_XDP port is named with its remedy, and nothing stays",
+          "[port][af_xdp]")
+{
+    COHORT_SKIP_UNLESS(scratch_network::xdp_possible(), scratch_network::xdp_missing);
+    xdp_domain scratch;
+    const auto refusal_without = [&](std::initializer_list<unsigned> rights, const char* named) {
+        INFO(named);
+        const without_capability poorer{rights};
+        return scratch.refusal_of("af_xdp:iface=near", {.rx_pool = "packets"}, {named, "root"});
+    };
+
+    CHECK(refusal_without({CAP_NET_RAW}, "CAP_NET_RAW") == errc::no_permission);
+    CHECK(refusal_without({CAP_NET_ADMIN, CAP_SYS_ADMIN}, "CAP_NET_ADMIN") == errc::no_permission);
+    CHECK(refusal_without({CAP_BPF, CAP_SYS_ADMIN}, "CAP_BPF") == errc::no_permission);
+
+    CHECK(scratch.make().is_started());
+}
+
+TEST_CASE("a pool that is larger than what may be locked in memory makes no AF_XDP port, and both "
+          "numbers are told",
+          "[port][af_xdp]")
+{
+    COHORT_SKIP_UNLESS(scratch_network::xdp_possible(), scratch_network::xdp_missing);
+    xdp_domain scratch;
+    {
+        const without_capability poorer{{CAP_IPC_LOCK}};
+        const memlock_limit less{65'536};
+        CHECK(scratch.refusal_of("af_xdp:iface=near", {.rx_pool = "packets"},
+                                 {"65536", "RLIMIT_MEMLOCK", "ulimit -l", "CAP_IPC_LOCK"}) ==
+              errc::no_memory);
+    }
+
+    CHECK(scratch.make().is_started());
+}
+
+TEST_CASE("a thread without any right claims the queues of an AF_XDP port and moves packets",
+          "[port][af_xdp]")
+{
+    COHORT_SKIP_UNLESS(scratch_network::xdp_possible(), scratch_network::xdp_missing);
+    xdp_domain scratch;
+    scratch.make();
+    const raw_station kernel{"far"};
+    const without_capability none{
+        {CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, CAP_IPC_LOCK}};
+
+    auto port = scratch.domain().find_port("wire").value();
+    REQUIRE(kernel.send(frame_of(1)));
+    const auto packets = receive(port, 1);
+    REQUIRE(packets.size() == 1);
+    CHECK(port.tx_burst(0, packets) == 1);
+
+    CHECK(eventually([&] { return kernel.receive() == frame_of(1); }));
+    CHECK(port.rx_stats().errors + port.tx_stats().errors == 0);
+}
+
+TEST_CASE("an AF_XDP port whose destroyer ended once the kernel had let go receives from its next "
+          "start on",
+          "[port][af_xdp]")
+{
+    COHORT_SKIP_UNLESS(scratch_network::xdp_possible(), scratch_network::xdp_missing);
+    xdp_domain scratch;
+    auto port = scratch.make();
+    const raw_station kernel{"far"};
+    {
+        const port_closing closing{port.layout(), "wire"};  // what its reaper undoes
+        find_port_driver("af_xdp").let_go(port.layout(), scratch.domain().ports());
+    }
+    REQUIRE_FALSE(port.is_started());
+
+    port.start();
+
+    for (std::size_t i = 0; i != 3; ++i)
+        REQUIRE(kernel.send(frame_of(i)));
+    const auto packets = receive(port, 3);
+    REQUIRE(packets.size() == 3);
+    CHECK(bytes_of(*packets[0]) == frame_of(0));
+    free_bulk(packets);
+    CHECK(port.find_fault() == nullptr);
 }
 
 TEST_CASE("an interface that has a program or a socket already is not taken away from it",

@@ -17,7 +17,7 @@ namespace cohort::detail {
 namespace {
 
 constexpr std::uintptr_t page = 4096;
-constexpr auto unbinding_patience = 500ms;
+constexpr auto unbinding_patience = 1s;
 
 template <typename Value>
 int set_option(const file_descriptor& socket, int option, const Value& value) noexcept
@@ -77,11 +77,13 @@ void make_rings(const file_descriptor& socket, std::uint32_t slots)
 {
     switch (reason) {
     case EBUSY:
-        throw error{errc::in_use,
-                    fmt::format("an AF_XDP socket has queue {} of the interface \"{}\" already: of "
-                                "another program, or of a port that was destroyed and that a "
-                                "member still has a handle of; end or close that",
-                                queue, wanted.interface_name)};
+        throw error{
+            errc::in_use,
+            fmt::format("an AF_XDP socket has queue {} of the interface \"{}\" already: of "
+                        "another program, or of a port that was destroyed and of which a "
+                        "member still has a handle that it does not poll; end that program, "
+                        "or close or poll that handle",
+                        queue, wanted.interface_name)};
     case EINVAL:
         throw error{errc::invalid_argument,
                     fmt::format("the interface \"{0}\" has no queue {1}; give queues={1} or fewer",
@@ -104,7 +106,8 @@ void bind_to_queue(const file_descriptor& socket, const xdp_socket_request& want
         address.sxdp_flags = XDP_SHARED_UMEM;
         address.sxdp_shared_umem_fd = static_cast<std::uint32_t>(first.get());
     }
-    // The kernel frees the queue of a socket that was closed a little later.
+    // Members that poll a port that was destroyed let go of its sockets just now, and the kernel
+    // frees the queue of a socket that was closed a little later.
     const auto until = deadline_in(unbinding_patience);
     while (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
         if (errno != EBUSY || steady_clock::now() >= until)

@@ -51,11 +51,7 @@ port domain::create_port(std::string_view name, std::string_view spec, const por
     port_host_.deposit(layout);
     COHORT_FAULT_POINT("port.deposited");
     entry.publish();
-    if (layout.primes != 0)
-        for (std::uint16_t i = 0; i != layout.rx_queues; ++i) {
-            static_cast<void>(opened.rx_burst(i, {}));
-            opened.release_rx(i);
-        }
+    opened.prime();
     return opened;
 }
 

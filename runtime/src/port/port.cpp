@@ -59,8 +59,11 @@ port::port(port_layout& layout, port_host& host)
     , generation_{host.key_of(layout).generation}
     , rx_queues_{layout.rx_queues}
     , tx_queues_{layout.tx_queues}
-    , io_{find_port_driver(layout.driver.view()).open(layout, host)}
+    , device_{std::make_unique<held_device>()}
+    , io_{nullptr}
 {
+    device_->io = find_port_driver(layout.driver.view()).open(layout, host);
+    io_ = device_->io.get();
 }
 
 /// Not so once the port was destroyed. An owner need not ask: nothing goes before it has let go.
@@ -75,7 +78,11 @@ bool port::is_there() const noexcept
 bool port::claim(port_queue_layout& queue, std::uint64_t& phase) noexcept
 {
     const auto me = self_->lane();
-    if (me == 0 || !is_there())
+    if (!is_there()) {
+        close_device();
+        return false;
+    }
+    if (me == 0)
         return false;
     const bool held = queue.owner.holder() == me;
     phase = layout_->phase.load(std::memory_order_acquire);  // STARTED
@@ -86,8 +93,44 @@ bool port::claim(port_queue_layout& queue, std::uint64_t& phase) noexcept
     const auto ask = [&](lane_id lane) { return self_->liveness().is_dead(lane); };
     if (queue.owner.lock(me, deadline{}, ask) == lock_result::stalled)
         return false;
+    if (!is_there()) {  // it went before the lock, and another thread may have closed the device
+        queue.owner.unlock();
+        return false;
+    }
     COHORT_FAULT_POINT("port.claimed");
     return true;
+}
+
+/// The port has gone, and nobody owns a queue of it any more.
+void port::close_device() noexcept
+{
+    const std::lock_guard guard{device_->mutex};
+    device_->io.reset();
+}
+
+void port::update_stats() const noexcept
+{
+    const std::lock_guard guard{device_->mutex};
+    if (device_->io)
+        device_->io->update_stats();
+}
+
+const char* port::find_fault() const noexcept
+{
+    const std::lock_guard guard{device_->mutex};
+    return device_->io ? device_->io->find_fault() : nullptr;
+}
+
+void port::prime() noexcept
+{
+    if (layout_->primes == 0 || host_->entry_of(*layout_).word().state != zone_state::live)
+        return;
+    for (std::uint16_t i = 0; i != rx_queues_; ++i) {
+        const bool ours = layout_->rx[i].owner.holder() == self_->lane();
+        static_cast<void>(rx_burst(i, {}));
+        if (!ours)
+            release_rx(i);
+    }
 }
 
 bool port::claim_rx(std::uint16_t queue) noexcept
@@ -147,7 +190,7 @@ bool port::is_started() const noexcept
 
 port_stats port::rx_stats(std::uint16_t queue) const noexcept
 {
-    io_->update_stats();
+    update_stats();
     return queue < rx_queues_ ? since_reset(layout_->rx[queue]) : port_stats{};
 }
 
@@ -158,7 +201,7 @@ port_stats port::tx_stats(std::uint16_t queue) const noexcept
 
 port_stats port::rx_stats() const noexcept
 {
-    io_->update_stats();
+    update_stats();
     return sum(layout_->rx, rx_queues_);
 }
 
@@ -169,7 +212,7 @@ port_stats port::tx_stats() const noexcept
 
 void port::reset_stats() noexcept
 {
-    io_->update_stats();
+    update_stats();
     for (std::uint16_t i = 0; i != rx_queues_; ++i)
         reset(layout_->rx[i]);
     for (std::uint16_t i = 0; i != tx_queues_; ++i)

@@ -164,6 +164,7 @@ void port::start()
 {
     require_there(is_there());
     change_state(*layout_, port_state::stopped, port_state::started);
+    prime();
 }
 
 void port::stop()

@@ -16,6 +16,8 @@
 #include "cohort/port/port_driver.hpp"
 
 #include <array>
+#include <memory>
+#include <mutex>
 
 namespace cohort {
 
@@ -37,7 +39,9 @@ struct port_stats {
     std::uint64_t no_buffer = 0;  ///< rx: bursts cut short because the pool was empty
 };
 
-/// The handle of a process. Movable; may be used by all its threads.
+/// The handle of a process. Movable; may be used by all its threads. Once the port has been
+/// destroyed, the next burst closes what this process has of the device; until then, or until the
+/// handle goes, a device of the kernel may be refused to the next port.
 class port {
 public:
     port(port_layout& layout, port_host& host);
@@ -69,6 +73,9 @@ public:
     void start();
     void stop();
     [[nodiscard]] bool is_started() const noexcept;
+    /// Claims each rx queue that is free for a moment, where a device has packets only for queues
+    /// that have been claimed once. Part of start(), but for a port that is not published yet.
+    void prime() noexcept;
 
     /// Of a stopped port. Semantics of rte_eth_rx_queue_setup. Throws `invalid_argument` for a
     /// queue, descriptor count or pool that cannot be, `in_use` when the port runs or a lane does
@@ -87,7 +94,7 @@ public:
     [[nodiscard]] bool rx_ended(std::uint16_t queue) const noexcept;
     /// nullptr when the driver's invariants hold, else the one that does not, in words. Exact when
     /// nobody is at work.
-    [[nodiscard]] const char* find_fault() const noexcept { return io_->find_fault(); }
+    [[nodiscard]] const char* find_fault() const noexcept;
     [[nodiscard]] port_layout& layout() const noexcept { return *layout_; }
 
 private:
@@ -108,6 +115,15 @@ private:
     bool release(port_queue_layout& queue, opened& seen) noexcept;
     bool claim_rx(std::uint16_t queue) noexcept;
     bool claim_tx(std::uint16_t queue) noexcept;
+    void update_stats() const noexcept;
+    void close_device() noexcept;
+
+    /// The driver's hold on the device in this process. Owners of queues use it as it is, for the
+    /// port does not go before they have let go; everybody else under the mutex.
+    struct held_device {
+        std::mutex mutex;
+        std::unique_ptr<port_io> io;  ///< nullptr once the port has gone
+    };
 
     port_layout* layout_;
     port_host* host_;
@@ -117,7 +133,8 @@ private:
     std::uint16_t tx_queues_;
     std::array<opened, max_port_queues> rx_{};
     std::array<opened, max_port_queues> tx_{};
-    std::unique_ptr<port_io> io_;
+    std::unique_ptr<held_device> device_;
+    port_io* io_;  ///< for owners
 };
 
 /// Checks and writes the set-up of a queue that nobody uses. Throws `invalid_argument`.
