@@ -1,0 +1,45 @@
+#pragma once
+// In the place of a driver that this build lacks.
+
+#include "cohort/base/error.hpp"
+#include "cohort/port/port_driver.hpp"
+
+#include <memory>
+#include <string_view>
+
+#include <fmt/format.h>
+
+namespace cohort::detail {
+
+/// What the driver would have needed when the build was made, and what serves in its stead.
+struct missing_part {
+    std::string_view driver;
+    std::string_view library;
+    std::string_view package;
+    std::string_view instead;
+};
+
+/// Makes no port, and says why and what to do.
+class absent_driver final : public port_driver {
+public:
+    explicit absent_driver(const missing_part& missing) : missing_{missing} {}
+    void create(port_layout&, const port_request&, port_host&) const override { throw_absent(); }
+    [[nodiscard]] std::unique_ptr<port_io> open(port_layout&, port_host&) const override
+    {
+        throw_absent();
+    }
+
+private:
+    [[noreturn]] void throw_absent() const
+    {
+        throw error{errc::not_found,
+                    fmt::format("this build of cohort has no {}: {} was not there when it was "
+                                "made; install {} and build anew, or use {}",
+                                missing_.driver, missing_.library, missing_.package,
+                                missing_.instead)};
+    }
+
+    missing_part missing_;
+};
+
+}  // namespace cohort::detail
