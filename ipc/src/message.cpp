@@ -94,7 +94,7 @@ mempool* post_office::pool_of(const message_layout* message) noexcept
 {
     const auto address = reinterpret_cast<std::uint64_t>(message);
     for (auto* pool : {&small_, &large_})
-        if (pool->layout().index_of(address) != pool->layout().count)
+        if (pool->layout().index_of(address) != mempool_layout::no_object)
             return pool;
     return nullptr;
 }

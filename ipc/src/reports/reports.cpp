@@ -207,8 +207,8 @@ table list_rings(const region_layout& region)
 
 table list_pools(const region_layout& region)
 {
-    table shown{{"pool", "count", "available", "cached", "in_use", "element", "cache", "policy",
-                 "failed_gets"},
+    table shown{{"pool", "count", "capacity", "chunks", "available", "cached", "in_use", "element",
+                 "cache", "policy", "failed_gets"},
                 {}};
     for_each_live(region.memory, zone_kind::mempool, [&](const memzone_layout& zone) {
         const auto& pool = *static_cast<const mempool_layout*>(zone.data());
@@ -219,8 +219,9 @@ table list_pools(const region_layout& region)
             failed += pool.cache(lane).failed.load(std::memory_order_relaxed);
         }
         const std::uint64_t free = pool.backing().count() + cached;
-        shown.rows.push_back({zone.name.view(), pool.count, free, cached,
-                              pool.count > free ? pool.count - free : 0, pool.element_bytes,
+        const std::uint64_t count = pool.count();
+        shown.rows.push_back({zone.name.view(), count, pool.capacity, pool.listed().size(), free,
+                              cached, count > free ? count - free : 0, pool.element_bytes,
                               pool.cache_size, policy_text(pool.policy), failed});
     });
     std::sort(shown.rows.begin(), shown.rows.end());

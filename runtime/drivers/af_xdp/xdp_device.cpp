@@ -24,7 +24,7 @@ mbuf* xdp_device::buffer_at(std::uint64_t in_umem) const noexcept
 {
     const auto at = umem_.from_kernel(in_umem);
     const auto first = reinterpret_cast<std::uintptr_t>(pool_.handle(0));
-    if (at < first || (at - first) / pool_.stride >= pool_.count)
+    if (at < first || (at - first) / pool_.stride >= pool_.count())
         return nullptr;
     return static_cast<mbuf*>(
         pool_.handle(static_cast<std::uint32_t>((at - first) / pool_.stride)));

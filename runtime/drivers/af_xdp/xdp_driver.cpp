@@ -173,7 +173,7 @@ void af_xdp_driver::create(port_layout& port, const port_request& request, port_
     const auto name = option_value(options, "iface");
     const auto facts = look_up_interface(name);
     const auto slots = choose_slots(std::max(request.rx_descriptors, request.tx_descriptors),
-                                    queues, request.pool->count);
+                                    queues, request.pool->count());
     const auto umem = umem_shape::of(*request.pool, longest_xdp_frame(facts.mtu));
     auto files = make_xdp_sockets(
         {.interface_index = facts.index, .interface_name = name, .queues = queues, .slots = slots},

@@ -309,7 +309,7 @@ const char* find_fault(const xdp_device& device, std::uint16_t queue,
     };
     std::uint64_t with_rx = 0;
     std::uint32_t with_tx = 0;
-    for (std::uint32_t i = 0; i != device.pool().count; ++i) {
+    for (std::uint32_t i = 0, count = device.pool().count(); i != count; ++i) {
         with_rx += word_of(i) == posted_word(device.port().index, queue);
         with_tx += word_of(i) == sending_word(device.port().index, queue);
     }

@@ -125,6 +125,12 @@ umem_shape umem_shape::of(const mempool_layout& pool, std::size_t longest)
         throw error{errc::invalid_argument,
                     "an af_xdp port needs a pool of mbufs with buffers of their own; create it "
                     "with create_pktmbuf_pool"};
+    if (pool.listed().size() != 1 || pool.count() != pool.capacity)
+        throw error{errc::invalid_argument,
+                    fmt::format("the pool of an af_xdp port must lie in one piece of memory and "
+                                "not grow, but this has {} of {} buffers in {} chunks; create it "
+                                "whole",
+                                pool.count(), pool.capacity, pool.listed().size())};
     if (chunk < chunk_least || chunk < frame_offset + longest)
         throw error{errc::invalid_argument,
                     fmt::format("a frame of the af_xdp port has {} bytes and {} in front, and the "
@@ -132,9 +138,10 @@ umem_shape umem_shape::of(const mempool_layout& pool, std::size_t longest)
                                 "{}; give the pool another data_room, or the interface a smaller "
                                 "MTU",
                                 longest, frame_offset, chunk_least, chunk_most, pool.data_room)};
-    const auto first = pool.objects & ~(page - 1);
+    const auto& all = pool.listed().front();
+    const auto first = all.objects & ~(page - 1);
     return {.base = first,
-            .bytes = pool.objects + std::uint64_t{pool.count} * pool.stride - first,
+            .bytes = all.objects + std::uint64_t{all.count} * pool.stride - first,
             .chunk_bytes = chunk};
 }
 

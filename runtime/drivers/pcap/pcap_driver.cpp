@@ -92,7 +92,8 @@ bool pcap_rx::fits_pool() noexcept
     const auto first = room - std::min<std::size_t>(room, mbuf_headroom);
     const auto length = next_.bytes.size();
     const auto buffers = length <= first ? 1 : 1 + (length - first + room - 1) / room;
-    return buffers <= std::min<std::size_t>(pool.count, std::numeric_limits<std::uint16_t>::max());
+    return buffers <=
+           std::min<std::size_t>(pool.count(), std::numeric_limits<std::uint16_t>::max());
 }
 
 mbuf* pcap_rx::make_packet() noexcept

@@ -3,6 +3,7 @@
 #include "cohort/base/error.hpp"
 #include "cohort/base/fault_point.hpp"
 #include "cohort/base/log.hpp"
+#include "cohort/pool/pool_growth.hpp"
 #include "cohort/port/drivers.hpp"
 #include "cohort/recovery/buffer_recovery.hpp"
 #include "cohort/recovery/device_buffers.hpp"
@@ -47,19 +48,6 @@ std::string_view text_of(publication how)
     case publication::by_index: break;
     }
     return "ring of values";
-}
-
-/// Others have no pointer to memory outside the window.
-void check_pieces(const pktmbuf_options& options, const region_header& region)
-{
-    for (const auto piece : options.pieces) {
-        const auto offset = reinterpret_cast<std::uint64_t>(piece.data()) - region.window_base;
-        if (offset >= region.window_bytes || piece.size() > region.window_bytes - offset)
-            throw error{errc::invalid_argument,
-                        fmt::format("a piece of memory at {} lies outside the domain's window; use "
-                                    "a memzone or heap block",
-                                    fmt::ptr(piece.data()))};
-    }
 }
 
 }  // namespace
@@ -180,6 +168,7 @@ bool domain::destroy(memzone_layout& zone)
                                         zone.name.view()};
         if (zone.kind == zone_kind::mempool && zone.is_live())
             refuse_device_memory(zone);
+        check_unused(zone);
         ours = memory_.begin_release(zone, acting);
         if (ours)
             await_leavers(zone, acting);
@@ -188,6 +177,8 @@ bool domain::destroy(memzone_layout& zone)
             forget_dying_rings(memory_.layout(), acting.member);
             from_devices =
                 take_back_from_devices(memory_.layout(), acting.member, membership_.holder());
+            if (zone.kind == zone_kind::mempool)
+                release_chunks(memory_, zone, acting);
             memory_.release(zone);
         }
     }
@@ -273,66 +264,6 @@ std::optional<element_ring> domain::find_element_ring(std::string_view name)
 bool domain::destroy_ring(std::string_view name)
 {
     return destroy(zone_kind::ring, name);
-}
-
-mempool domain::create_mempool(std::string_view name, const mempool_options& options)
-{
-    check(options);
-    new_entry entry{memory_,
-                    {.name = name,
-                     .kind = zone_kind::mempool,
-                     .bytes = mempool_bytes(options, object_header_bytes),
-                     .numa_node = options.numa_node},
-                    who()};
-    auto& pool = construct_mempool(entry.data(), options, object_header_bytes,
-                                   object_custody_offset, pool_kind::objects, entry.index());
-    fill_mempool(pool, options.construct);
-    entry.publish();
-    return mempool{pool};
-}
-
-pktmbuf_pool domain::create_pktmbuf_pool(std::string_view name, const pktmbuf_options& options)
-{
-    const auto objects = as_mempool(options);
-    check(objects);
-    check_pieces(options, region_.layout().header);
-    new_entry entry{memory_,
-                    {.name = name,
-                     .kind = zone_kind::mempool,
-                     .bytes = pktmbuf_pool_bytes(options),
-                     .numa_node = options.numa_node},
-                    who()};
-    auto& pool = construct_mempool(entry.data(), objects, 0, mbuf_custody_offset,
-                                   pool_kind::pktmbuf, entry.index());
-    COHORT_FAULT_POINT("pool.constructed");
-    initialise_mbufs(pool, options);
-    fill_mempool(pool, options.construct);
-    entry.publish();
-    return pktmbuf_pool{pool};
-}
-
-mempool_layout* domain::find_pool_layout(std::string_view name, pool_kind kind)
-{
-    auto* zone = memory_.find(zone_kind::mempool, name);
-    auto* pool = zone ? static_cast<mempool_layout*>(zone->data()) : nullptr;
-    return pool && pool->kind == kind ? pool : nullptr;
-}
-
-std::optional<mempool> domain::find_mempool(std::string_view name)
-{
-    auto* pool = find_pool_layout(name, pool_kind::objects);
-    return pool ? std::optional{mempool{*pool}} : std::nullopt;
-}
-
-std::optional<pktmbuf_pool> domain::find_pktmbuf_pool(std::string_view name)
-{
-    auto* pool = find_pool_layout(name, pool_kind::pktmbuf);
-    return pool ? std::optional{pktmbuf_pool{*pool}} : std::nullopt;
-}
-
-bool domain::destroy_mempool(std::string_view name)
-{
-    return destroy(zone_kind::mempool, name);
 }
 
 memzone domain::reserve_memzone(std::string_view name, std::size_t bytes,

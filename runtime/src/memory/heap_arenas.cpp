@@ -25,7 +25,7 @@ memzone_layout& heap_blocks::reserve_arena(std::uint64_t least_bytes, actor who)
                          .bytes = std::max(usual_arena_bytes, least_bytes),
                          .numa_node = heap_.numa_node,
                          .zeroed = false,
-                         .heap = heap_.index};
+                         .parent = heap_.index};
     try {
         return memory_.reserve(request, who);
     } catch (const error& refused) {

@@ -79,7 +79,7 @@ private:
                 continue;
             ++listed;
             const auto& zone = memory_.zones[entry - 1];
-            if (!zone.is_live() || !zone.is_external() || zone.heap != heap_.index)
+            if (!zone.is_live() || !zone.is_external() || zone.parent != heap_.index)
                 report(fmt::format("slot {} names entry {}, which is no memory of this heap", slot,
                                    entry - 1));
         }

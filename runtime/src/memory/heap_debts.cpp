@@ -54,7 +54,7 @@ void heap_blocks::relist() noexcept
         if (!memory_in(slot))
             heap_.memories[slot].store(0, std::memory_order_relaxed);  // locked
     for_each_live(memory_.layout(), zone_kind::heap_arena, [&](const auto& zone) {
-        bool listed = !zone.is_external() || zone.heap != heap_.index;
+        bool listed = !zone.is_external() || zone.parent != heap_.index;
         const auto in_use = heap_.memory_slots.load(std::memory_order_relaxed);  // locked
         for (std::size_t slot = 0; slot != in_use; ++slot)
             listed = listed || memory_in(slot) == &zone;

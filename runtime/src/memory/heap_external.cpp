@@ -113,7 +113,7 @@ memzone_layout* heap_blocks::memory_in(std::size_t slot) const noexcept
         return nullptr;
     auto& zone = memory_.layout().zones[entry - 1];
     return zone.is_live() && zone.kind == zone_kind::heap_arena && zone.is_external() &&
-                   zone.heap == heap_.index
+                   zone.parent == heap_.index
                ? &zone
                : nullptr;
 }
@@ -362,7 +362,7 @@ bool heap_blocks::retire(actor who)
             refuse(held);
         for_each_used(memory_.layout(), [&](const auto& each) {
             if (each.word().state != zone_state::empty && each.is_external() &&
-                each.kind == zone_kind::heap_arena && each.heap == heap_.index)
+                each.kind == zone_kind::heap_arena && each.parent == heap_.index)
                 throw error{errc::in_use,
                             fmt::format("the heap \"{}\" still has the memory at {:#x} with {} "
                                         "bytes; remove that first",

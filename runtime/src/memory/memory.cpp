@@ -135,7 +135,7 @@ void memory::describe(memzone_layout& zone, const zone_request& request, const s
     zone.address = where.address;
     zone.length = where.length;
     zone.flags = where.flags;
-    zone.heap = request.heap;
+    zone.parent = request.parent;
     zone.attached.store(0, std::memory_order_relaxed);  // with INIT
     zone.created_ns = monotonic_ns();
     zone.name.replace(fixed_name<32>{request.name});
@@ -198,7 +198,7 @@ memzone_layout& memory::reserve_external(const external_span& wanted, actor who)
                             other.length)};
     });
     const zone_request request{
-        .name = wanted.name, .kind = zone_kind::heap_arena, .heap = wanted.heap};
+        .name = wanted.name, .kind = zone_kind::heap_arena, .parent = wanted.heap};
     auto& zone = free_entry(request);
     describe(zone, request, {external_list, wanted.address, wanted.length}, who);
     zone.attached.store(std::uint64_t{1} << who.member, std::memory_order_relaxed);  // with INIT

@@ -79,8 +79,8 @@ const char* find_segment_fault(const mbuf& segment) noexcept
     const reference_word word{segment.share_word()};
     if (segment.is_direct() && !word.has_handle())
         return "its handle has been let go";
-    const bool in_place =
-        segment.pool->index_of(reinterpret_cast<std::uint64_t>(&segment)) != segment.pool->count;
+    const bool in_place = segment.pool->index_of(reinterpret_cast<std::uint64_t>(&segment)) !=
+                          mempool_layout::no_object;
     if (in_place && segment.is_direct() && !segment.pool->pinned &&
         segment.buf_addr !=
             reinterpret_cast<const std::byte*>(&segment + 1) + segment.pool->private_bytes)
@@ -173,9 +173,10 @@ mempool_options as_mempool(const pktmbuf_options& options)
             .backing = options.backing};
 }
 
-std::size_t pktmbuf_pool_bytes(const pktmbuf_options& options)
+std::size_t pktmbuf_pool_bytes(const pktmbuf_options& options, pool_filling when)
 {
-    return mempool_bytes(as_mempool(options), 0) + history_bytes(options.count, options.history);
+    return mempool_bytes(as_mempool(options), 0, when) +
+           history_bytes(options.count, options.history);
 }
 
 namespace {
@@ -207,29 +208,34 @@ private:
 
 }  // namespace
 
-void initialise_mbufs(mempool_layout& pool, const pktmbuf_options& options) noexcept
+mbuf& initialise_mbuf(mempool_layout& pool, void* at, std::byte* pinned) noexcept
+{
+    auto& packet = *::new (at) mbuf{};
+    packet.buf_addr =
+        pinned ? pinned : reinterpret_cast<std::byte*>(&packet + 1) + pool.private_bytes;
+    packet.ol_flags = pinned ? mbuf_flag::external : 0;
+    packet.buf_len = pool.data_room;
+    packet.priv_size = pool.private_bytes;
+    packet.pool = &pool;
+    packet.refcnt = 1;
+    packet.share = reference_word::pristine;
+    packet.reset();
+    return packet;
+}
+
+void initialise_mbufs(mempool_layout& pool, const pktmbuf_options& options,
+                      pool_filling when) noexcept
 {
     pool.private_bytes = options.private_bytes;
     pool.data_room = options.data_room;
     pool.pinned = options.pieces.empty() ? 0 : 1;
     if (options.history != 0)
         construct_history(
-            pool, reinterpret_cast<std::byte*>(&pool) + mempool_bytes(as_mempool(options), 0),
+            pool, reinterpret_cast<std::byte*>(&pool) + mempool_bytes(as_mempool(options), 0, when),
             options.history);
     piece_cutter external{options.pieces, options.data_room};
-    for (std::uint32_t i = 0; i != pool.count; ++i) {
-        auto& packet = *::new (pool.handle(i)) mbuf{};
-        packet.buf_addr = pool.pinned
-                              ? external.next()
-                              : reinterpret_cast<std::byte*>(&packet + 1) + options.private_bytes;
-        packet.ol_flags = pool.pinned ? mbuf_flag::external : 0;
-        packet.buf_len = options.data_room;
-        packet.priv_size = options.private_bytes;
-        packet.pool = &pool;
-        packet.refcnt = 1;
-        packet.share = reference_word::pristine;
-        packet.reset();
-    }
+    for (std::uint32_t i = 0, count = pool.count(); i != count; ++i)
+        initialise_mbuf(pool, pool.handle(i), pool.pinned ? external.next() : nullptr);
 }
 
 }  // namespace cohort

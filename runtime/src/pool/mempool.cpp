@@ -2,6 +2,7 @@
 
 #include "cohort/base/error.hpp"
 #include "cohort/base/fault_point.hpp"
+#include "cohort/pool/pool_growth.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -39,13 +40,6 @@ std::uint32_t stride_of(const mempool_options& options, std::uint32_t header_byt
 std::uint64_t area_of(const mempool_options& options) noexcept
 {
     return align_up(std::uint64_t{options.private_area_bytes}, std::uint64_t{cache_line_bytes});
-}
-
-/// Objects begin here: their elements, behind the header, are aligned.
-std::uint64_t objects_from(std::uint64_t end_of_ring, const mempool_options& options,
-                           std::uint32_t header_bytes) noexcept
-{
-    return align_up(end_of_ring + header_bytes, std::uint64_t{options.alignment}) - header_bytes;
 }
 
 /// Of options that have been checked.
@@ -88,11 +82,15 @@ void check(const mempool_options& options)
                     "the redeliver policy needs the name of a ring (redeliver_to)"};
 }
 
-std::size_t mempool_bytes(const mempool_options& options, std::uint32_t header_bytes) noexcept
+std::size_t mempool_bytes(const mempool_options& options, std::uint32_t header_bytes,
+                          pool_filling when) noexcept
 {
     const auto before = sizeof(mempool_layout) + area_of(options) +
                         max_lanes * std::size_t{cache_stride_of(options.cache_size)} +
+                        max_pool_chunks * sizeof(pool_chunk_layout) +
                         ring_bytes(options.count, sizeof(void*), store_of(options));
+    if (when == pool_filling::later)
+        return before;
     // A span begins at a line only.
     const auto slack = options.alignment - cache_line_bytes;
     return before + slack + std::size_t{options.count} * stride_of(options, header_bytes);
@@ -100,14 +98,15 @@ std::size_t mempool_bytes(const mempool_options& options, std::uint32_t header_b
 
 mempool_layout& construct_mempool(void* at, const mempool_options& options,
                                   std::uint32_t header_bytes, std::int32_t custody_offset,
-                                  pool_kind kind, std::uint16_t index) noexcept
+                                  pool_kind kind, std::uint16_t index, pool_filling when) noexcept
 {
     auto& pool = *::new (at) mempool_layout;
     pool.kind = kind;
-    pool.count = options.count;
+    pool.capacity = options.count;
     pool.element_bytes = options.element_bytes;
     pool.header_bytes = header_bytes;
     pool.stride = stride_of(options, header_bytes);
+    pool.alignment = options.alignment;
     pool.custody_offset = custody_offset;
     pool.cache_size = options.cache_size;
     pool.flush_threshold = flush_threshold_of(options.cache_size);
@@ -119,14 +118,19 @@ mempool_layout& construct_mempool(void* at, const mempool_options& options,
     const auto base = reinterpret_cast<std::uint64_t>(at);
     pool.private_area_bytes = options.private_area_bytes;
     pool.caches = base + sizeof(mempool_layout) + area_of(options);
-    pool.ring = pool.caches + max_lanes * std::uint64_t{pool.cache_stride};
-    pool.objects =
-        objects_from(pool.ring + ring_bytes(options.count, sizeof(void*), store_of(options)),
-                     options, header_bytes);
+    pool.chunks = pool.caches + max_lanes * std::uint64_t{pool.cache_stride};
+    pool.ring = pool.chunks + max_pool_chunks * sizeof(pool_chunk_layout);
     for (lane_id lane = 0; lane != max_lanes; ++lane)
         ::new (&pool.cache(lane)) lane_cache_layout;
     construct_ring(reinterpret_cast<void*>(pool.ring), options.count, sizeof(void*),
                    store_of(options), custody_offset, no_ring_index, {});
+    if (when == pool_filling::at_once) {
+        const auto from = pool.ring + ring_bytes(options.count, sizeof(void*), store_of(options));
+        const auto end = base + mempool_bytes(options, header_bytes, when);
+        auto chunk = plan_chunk(pool, from, end - from);
+        chunk.zone = index;
+        list_chunk(pool, chunk);
+    }
     pool.magic = mempool_layout::magic_value;
     return pool;
 }
@@ -134,7 +138,7 @@ mempool_layout& construct_mempool(void* at, const mempool_options& options,
 void fill_mempool(mempool_layout& pool, const object_constructor& construct)
 {
     pool_store backing{pool.backing()};
-    for (std::uint32_t i = 0; i != pool.count; ++i) {
+    for (std::uint32_t i = 0, count = pool.count(); i != count; ++i) {
         if (construct)
             construct(pool.handle(i), i);
         void* object = pool.handle(i);
@@ -146,8 +150,10 @@ const char* find_fault(const mempool_layout& pool) noexcept
 {
     if (pool.magic != mempool_layout::magic_value)
         return "the header does not start as a pool";
-    if (pool.backing().capacity != pool.count)
+    if (pool.backing().capacity != pool.capacity)
         return "the pool's ring does not hold all objects";
+    if (const char* fault = find_chunk_fault(pool))
+        return fault;
     if (const char* fault = find_fault(pool.backing()))
         return fault;
     for (lane_id lane = 0; lane != max_lanes; ++lane)
@@ -238,7 +244,7 @@ std::size_t mempool::available() const noexcept
     std::size_t total = layout_->backing().count();
     for (lane_id lane = 1; lane != max_lanes; ++lane)
         total += layout_->cache(lane).length.load(std::memory_order_acquire);
-    return std::min<std::size_t>(total, layout_->count);
+    return std::min<std::size_t>(total, layout_->count());
 }
 
 }  // namespace cohort

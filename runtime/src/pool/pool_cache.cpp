@@ -13,11 +13,11 @@ pool_cache::pool_cache(const mempool& pool, std::uint32_t size)
     , room_{size + size / 2 + max_cache_size}
     , objects_{std::make_unique<void*[]>(room_)}
 {
-    if (size == 0 || size > max_cache_size || size + size / 2 > pool.count())
+    if (size == 0 || size > max_cache_size || size + size / 2 > pool.capacity())
         throw error{errc::invalid_argument,
                     fmt::format("a cache of {} objects is asked for, of a pool of {}; 1 to {} and "
                                 "two thirds of the pool are allowed",
-                                size, pool.count(), max_cache_size)};
+                                size, pool.capacity(), max_cache_size)};
 }
 
 /// At least `wanted`, which may be more than the cache holds otherwise, as long as there is room.

@@ -1,6 +1,7 @@
 #include "cohort/recovery/audit.hpp"
 
 #include "cohort/memory/heap_layout.hpp"
+#include "cohort/pool/pool_growth.hpp"
 #include "cohort/recovery/object_view.hpp"
 #include "cohort/ring/stage_layout.hpp"
 
@@ -38,7 +39,7 @@ public:
     explicit scan(const audited_region& region) : region_{region}, views_{region.memory}
     {
         for (auto& view : views_.pools())
-            states_.emplace_back(view.pool->count);
+            states_.emplace_back(view.count);
     }
 
     void run()
@@ -113,6 +114,9 @@ void scan::check_structures()
     for (const auto& view : views_.pools()) {
         if (const char* fault = find_fault(view.pool->backing()))
             findings.insert({fmt::format("pool \"{}\": {}", view.zone->name.view(), fault), 0});
+        if (const char* fault = find_chunk_fault(*view.pool))
+            findings.insert({fmt::format("pool \"{}\": {}", view.zone->name.view(), fault), 0});
+        check_claim("the growth of pool", view.zone->name.view(), view.pool->growing.holder());
         check_claim("pool", view.zone->name.view(), view.pool->backing().producer.load().lane);
         check_claim("pool", view.zone->name.view(), view.pool->backing().consumer.load().lane);
     }
@@ -137,6 +141,14 @@ void scan::check_structures()
                                              zone.name.view(), fmt::ptr(&arena)),
                                  0});
         });
+    });
+    for_each_live(region_.memory, zone_kind::pool_chunk, [&](const memzone_layout& zone) {
+        const bool owned = is_listed(region_.memory, zone) ||
+                           (zone.parent < region_.memory.zone_count &&
+                            region_.memory.zones[zone.parent].word().state == zone_state::dying);
+        if (!owned)
+            findings.insert({fmt::format("\"{}\" is a chunk of no pool", zone.name.view()),
+                             zone.word().generation});
     });
     check_claim("the memory lock", "", region_.memory.lock.holder());
     check_claim("the recovery lock", "", region_.recovery.lock.holder());
@@ -196,7 +208,7 @@ void scan::follow_chains()
     for (const auto& view : views_.pools()) {
         if (view.pool->kind != pool_kind::pktmbuf)
             continue;
-        for (std::uint32_t i = 0; i != view.pool->count; ++i) {
+        for (std::uint32_t i = 0; i != view.count; ++i) {
             if (custody::is_follower(custody_of(*view.pool, i)))
                 continue;
             const auto* segment = static_cast<const mbuf*>(view.pool->handle(i));
@@ -216,7 +228,7 @@ void scan::count_clones()
     for (const auto& view : views_.pools()) {
         if (view.pool->kind != pool_kind::pktmbuf)
             continue;
-        for (std::uint32_t i = 0; i != view.pool->count; ++i) {
+        for (std::uint32_t i = 0; i != view.count; ++i) {
             const auto share = peek_share(*static_cast<const mbuf*>(view.pool->handle(i)));
             if ((share & 3) != 2)
                 continue;
@@ -278,12 +290,12 @@ void scan::place_objects()
 {
     for (std::size_t p = 0; p != views_.pools().size(); ++p) {
         const auto& view = views_.pools()[p];
-        pool_audit sums{.name = std::string{view.zone->name.view()}, .count = view.pool->count};
+        pool_audit sums{.name = std::string{view.zone->name.view()}, .count = view.count};
         sums.in_pool = handles_in_ring_[&view.pool->backing()];
         for (lane_id lane = 1; lane != max_lanes; ++lane)
             sums.cached += view.pool->cache(lane).length.load(std::memory_order_acquire);
         std::uint32_t listed = 0;
-        for (std::uint32_t i = 0; i != view.pool->count; ++i) {
+        for (std::uint32_t i = 0; i != view.count; ++i) {
             const auto& state = states_[p][i];
             listed += state.times != 0 ? 1 : 0;
             place(view, i, state, sums);
@@ -347,7 +359,7 @@ std::vector<holding> holders(const audited_region& region, const memzone_layout&
                     place.view->marked[place.index] = true;
             }
         }
-        for (std::uint32_t i = 0; i != view.pool->count; ++i) {
+        for (std::uint32_t i = 0; i != view.count; ++i) {
             const auto word = custody_of(*view.pool, i);
             if (view.marked[i] || custody::is_follower(word) || custody::holder_of(word) == 0 ||
                 is_kept_by_clones(*view.pool, i))

@@ -104,7 +104,7 @@ bool collector::find_lost()
     };
     std::vector<lost_packet> candidates;
     for (auto& view : views_.pools())
-        for (std::uint32_t i = 0; i != view.pool->count; ++i)
+        for (std::uint32_t i = 0; i != view.count; ++i)
             if (const auto word = custody_of(*view.pool, i); is_ours(word))
                 candidates.push_back({&view, view.pool->handle(i), word});
     if (candidates.empty())
@@ -293,7 +293,7 @@ recovered recover_buffers(memory& segments, const member_table_layout& members,
 void forget_dying_rings(const memory_layout& memory, member_id destroyer) noexcept
 {
     const auto forget = [&](mempool_layout& pool, std::uint16_t ring) {
-        for (std::uint32_t i = 0; i != pool.count; ++i) {
+        for (std::uint32_t i = 0, count = pool.count(); i != count; ++i) {
             auto word = custody_of(pool, i);
             if (!custody::is_received(word) || custody::ring_of(word) != ring)
                 continue;

@@ -15,7 +15,7 @@ bool is_of_port(std::uint64_t word, std::uint16_t port) noexcept
 /// The packets of the pool that the device of that port has get the word `next`.
 void retag(mempool_layout& pool, std::uint16_t port, std::uint64_t next, std::vector<mbuf*>& all)
 {
-    for (std::uint32_t i = 0; i != pool.count; ++i) {
+    for (std::uint32_t i = 0, count = pool.count(); i != count; ++i) {
         auto word = custody_of(pool, i);
         if (!is_of_port(word, port))
             continue;
@@ -73,7 +73,7 @@ std::optional<std::string_view> find_device_user(const memory_layout& memory,
             user = zone.name.view();
     });
     const auto& layout = *static_cast<const mempool_layout*>(pool.data());
-    for (std::uint32_t i = 0; !user && i != layout.count; ++i)
+    for (std::uint32_t i = 0; !user && i != layout.count(); ++i)
         if (is_of_port(custody_of(layout, i), custody::no_port))
             user = "";
     return user;

@@ -6,7 +6,8 @@ object_views::object_views(const memory_layout& memory)
 {
     for_each_live(memory, zone_kind::mempool, [&](const memzone_layout& zone) {
         auto* pool = static_cast<mempool_layout*>(zone.data());
-        pools_.push_back({pool, &zone, std::vector<bool>(pool->count)});
+        const auto count = pool->count();
+        pools_.push_back({pool, &zone, count, std::vector<bool>(count)});
     });
     for_each_live(memory, zone_kind::ring, [&](const memzone_layout& zone) {
         if (static_cast<const ring_layout*>(zone.data())->custody_offset != no_custody)
@@ -33,10 +34,8 @@ __attribute__((no_sanitize("thread"))) std::uint64_t peek_cached(const lane_cach
 object_place object_views::find(std::uint64_t handle) noexcept
 {
     for (auto& view : pools_) {
-        if (handle < view.pool->objects || handle >= view.zone->address + view.zone->length)
-            continue;
         const auto index = view.pool->index_of(handle);
-        if (index != view.pool->count)
+        if (index < view.count)
             return {&view, index};
     }
     return {};

@@ -5,6 +5,7 @@
 #include "cohort/base/log.hpp"
 #include "cohort/memory/heap_blocks.hpp"
 #include "cohort/packet/mbuf_external.hpp"
+#include "cohort/pool/pool_growth.hpp"
 #include "cohort/port/port.hpp"
 #include "cohort/recovery/buffer_recovery.hpp"
 #include "cohort/recovery/device_buffers.hpp"
@@ -57,7 +58,10 @@ void scrub_everywhere(memory_layout& layout, lane_id lane, lane_id me) noexcept
     for_each_live(layout, zone_kind::ring,
                   [&](auto& zone) { scrub(*static_cast<ring_layout*>(zone.data()), lane, me); });
     for_each_live(layout, zone_kind::mempool, [&](auto& zone) {
-        scrub(static_cast<mempool_layout*>(zone.data())->backing(), lane, me);
+        auto& pool = *static_cast<mempool_layout*>(zone.data());
+        scrub(pool.backing(), lane, me);
+        // What its holder had begun is nobody's, or has been listed: see pool_growth.hpp.
+        static_cast<void>(pool.growing.release_of(lane));
     });
     for_each_live(layout, zone_kind::port,
                   [&](auto& zone) { scrub(*static_cast<port_layout*>(zone.data()), lane); });
@@ -150,6 +154,7 @@ bool reaper::reap_locked(member_ref dead, bool orderly)
     if (before_burial_)
         before_burial_(dead);
     forget_dying_rings(memory_.layout(), dead.id);
+    settle_chunks(memory_, dead.id, self_.who());
     obituary.entries_undone += memory_.undo_of(dead.id);
     memory_.give_back_idle(self_.who());
     COHORT_FAULT_POINT("reaper.recovered");

@@ -24,7 +24,7 @@ ring_counters counters_of(const ring_layout& ring)
 pool_counters counters_of(const region_layout& region, const memzone_layout& zone)
 {
     const auto& pool = *static_cast<const mempool_layout*>(zone.data());
-    pool_counters all{.count = pool.count, .free = pool.backing().count(), .holder = {}};
+    pool_counters all{.count = pool.count(), .free = pool.backing().count(), .holder = {}};
     for (lane_id lane = 1; lane != max_lanes; ++lane) {
         all.free += pool.cache(lane).length.load(display);
         all.failed += pool.cache(lane).failed.load(display);

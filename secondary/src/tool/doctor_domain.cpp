@@ -139,13 +139,12 @@ std::optional<finding> empty_pool(const std::string& domain)
         std::uint64_t free = pool.backing().count();
         for (lane_id lane = 1; lane != max_lanes; ++lane)
             free += pool.cache(lane).length.load(std::memory_order_relaxed);  // a look
-        if (free == 0 && !found)
-            found =
-                finding{gravity::weakness,
-                        fmt::format("all {} objects of pool \"{}\" are in use", pool.count,
-                                    zone.name.view()),
-                        "whoever gets from it gets nothing",
-                        fmt::format("see \"cohort holders {}\"; make it larger", zone.name.view())};
+        if (const auto count = pool.count(); count != 0 && free == 0 && !found)
+            found = finding{
+                gravity::weakness,
+                fmt::format("all {} objects of pool \"{}\" are in use", count, zone.name.view()),
+                "whoever gets from it gets nothing",
+                fmt::format("see \"cohort holders {}\"; make it larger", zone.name.view())};
     });
     return found;
 }

@@ -9,6 +9,8 @@
 //   attach          attaches and leaves
 //   objects         makes objects of every kind, one larger than the free memory, and destroys them
 //   buffers         takes and returns buffers past refill and flush of its cache
+//   pools           takes over a pool that grows, if one is left; grows one, and ends it
+//   grow            the same; says "ready" before it grows one, and waits to be told
 //   clones          clones, frees and straightens packets; some with memory of its own
 //   dynamic         registers a field and a flag
 //   message         sends to every member and asks it
@@ -351,6 +353,8 @@ const std::map<std::string, std::function<void(const arguments&)>> scenarios{
     {"repair", repair_heap},
     {"take over", take_ring_over},
     {"stages", pass_stages},
+    {"pools", grow_pools},
+    {"grow", grow_pools},
     {"reap", await_reaping},
     {"lose", lose_a_thread},
     {"port", copy_capture},

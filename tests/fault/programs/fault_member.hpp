@@ -53,6 +53,9 @@ void pass_stages(const arguments& given);
 /// What is in the ring in stages comes out in order, `next` first.
 void drain_stages(domain& shared, std::uint32_t& next);
 
+// fault_pools.cpp
+void grow_pools(const arguments& given);
+
 // own_memory.cpp
 void use_own_memory(const arguments& given);
 void owe_blocks(const arguments& given);

@@ -137,6 +137,24 @@ public:
 
     pktmbuf_pool create_pktmbuf_pool(std::string_view name, const pktmbuf_options& options = {});
     [[nodiscard]] std::optional<pktmbuf_pool> find_pktmbuf_pool(std::string_view name);
+
+    /// Pools without objects, for `populate` (rte_mempool_create_empty). `count` is the most they
+    /// may get. Throws `invalid_argument` for a constructor or pinned memory, too.
+    mempool create_empty_mempool(std::string_view name, const mempool_options& options);
+    pktmbuf_pool create_empty_pktmbuf_pool(std::string_view name,
+                                           const pktmbuf_options& options = {});
+    /// Adds objects to a pool that members may be using, in one span of memory of the domain, and
+    /// returns how many that were (rte_mempool_populate_default; but a pool that has objects is
+    /// given those that it lacks). All or none. Throws `no_space` when the pool lacks fewer, or has
+    /// 64 chunks; `no_memory`, `no_hugepages`; `stalled` behind another grower that is stopped, or
+    /// a reaper; `not_found` when the pool has been destroyed.
+    std::uint32_t populate(const mempool& pool, const populate_options& how = {});
+    /// The same over memory of the user's: inside one memzone or heap block, and there as long as
+    /// the pool (rte_mempool_populate_iova). As many as fit and as the pool lacks; the bytes of
+    /// elements are left as they are. Throws `invalid_argument` for memory elsewhere, `exists` when
+    /// a pool has objects there, and `no_space` also when not one fits.
+    std::uint32_t populate(const mempool& pool, std::span<std::byte> memory,
+                           const object_constructor& construct = {});
     /// Room in every mbuf of the domain, by name: see mbuf_dynamic.hpp, which has the errors;
     /// `errc::stalled` behind a reaper that is stopped.
     std::size_t register_dynfield(const dynfield_params& wanted,
@@ -158,7 +176,8 @@ public:
     /// Where a buffer or pool object is, by a look through all rings and caches: for debugging.
     [[nodiscard]] whereabouts find(const void* object);
 
-    /// The pool must be whole and unused. False when there is none of that name.
+    /// The pool must be whole and unused. False when there is none of that name. Memory that users
+    /// brought to it is theirs again.
     bool destroy_mempool(std::string_view name);
 
     /// An object of the users' own under a name, `T{arguments...}`: nobody finds it before it is
@@ -188,7 +207,8 @@ public:
                             const memzone_options& options = {});
     /// Empty when no memzone has that name.
     [[nodiscard]] memzone find_memzone(std::string_view name) const noexcept;
-    /// False when there is none of that name, or, by its handle, when it has been released.
+    /// False when there is none of that name, or, by its handle, when it has been released. Throws
+    /// `in_use` while objects of a pool lie in it.
     bool release_memzone(std::string_view name);
     bool release_memzone(const memzone& zone);
     /// Calls `visit(memzone)` for each memzone.
@@ -263,7 +283,16 @@ private:
                                     std::int32_t custody_offset, const ring_options& options);
     ring_layout* find_ring_layout(std::string_view name, std::uint32_t element_bytes,
                                   publication how);
+    mempool create_mempool(std::string_view name, const mempool_options& options,
+                           pool_filling when);
+    pktmbuf_pool create_pktmbuf_pool(std::string_view name, const pktmbuf_options& options,
+                                     pool_filling when);
     mempool_layout* find_pool_layout(std::string_view name, pool_kind kind);
+    [[nodiscard]] const memzone_layout& entry_of(const mempool_layout& pool) const;
+    [[nodiscard]] const memzone_layout& entry_around(std::span<const std::byte> memory) const;
+    void construct_chunk(mempool_layout& pool, const pool_chunk_layout& chunk,
+                         const object_constructor& construct);
+    void check_unused(const memzone_layout& zone) const;
     void* create_object(std::string_view name, const object_type& type,
                         const std::function<void(void*)>& construct);
     void* find_object(std::string_view name, const object_type& type);

@@ -258,7 +258,7 @@ void for_each_arena(Memory& memory, const heap_layout& heap, member_id viewer, V
 {
     for_each_live(memory, zone_kind::heap_arena, [&](auto& zone) {
         // Its own arenas only: another heap's may be given back while it is looked at.
-        if (zone.heap != heap.index || (zone.is_external() && !zone.is_attached(viewer)))
+        if (zone.parent != heap.index || (zone.is_external() && !zone.is_attached(viewer)))
             return;
         auto& arena = *static_cast<heap_arena_layout*>(zone.data());
         // The length too: without the lock, an arena may be given back while one looks at it.

@@ -34,7 +34,7 @@ struct zone_request {
     int numa_node = any_numa_node;     ///< any: the caller's node, then others
     bool node_hint_only = false;       ///< on other nodes, flagged, when this one has no room
     bool zeroed = true;                ///< false: what was there before may still be
-    std::uint32_t heap = 0;            ///< of a heap arena: index of its heap's entry
+    std::uint32_t parent = 0;          ///< of a heap arena or pool chunk: see memzone_layout
 };
 
 /// Idle pages of a list that are kept, in bytes: given back are those above twice as much, down to

@@ -24,6 +24,9 @@
 ///   LIVE -> DYING(m)    m, by CAS: one winner
 ///   INIT(m) | DYING(m) -> EMPTY   m, or the reaper of the dead m
 ///
+/// But a pool chunk in INIT(m) that its pool lists goes LIVE by the reaper of the dead m
+/// (pool_growth.hpp).
+///
 /// The generation rises at EMPTY -> INIT and lets handles detect use after free.
 
 #include "cohort/base/cache_line.hpp"
@@ -90,6 +93,7 @@ enum class zone_kind : std::uint32_t {
     heap = 5,
     heap_arena = 6,
     object = 7,
+    pool_chunk = 8,
 };
 
 enum class zone_state : std::uint8_t { empty = 0, init = 1, live = 2, dying = 3 };
@@ -125,8 +129,8 @@ struct memzone_layout {
     std::uint64_t length = 0;      ///< bytes, a multiple of 64
     std::uint64_t created_ns = 0;  ///< monotonic clock
     fixed_name<32> name;
-    std::uint32_t flags = 0;  ///< zone_off_node
-    std::uint32_t heap = 0;   ///< of a heap arena: index of its heap's entry
+    std::uint32_t flags = 0;   ///< zone_off_node
+    std::uint32_t parent = 0;  ///< of a heap arena, or pool chunk: index of the whole's entry
     /// Of external memory: bit m = member m has it mapped at this address and may touch it.
     ///   0 -> 1   m alone, holding the heap's lock; the one who adds the memory, before INIT
     ///   1 -> 0   m alone, holding the heap's lock; or the reaper of the dead m, without it, before

@@ -331,11 +331,14 @@ struct pktmbuf_options {
 };
 
 /// Bytes of the pool's span: objects, and the table of its history.
-[[nodiscard]] std::size_t pktmbuf_pool_bytes(const pktmbuf_options& options);
+[[nodiscard]] std::size_t pktmbuf_pool_bytes(const pktmbuf_options& options, pool_filling when);
 /// The object pool underneath; throws `errc::invalid_argument` for sizes that cannot be.
 [[nodiscard]] mempool_options as_mempool(const pktmbuf_options& options);
-/// Writes the constant fields of every mbuf, before the pool is filled. `pool` lies at the start of
-/// its span.
-void initialise_mbufs(mempool_layout& pool, const pktmbuf_options& options) noexcept;
+/// Makes a pool of mbufs of it, and every mbuf that it has, before it is filled. `pool` lies at the
+/// start of its span.
+void initialise_mbufs(mempool_layout& pool, const pktmbuf_options& options,
+                      pool_filling when) noexcept;
+/// Makes an mbuf there, which shows `pinned`, or else its own buffer.
+mbuf& initialise_mbuf(mempool_layout& pool, void* at, std::byte* pinned = nullptr) noexcept;
 
 }  // namespace cohort

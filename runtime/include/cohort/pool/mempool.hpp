@@ -87,8 +87,34 @@ public:
 
     /// Objects in the ring and in all caches: a snapshot, exact when nobody is at work.
     [[nodiscard]] std::size_t available() const noexcept;
-    [[nodiscard]] std::size_t count() const noexcept { return layout_->count; }
-    [[nodiscard]] std::size_t in_use() const noexcept { return count() - available(); }
+    /// Objects that it has by now: `capacity()`, unless it was made empty.
+    [[nodiscard]] std::size_t count() const noexcept { return layout_->count(); }
+    [[nodiscard]] std::size_t capacity() const noexcept { return layout_->capacity; }
+    [[nodiscard]] std::size_t in_use() const noexcept
+    {
+        const auto free = available();  // first: the count only grows
+        return count() - free;
+    }
+    /// Calls `visit(chunk, index)` for each chunk of memory with objects; returns their number. (As
+    /// rte_mempool_mem_iter.)
+    template <typename Visit>
+    std::uint32_t for_each_chunk(Visit&& visit) const
+    {
+        std::uint32_t index = 0;
+        for (const auto& chunk : layout_->listed())
+            visit(chunk, index++);
+        return index;
+    }
+    /// Calls `visit(object, index)` for each object, wherever it is; returns their number. Others
+    /// may be using them. (As rte_mempool_obj_iter.)
+    template <typename Visit>
+    std::uint32_t for_each_object(Visit&& visit) const
+    {
+        const auto objects = layout_->count();
+        for (std::uint32_t i = 0; i != objects; ++i)
+            visit(layout_->handle(i), i);
+        return objects;
+    }
     /// Zeroed at creation; the same bytes for all members.
     [[nodiscard]] std::span<std::byte> private_area() const noexcept
     {
@@ -154,14 +180,17 @@ private:
     membership* self_;
 };
 
+/// When a pool gets its objects.
+enum class pool_filling { at_once, later };
+
 /// Bytes of a pool with these options, rounded to lines. `header_bytes` precede each element.
-[[nodiscard]] std::size_t mempool_bytes(const mempool_options& options,
-                                        std::uint32_t header_bytes) noexcept;
+[[nodiscard]] std::size_t mempool_bytes(const mempool_options& options, std::uint32_t header_bytes,
+                                        pool_filling when) noexcept;
 
 /// Lays a pool out in zeroed memory; its ring is still empty. Options must have been checked.
 mempool_layout& construct_mempool(void* at, const mempool_options& options,
                                   std::uint32_t header_bytes, std::int32_t custody_offset,
-                                  pool_kind kind, std::uint16_t index) noexcept;
+                                  pool_kind kind, std::uint16_t index, pool_filling when) noexcept;
 
 /// Constructs every object and puts it into the ring of a pool that nobody else has seen.
 void fill_mempool(mempool_layout& pool, const object_constructor& construct);

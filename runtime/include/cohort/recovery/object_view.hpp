@@ -12,10 +12,12 @@
 
 namespace cohort {
 
-/// One pool and a mark for each of its objects.
+/// One pool and a mark for each of the objects that it had when the view was made. What has been
+/// added since is no object to the view.
 struct pool_view {
     mempool_layout* pool = nullptr;
     const memzone_layout* zone = nullptr;
+    std::uint32_t count = 0;
     std::vector<bool> marked;
 };
 
