@@ -1,6 +1,7 @@
 #include "cohort/ipc/events.hpp"
 
 #include "box_name.hpp"
+#include "cohort/pool/mempool_layout.hpp"
 
 #include <algorithm>
 #include <optional>
@@ -37,6 +38,7 @@ std::string_view to_text(event_kind what) noexcept
     case event_kind::memory_shrunk: return "memory shrunk";
     case event_kind::object_created: return "object created";
     case event_kind::object_destroyed: return "object destroyed";
+    case event_kind::pool_grown: return "pool grown";
     }
     return "?";
 }
@@ -63,7 +65,10 @@ std::size_t event_watch::look(const event_handler& hears)
     look_at_members(found);
     look_at_primary(found);
     look_at_memory(found);
-    for_each_used(region_.memory, [&](const auto& zone) { look_at_object(zone, found); });
+    for_each_used(region_.memory, [&](const auto& zone) {
+        look_at_object(zone, found);
+        look_at_pool(zone, found);
+    });
     for (const auto& event : found) {
         lost_ += event.lost;
         hears(event);
@@ -171,8 +176,10 @@ void event_watch::look_at_object(const memzone_layout& zone, std::vector<domain_
     if ((!created && !gone) || (same && !created))
         return;
     const std::uint64_t missed = word.generation - seen.generation - (created ? 1 : 0);
-    seen = {word.generation, created,     zone.kind, created ? std::string{zone.name.view()} : "",
-            zone.length,     zone.creator};
+    seen = {word.generation, created,      zone.kind, created ? std::string{zone.name.view()} : "",
+            zone.length,     zone.creator, 0};
+    if (created && seen.kind == zone_kind::mempool)
+        seen.objects = static_cast<const mempool_layout*>(zone.data())->count();
     if (created)
         found.push_back({.what = event_kind::object_created,
                          .member = {zone.creator, 0},
@@ -182,6 +189,22 @@ void event_watch::look_at_object(const memzone_layout& zone, std::vector<domain_
                          .lost = 2 * missed});
     else
         lost_ += 2 * missed;
+}
+
+void event_watch::look_at_pool(const memzone_layout& zone, std::vector<domain_event>& found)
+{
+    auto& seen = objects_[&zone];
+    if (!seen.live || seen.kind != zone_kind::mempool || !zone.is_live())
+        return;
+    const auto now = static_cast<const mempool_layout*>(zone.data())->count();
+    if (now > seen.objects)
+        found.push_back({.what = event_kind::pool_grown,
+                         .member = {seen.creator, 0},
+                         .name = seen.name,
+                         .object = seen.kind,
+                         .bytes = seen.bytes,
+                         .objects = now - seen.objects});
+    seen.objects = now;
 }
 
 }  // namespace cohort::ipc

@@ -122,6 +122,28 @@ TEST_CASE("a listener hears of objects and of memory that come and go, in order"
     CHECK(eventually([&] { return heard.bytes(event_kind::memory_shrunk) >= 48_MiB; }));
 }
 
+TEST_CASE("a listener hears of a pool that grows, by the domain's memory or a user's",
+          "[actions][events]")
+{
+    scratch_domain domain;
+    heard_events heard{*domain};
+    auto pool = domain->create_empty_mempool("growing",
+                                             {.count = 90, .element_bytes = 64, .cache_size = 8});
+    REQUIRE(eventually([&] { return heard.kinds("growing").size() == 1; }));
+    const auto zone = domain->reserve_memzone("memory", 64_KiB);
+
+    domain->populate(pool, {.count = 40});
+    REQUIRE(eventually([&] { return heard.kinds("growing").size() == 2; }));
+    domain->populate(pool, zone.bytes());
+
+    CHECK(eventually([&] {
+        return heard.kinds("growing") ==
+               kinds{event_kind::object_created, event_kind::pool_grown, event_kind::pool_grown};
+    }));
+    CHECK(heard.about("growing")[1].objects == 40);
+    CHECK(heard.about("growing")[2].objects == 50);
+}
+
 TEST_CASE("what came and went between two looks is counted exactly", "[actions][events]")
 {
     scratch_domain domain;

@@ -20,6 +20,11 @@ bool is_about_object(ipc::event_kind what) noexcept
     return what == ipc::event_kind::object_created || what == ipc::event_kind::object_destroyed;
 }
 
+bool is_about_growth(ipc::event_kind what) noexcept
+{
+    return what == ipc::event_kind::pool_grown;
+}
+
 bool is_about_memory(ipc::event_kind what) noexcept
 {
     return what == ipc::event_kind::memory_grown || what == ipc::event_kind::memory_shrunk;
@@ -32,6 +37,8 @@ std::string text_of(const ipc::domain_event& event)
     if (is_about_object(event.what))
         return fmt::format("{}: {} \"{}\", {} bytes, by member {}{}", what, to_text(event.object),
                            event.name, event.bytes, event.member.id, lost);
+    if (is_about_growth(event.what))
+        return fmt::format("{}: \"{}\", {} objects{}", what, event.name, event.objects, lost);
     if (is_about_memory(event.what))
         return fmt::format("{}: list {}, {} bytes{}", what, event.list, event.bytes, lost);
     return fmt::format("{}: {} \"{}\"{}", what, event.member.id, event.name, lost);
@@ -47,6 +54,8 @@ std::string json_of(const ipc::domain_event& event)
         line["member"] = event.member.id;
         line["name"] = event.name;
     }
+    if (is_about_growth(event.what))
+        line["objects"] = event.objects;
     if (is_about_object(event.what)) {
         line["kind"] = to_text(event.object);
         line["bytes"] = event.bytes;

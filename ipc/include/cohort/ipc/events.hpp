@@ -1,6 +1,6 @@
 #pragma once
 /// What happens in a domain, as whoever looks finds out: members that join, leave or die, a primary
-/// that is lost or back, memory that grows or shrinks, objects that come and go.
+/// that is lost or back, memory that grows or shrinks, objects that come and go, pools that grow.
 ///
 /// Nobody sends events. They are the difference between two looks at the state words of the region,
 /// so a death can lose none, and a listener costs the others nothing. Events of one source (a
@@ -9,7 +9,8 @@
 ///
 /// *Thread safety*: one thread at a time.
 /// *When a process dies here*: nothing of it is shared.
-/// *When not to use*: for how often something happened to memory: growth is added up between looks.
+/// *When not to use*: for how often something happened to memory: growth, of pools too, is added up
+/// between looks.
 
 #include "cohort/domain/region_layout.hpp"
 #include "cohort/member/member_table.hpp"
@@ -34,17 +35,19 @@ enum class event_kind {
     memory_shrunk,
     object_created,
     object_destroyed,
+    pool_grown,
 };
 [[nodiscard]] std::string_view to_text(event_kind what) noexcept;
 
 struct domain_event {
     event_kind what{};
-    member_ref member{};      ///< who joined, left, died, is primary, or made the object
-    std::string name{};       ///< of that member, or of the object
-    std::string reason{};     ///< of a death, where the process that looks can know it
-    zone_kind object{};       ///< of objects
-    std::size_t list = 0;     ///< of memory: the memseg list
-    std::uint64_t bytes = 0;  ///< of memory and objects
+    member_ref member{};        ///< who joined, left, died, is primary, or made the object
+    std::string name{};         ///< of that member, or of the object
+    std::string reason{};       ///< of a death, where the process that looks can know it
+    zone_kind object{};         ///< of objects
+    std::size_t list = 0;       ///< of memory: the memseg list
+    std::uint64_t bytes = 0;    ///< of memory and objects
+    std::uint64_t objects = 0;  ///< of a pool that has grown: how many it has got
     /// Events of this source that came and went unseen before this one.
     std::uint64_t lost = 0;
 };
@@ -75,6 +78,7 @@ private:
         std::string name{};
         std::uint64_t bytes = 0;
         member_id creator = 0;
+        std::uint64_t objects = 0;  // of a pool
     };
 
     void look_at_members(std::vector<domain_event>& found);
@@ -83,6 +87,7 @@ private:
     void look_at_primary(std::vector<domain_event>& found);
     void look_at_memory(std::vector<domain_event>& found);
     void look_at_object(const memzone_layout& zone, std::vector<domain_event>& found);
+    void look_at_pool(const memzone_layout& zone, std::vector<domain_event>& found);
 
     const region_layout& region_;
     std::array<seen_member, max_members> members_{};
