@@ -8,6 +8,7 @@
 #include "support/scratch_domain.hpp"
 #include "support/shared_piece.hpp"
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <sstream>
@@ -20,9 +21,12 @@
 namespace cohort::test {
 namespace {
 
-nlohmann::json json_of(const std::string& domain, const std::string& command)
+nlohmann::json json_of(const std::string& domain, const std::string& command,
+                       const std::vector<std::string>& more = {})
 {
-    auto tool = child_process::spawn("cohort", {"-d", domain, command, "--json"});
+    std::vector<std::string> words{"-d", domain, command, "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    auto tool = child_process::spawn("cohort", words);
     std::string text;
     while (const auto line = tool.read_line(patience))
         text += *line + "\n";
@@ -59,6 +63,38 @@ TEST_CASE("in the JSON of the cohort command numbers are numbers and what is not
             CHECK((ring.at(side + "_lane").is_null() || ring.at(side + "_lane").is_number()));
             CHECK_FALSE(ring.contains(side + "s"));
         }
+}
+
+TEST_CASE(
+    "cohort holders --older-than tells of buffers that stay in the same hands, cohort pools of "
+    "growth",
+    "[tool]")
+{
+    const living_domain domain;
+    const auto member = secondary::attach(domain.name(), patience, "leaker");
+    auto pool = member->create_empty_pktmbuf_pool("p", {.count = 64, .cache_size = 8});
+    member->populate(pool.objects(), {.count = 20});
+    member->populate(pool.objects(), {.count = 10});
+    std::array<mbuf*, 5> leaked{};
+    REQUIRE(pool.alloc_bulk(leaked));
+
+    const auto old = json_of(domain.name(), "holders", {"p", "--older-than", "0.1"});
+    REQUIRE(old.size() == 1);
+    CHECK(old.at(0).at("name") == "leaker");
+    CHECK(old.at(0).at("buffers") == 5);
+    CHECK(old.at(0).at("oldest_s").is_number());
+    for (const auto& shown : json_of(domain.name(), "pools"))
+        if (shown.at("pool") == "p") {
+            CHECK(shown.at("count") == 30);
+            CHECK(shown.at("capacity") == 64);
+            CHECK(shown.at("chunks") == 2);
+        }
+
+    for (auto* packet : leaked)
+        free(packet);
+    CHECK(json_of(domain.name(), "holders", {"p", "--older-than", "0.1"}).empty());
+    check_refused(run("cohort", {"-d", domain.name(), "holders", "none", "--older-than", "1"}),
+                  errc::not_found, {"none"});
 }
 
 TEST_CASE("the cohort command adds memory up by member and by type, and tells what it cannot see",

@@ -329,12 +329,7 @@ audit_report audit(const audited_region& region, int scans)
 std::vector<holding> holders(const audited_region& region, const memzone_layout& zone)
 {
     object_views views{region.memory};
-    views.for_each_custody_ring([&](const memzone_layout&, const ring_layout& ring) {
-        for_each_handle(ring, [&](std::uint64_t handle) {
-            if (const auto place = views.find(handle); place.view)
-                place.view->marked[place.index] = true;
-        });
-    });
+    views.mark_at_rest();
     std::map<std::pair<member_id, std::uint32_t>, holding> found;
     const auto entry = [&](member_id member, std::uint32_t generation) -> holding& {
         auto& held = found[{member, generation}];
@@ -353,20 +348,11 @@ std::vector<holding> holders(const audited_region& region, const memzone_layout&
             if (length == 0 || owner == 0 || owner >= max_members)
                 continue;
             entry(owner, region.members.members[owner].word().generation).cached += length;
-            for (std::uint32_t i = 0; i != length; ++i) {
-                const auto handle = peek_cached(cache, i);
-                if (const auto place = views.find(handle); place.view)
-                    place.view->marked[place.index] = true;
-            }
         }
-        for (std::uint32_t i = 0; i != view.count; ++i) {
-            const auto word = custody_of(*view.pool, i);
-            if (view.marked[i] || custody::is_follower(word) || custody::holder_of(word) == 0 ||
-                is_kept_by_clones(*view.pool, i))
-                continue;
+        for_each_in_hand(view, [&](std::uint32_t, std::uint64_t word) {
             auto& held = entry(custody::member_of(word), static_cast<std::uint32_t>(word));
             ++(custody::is_received(word) ? held.received : held.fresh);
-        }
+        });
     }
     std::vector<holding> all;
     for (const auto& [key, held] : found)

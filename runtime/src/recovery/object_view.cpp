@@ -1,5 +1,7 @@
 #include "cohort/recovery/object_view.hpp"
 
+#include <algorithm>
+
 namespace cohort {
 
 object_views::object_views(const memory_layout& memory)
@@ -39,6 +41,27 @@ object_place object_views::find(std::uint64_t handle) noexcept
             return {&view, index};
     }
     return {};
+}
+
+void object_views::mark(std::uint64_t handle) noexcept
+{
+    if (const auto place = find(handle); place.view)
+        place.view->marked[place.index] = true;
+}
+
+void object_views::mark_at_rest() noexcept
+{
+    for_each_custody_ring([&](const memzone_layout&, const ring_layout& ring) {
+        for_each_handle(ring, [&](std::uint64_t handle) { mark(handle); });
+    });
+    for (const auto& view : pools_)
+        for (lane_id lane = 1; lane != max_lanes; ++lane) {
+            const auto& cache = view.pool->cache(lane);
+            const auto length = std::min(cache.length.load(std::memory_order_acquire),
+                                         2 * view.pool->flush_threshold);
+            for (std::uint32_t i = 0; i != length; ++i)
+                mark(peek_cached(cache, i));
+        }
 }
 
 bool is_kept_by_clones(const mempool_layout& pool, std::uint32_t object) noexcept

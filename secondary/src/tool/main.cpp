@@ -8,6 +8,7 @@
 #include "doctor.hpp"
 #include "events.hpp"
 #include "handover.hpp"
+#include "holders.hpp"
 #include "metrics.hpp"
 #include "top.hpp"
 
@@ -33,6 +34,7 @@ struct arguments {
     std::vector<std::string> options;
     std::string listen;
     double interval_s = 1;
+    double older_than_s = 0;
     unsigned rounds = 0;
     std::string path;
     std::string member;
@@ -201,6 +203,11 @@ int run(const CLI::App& program, const arguments& given)
         return print(given, ipc::list_rings(region), "no rings");
     if (command == "pools")
         return print(given, ipc::list_pools(region), "no pools");
+    if (command == "holders" && given.older_than_s > 0)
+        return print(given,
+                     tool::watch_holders(region, given.pool,
+                                         std::chrono::duration<double>{given.older_than_s}),
+                     "nobody holds a buffer of this pool for so long");
     if (command == "holders")
         return print(given, ipc::list_holders(region, given.pool),
                      "nobody holds a buffer of this pool");
@@ -309,9 +316,12 @@ void declare(CLI::App& program, arguments& given)
     add("pools", "pools: counts, caches");
     add("ports", "ports: driver, state, packets and bytes moved, errors, what was missed");
     add("queues", "queues of the ports: who polls them, pools, and the same counters");
-    add("holders", "who holds buffers of a pool")
-        ->add_option("POOL", given.pool, "name of the pool")
-        ->required();
+    auto* holders = add("holders", "who holds buffers of a pool");
+    holders->add_option("POOL", given.pool, "name of the pool")->required();
+    holders
+        ->add_option("--older-than", given.older_than_s,
+                     "look for so many seconds, and list only what stays in the same hands")
+        ->check(CLI::Range(0.01, 86400.0));
     add("doctor",
         "find out why a domain does not start, admit or grow here; exit code 1 when it cannot");
     program

@@ -33,6 +33,8 @@ public:
 
     [[nodiscard]] std::vector<pool_view>& pools() noexcept { return pools_; }
     [[nodiscard]] object_place find(std::uint64_t handle) noexcept;
+    /// Marks what lies in rings and caches, in nobody's hands.
+    void mark_at_rest() noexcept;
 
     /// Calls `visit(zone or nullptr, ring)` for each ring that holds handles of buffers: the pools'
     /// own (zone = the pool's) and named ones.
@@ -46,6 +48,8 @@ public:
     }
 
 private:
+    void mark(std::uint64_t handle) noexcept;
+
     std::vector<pool_view> pools_;
     std::vector<const memzone_layout*> rings_;
 };
@@ -97,6 +101,19 @@ void for_each_handle(const ring_layout& ring, Visit&& visit)
 {
     return custody::word_at(pool.handle(object), pool.custody_offset)
         .load(std::memory_order_acquire);
+}
+
+/// Calls `visit(index, custody word)` for each object that is in a member's hands, or waits for
+/// one: after `mark_at_rest`.
+template <typename Visit>
+void for_each_in_hand(const pool_view& view, Visit&& visit)
+{
+    for (std::uint32_t i = 0; i != view.count; ++i) {
+        const auto word = custody_of(*view.pool, i);
+        if (!view.marked[i] && !custody::is_follower(word) && custody::holder_of(word) != 0 &&
+            !is_kept_by_clones(*view.pool, i))
+            visit(i, word);
+    }
 }
 
 }  // namespace cohort
