@@ -5,6 +5,7 @@
 #include "packet_bench.hpp"
 #include "pages.hpp"
 #include "participant.hpp"
+#include "port_bench.hpp"
 #include "process_bench.hpp"
 #include "ring_bench.hpp"
 #include "support/conversation.hpp"
@@ -90,8 +91,12 @@ void measure_beside_eal(const options& given, std::vector<row>& into)
                              .dpdk = dpdk_malloc(role::primary, heap_megabytes, mount.path()),
                              .pages = "2M"};
     measure_all(heap_measurements(heaps), given, into);
-    packet_stage packets{heaps.dpdk != nullptr};
-    measure_all(packets.measurements(), given, into);
+    {
+        packet_stage packets{heaps.dpdk != nullptr};
+        measure_all(packets.measurements(), given, into);
+    }
+    port_stage ports{heaps.dpdk != nullptr};
+    measure_all(ports.measurements(), given, into);
 }
 
 int report(const std::vector<row>& rows, const options& given)
