@@ -34,6 +34,8 @@ _cohort() {
         choices=$(_cohort_commands "$program")
     elif [[ $command == holders ]]; then
         choices=$("$program" -d "$domain" pools 2>/dev/null | command awk 'NR > 1 {print $1}')
+    elif [[ $command == capture ]]; then
+        choices=$("$program" -d "$domain" ports 2>/dev/null | command awk 'NR > 1 {print $1}')
     fi
     mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$current")
 }

@@ -2,6 +2,7 @@
 // a queue is, and how a port stops and goes.
 
 #include "cohort/base/error.hpp"
+#include "contract/any_driver.hpp"
 #include "contract/wired_port.hpp"
 #include "support/child_process.hpp"
 #include "support/lost_thread.hpp"
@@ -17,21 +18,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto patience = 30s;
-
-std::string any_driver()
-{
-    static const std::vector<std::string> all = [] {
-        std::vector<std::string> names{"null", "ring", "pcap"};
-        if (scratch_network::possible())
-            names.push_back("af_packet");
-        if (scratch_network::tap_possible())
-            names.push_back("tap");
-        if (scratch_network::xdp_possible())
-            names.push_back("af_xdp");
-        return names;
-    }();
-    return GENERATE(from_range(all));
-}
 
 void free_all(const std::vector<mbuf*>& packets)
 {

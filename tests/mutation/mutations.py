@@ -25,10 +25,25 @@ LOCK = "runtime/include/cohort/sync/owner_lock.hpp"
 POOL = "runtime/include/cohort/pool/mempool.hpp"
 ROBUST = "runtime/src/member/robust_lock.cpp"
 RECOVERY = "runtime/src/recovery/buffer_recovery.cpp"
+CAPTURE = "runtime/src/port/capture_layout.cpp"
 JOURNAL = "runtime/src/port/burst_journal.cpp"
 TAP_QUEUE = "runtime/drivers/tap/tap_queue.cpp"
 
 MUTATIONS = [
+    Mutation(
+        "what the driver did not accept is not captured",
+        CAPTURE,
+        "    const auto published = std::min(count, written_);\n",
+        "    const auto published = written_;\n",
+        "[capture]",
+    ),
+    Mutation(
+        "a record is not written over what has not been read",
+        CAPTURE,
+        "    if (end_ + skipped + bytes - tail > capture_stream_bytes)\n",
+        "    if (end_ + skipped + bytes - tail > 2 * capture_stream_bytes)\n",
+        "[capture]",
+    ),
     Mutation(
         "a commit is released after what it publishes",
         RING_CLAIM,

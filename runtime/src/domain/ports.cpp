@@ -78,6 +78,33 @@ std::optional<port> domain::find_port(std::string_view name)
     return port{layout, port_host_};
 }
 
+port_capture domain::capture_port(std::string_view name, std::uint32_t snap_length)
+{
+    auto* zone = memory_.find(zone_kind::port, name);
+    if (!zone)
+        throw error{errc::not_found,
+                    fmt::format("there is no port \"{}\"; \"cohort ports\" lists them", name)};
+    auto& port = *static_cast<port_layout*>(zone->data());
+    port_capture capture{port, name};  // from here on the port is not destroyed
+    if (memory_.find(zone_kind::port, name) != zone)
+        throw error{errc::not_found, fmt::format("port \"{}\" has just been destroyed", name)};
+    auto* streams = memory_.find(zone_kind::capture, name);
+    if (!streams) {
+        new_entry entry{memory_,
+                        {.name = name, .kind = zone_kind::capture, .bytes = capture_bytes(port)},
+                        who()};
+        auto& made = *::new (entry.data()) capture_layout;
+        made.streams = std::uint32_t{port.rx_queues} + port.tx_queues;
+        made.magic = capture_layout::magic_value;
+        COHORT_FAULT_POINT("port.capture_made");
+        streams = &entry.publish();
+    }
+    capture.begin(*static_cast<capture_layout*>(streams->data()),
+                  static_cast<std::uint32_t>(memory_.index_of(*streams)), snap_length);
+    COHORT_FAULT_POINT("port.captured");
+    return capture;
+}
+
 namespace {
 
 void let_go_of_device(port_layout& port, port_host& host, std::string_view name)
@@ -102,6 +129,8 @@ bool domain::destroy_port(std::string_view name)
     auto& layout = *static_cast<port_layout*>(zone->data());
     port_closing closing{layout, name};
     let_go_of_device(layout, port_host_, name);
+    destroy(zone_kind::capture, name);
+    COHORT_FAULT_POINT("port.capture_gone");
     const bool gone = destroy(*zone);
     if (gone)
         closing.complete();

@@ -5,7 +5,7 @@
 #include "cohort/memory/page_size.hpp"
 #include "cohort/memory/window.hpp"
 #include "cohort/packet/mbuf_external.hpp"
-#include "cohort/port/port_layout.hpp"
+#include "cohort/port/capture_layout.hpp"
 
 #include <array>
 
@@ -55,6 +55,10 @@ std::uint64_t layout_hash() noexcept
         offsetof(ring_side, bell),
         offsetof(port_layout, tx),
         offsetof(port_layout, device_keeps),
+        offsetof(port_layout, capturer),
+        sizeof(capture_layout),
+        sizeof(capture_record),
+        capture_stream_bytes,
         offsetof(burst_journal_layout, device),
         offsetof(mbuf, redo),
         offsetof(mbuf, share),
@@ -83,7 +87,7 @@ std::uint64_t layout_hash() noexcept
         max_lanes,
         std::size_t{max_zones},
         std::size_t{PTHREAD_MUTEX_ROBUST},
-        std::size_t{7} /* layout version */,
+        std::size_t{8} /* layout version */,
     };
     std::uint64_t hash = region_header::magic_value;
     for (const std::size_t fact : facts)

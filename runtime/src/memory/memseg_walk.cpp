@@ -15,6 +15,7 @@ std::string_view to_text(zone_kind kind) noexcept
     case zone_kind::heap_arena: return "heap arena";
     case zone_kind::object: return "object";
     case zone_kind::pool_chunk: return "pool chunk";
+    case zone_kind::capture: return "capture";
     }
     return "?";
 }

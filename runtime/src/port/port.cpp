@@ -2,6 +2,7 @@
 
 #include "cohort/base/fault_point.hpp"
 #include "cohort/port/burst_journal.hpp"
+#include "cohort/port/capture_layout.hpp"
 #include "cohort/port/port_host.hpp"
 
 namespace cohort {
@@ -180,6 +181,40 @@ bool port::release_rx(std::uint16_t queue) noexcept
 bool port::release_tx(std::uint16_t queue) noexcept
 {
     return queue < tx_queues_ && release(layout_->tx[queue], tx_[queue]);
+}
+
+/// nullptr when nothing is captured any more. Good while a queue is held: only who has them all
+/// destroys it.
+capture_layout* port::streams() const noexcept
+{
+    const auto word = layout_->capture.load(std::memory_order_acquire);  // CAPTURED
+    const auto& memory = host_->segments().layout();
+    if (word == 0 || word > memory.zone_count)
+        return nullptr;
+    return static_cast<capture_layout*>(memory.zones[word - 1].data());
+}
+
+void port::record_rx(std::uint16_t queue, std::span<mbuf* const> packets) noexcept
+{
+    auto* capture = streams();
+    if (!capture || packets.empty())
+        return;
+    capture_writer writer{*capture, queue};
+    writer.write(packets);
+    writer.commit(packets.size());
+}
+
+/// Copied before: afterwards the driver may have freed them.
+std::size_t port::tx_recorded(std::uint16_t queue, std::span<mbuf* const> packets) noexcept
+{
+    auto* capture = streams();
+    if (!capture)
+        return io_->tx_burst(queue, packets);
+    capture_writer writer{*capture, std::size_t{rx_queues_} + queue};
+    writer.write(packets);
+    const auto accepted = io_->tx_burst(queue, packets);
+    writer.commit(accepted);
+    return accepted;
 }
 
 bool port::is_started() const noexcept

@@ -5,6 +5,7 @@
 #include "cohort/base/fault_point.hpp"
 #include "cohort/port/burst_journal.hpp"
 #include "cohort/port/port.hpp"
+#include "cohort/port/port_capture.hpp"
 #include "cohort/port/port_host.hpp"
 
 #include <string>
@@ -44,12 +45,12 @@ void check_pool(const port_layout& port, const mempool_layout& pool)
                         port.limits.min_rx_buffer + mbuf_headroom)};
 }
 
-lock_result lock_queue(port_queue_layout& queue, membership& self)
+lock_result take(owner_lock& lock, membership& self)
 {
     const auto ask = [&](lane_id lane) { return self.liveness().is_dead(lane); };
-    if (queue.owner.holder() == self.lane())
+    if (lock.holder() == self.lane())
         return lock_result::acquired;
-    return queue.owner.lock(self.lane(), deadline_in(queue_patience), ask);
+    return lock.lock(self.lane(), deadline_in(queue_patience), ask);
 }
 
 [[noreturn]] void throw_held(std::string_view what, const port_queue_layout& queue)
@@ -71,7 +72,7 @@ public:
             throw error{errc::in_use, "the port is started; stop it before its queues are set up"};
         if (self.lane() == 0)
             throw error{errc::no_space, "this thread has no lane; end a thread that has one"};
-        if (lock_queue(queue, self) == lock_result::stalled)
+        if (take(queue.owner, self) == lock_result::stalled)
             throw_held("the port is stopped", queue);
     }
     ~queue_hold() { queue_.owner.unlock(); }
@@ -176,6 +177,11 @@ void port::stop()
 port_closing::port_closing(port_layout& port, std::string_view name) : port_{&port}
 {
     auto& self = membership_of(&port);
+    if (port.capturer.holder() == self.lane())
+        throw error{errc::in_use,
+                    fmt::format("port \"{}\" is captured by the thread that is to destroy it; end "
+                                "the capture first",
+                                name)};
     auto seen = port.phase.load(std::memory_order_acquire);
     do {
         const auto phase = port_phase::unpack(seen);
@@ -185,17 +191,27 @@ port_closing::port_closing(port_layout& port, std::string_view name) : port_{&po
     } while (!port.phase.compare_exchange_weak(
         seen, next_phase(seen, port_state::closing, self.lane()), std::memory_order_acq_rel));
     COHORT_FAULT_POINT("port.closing");
-    const auto take = [&](port_queue_layout& queue, port_direction direction) {
-        if (lock_queue(queue, self) == lock_result::stalled) {
+    const auto take_queue = [&](port_queue_layout& queue, port_direction direction) {
+        if (take(queue.owner, self) == lock_result::stalled) {
             undo();
             throw_held(fmt::format("port \"{}\" is stopped but not destroyed", name), queue);
         }
         settle(queue, direction);
     };
     for (std::uint16_t i = 0; i != port.rx_queues; ++i)
-        take(port.rx[i], port_direction::rx);
+        take_queue(port.rx[i], port_direction::rx);
     for (std::uint16_t i = 0; i != port.tx_queues; ++i)
-        take(port.tx[i], port_direction::tx);
+        take_queue(port.tx[i], port_direction::tx);
+    if (take(port.capturer, self) == lock_result::stalled) {
+        const auto holder = port.capturer.holder();
+        undo();
+        throw error{errc::in_use,
+                    fmt::format("port \"{}\" is stopped but not destroyed: lane {} captures it and "
+                                "does not let go; let it go on or end it (\"cohort lanes\" names "
+                                "it)",
+                                name, holder)};
+    }
+    port.capture.store(0, std::memory_order_relaxed);  // no queue is in a burst
     COHORT_FAULT_POINT("port.closed");
 }
 
@@ -212,6 +228,7 @@ void port_closing::undo() noexcept
         queue.owner.release_of(me);
     for (auto& queue : port_->tx)
         queue.owner.release_of(me);
+    port_->capturer.release_of(me);
     const auto closing = port_->phase.load(std::memory_order_relaxed);  // this lane closes it
     port_->phase.store(next_phase(closing, port_state::stopped), std::memory_order_release);
 }
@@ -226,6 +243,7 @@ void scrub(port_layout& port, lane_id lane) noexcept
         unmark_for_dead(queue, port_direction::tx, lane);
         queue.owner.release_of(lane);
     }
+    end_capture(port, lane);
     auto seen = port.phase.load(std::memory_order_acquire);
     const auto phase = port_phase::unpack(seen);
     if (phase.state == port_state::closing && phase.closer == lane)

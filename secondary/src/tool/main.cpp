@@ -1,6 +1,7 @@
 // cohort: looks at a domain from outside. It maps the region for reading, holds nothing, and may be
-// run, stopped and killed at any moment.
+// run, stopped and killed at any moment. Capturing a port alone makes it a member.
 
+#include "capture.hpp"
 #include "cohort/base/error.hpp"
 #include "cohort/ipc/reports.hpp"
 #include "cohort/memory/memseg_walk.hpp"
@@ -47,6 +48,7 @@ struct arguments {
     bool map = false;
     bool dump = false;
     bool dry_run = false;
+    cohort::tool::capture_request capture;
 };
 
 int print(const arguments& given, const table& shown, const std::string& empty)
@@ -178,6 +180,8 @@ int run(const CLI::App& program, const arguments& given)
                             "members reap by themselves; see what is left with --dry-run"};
     if (program.got_subcommand("doctor"))
         return print_diagnosis(given);
+    if (program.got_subcommand("capture"))
+        return tool::capture(given.domain, given.capture);
     if (program.got_subcommand("metrics") && !given.listen.empty()) {
         tool::serve_metrics(given.domain, given.listen);
         return 0;
@@ -330,6 +334,7 @@ void declare(CLI::App& program, arguments& given)
             "start a cohortd in place of this command that takes over from the live one")
         ->fallthrough()
         ->add_option("OPTIONS", given.options, "more options of cohortd, after --");
+    cohort::tool::declare_capture(program, given.capture);
     declare_views(program, given);
     add("actions", "actions that members offer");
     declare_calls(program, given);

@@ -27,7 +27,7 @@
 //   reap            says "ready"; ends when the next death is reaped
 //   lose            says "ready"; told to, loses a thread and ends when its lane is recovered
 //   port IN OUT     copies a capture, and what was redelivered of it
-//   port life       makes, stops, starts and destroys a port
+//   port life       makes, captures, stops, starts and destroys a port
 //   interface       sends numbered packets over a cable, and checks that each has come once
 //   xdp             the same into an AF_XDP socket and back, and destroys the ports
 //   tap             the same through a tap interface and back, where a kill may cost one
@@ -221,8 +221,11 @@ void live_as_a_port(const arguments& given)
     auto made = domain->create_port("port", "null:size=100", {.rx_pool = "port"});
     std::array<mbuf*, 8> packets{};
     for (int round = 0; round != 2; ++round) {
+        auto capture = domain->capture_port("port");
         require(made.rx_burst(0, packets) == packets.size(), "the port is silent");
         send_all(made, packets);
+        for (std::size_t i = 0; i != 2 * packets.size(); ++i)
+            require(capture.next().has_value(), "what passes is not captured");
         made.stop();
         require(made.rx_burst(0, packets) == 0, "a stopped port receives");
         made.start();

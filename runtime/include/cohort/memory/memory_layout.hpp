@@ -94,6 +94,7 @@ enum class zone_kind : std::uint32_t {
     heap_arena = 6,
     object = 7,
     pool_chunk = 8,
+    capture = 9,  ///< what passes the port of that name
 };
 
 enum class zone_state : std::uint8_t { empty = 0, init = 1, live = 2, dying = 3 };

@@ -21,6 +21,8 @@
 
 namespace cohort {
 
+struct capture_layout;
+
 struct rx_queue_setup {
     mempool_layout* pool = nullptr;
     std::uint32_t descriptors = 0;    ///< 0 = the driver's default
@@ -52,14 +54,17 @@ public:
     {
         if (queue >= rx_queues_ || (!holds(layout_->rx[queue], rx_[queue]) && !claim_rx(queue)))
             return 0;
-        return io_->rx_burst(queue, packets);
+        const auto count = io_->rx_burst(queue, packets);
+        if (is_captured()) [[unlikely]]
+            record_rx(queue, packets.first(count));
+        return count;
     }
     /// Sends in order and returns how many were accepted.
     std::size_t tx_burst(std::uint16_t queue, std::span<mbuf* const> packets) noexcept
     {
         if (queue >= tx_queues_ || (!holds(layout_->tx[queue], tx_[queue]) && !claim_tx(queue)))
             return 0;
-        return io_->tx_burst(queue, packets);
+        return is_captured() ? tx_recorded(queue, packets) : io_->tx_burst(queue, packets);
     }
 
     /// Hands a queue over: the next lane that bursts on it has it. False when the calling lane does
@@ -110,6 +115,13 @@ private:
         return queue.owner.holder() == self_->lane() && queue.owner.word() == seen.owner &&
                layout_->phase.load(std::memory_order_relaxed) == seen.phase;  // claiming orders
     }
+    [[nodiscard]] bool is_captured() const noexcept
+    {
+        return layout_->capture.load(std::memory_order_relaxed) != 0;  // recording looks again
+    }
+    void record_rx(std::uint16_t queue, std::span<mbuf* const> packets) noexcept;
+    std::size_t tx_recorded(std::uint16_t queue, std::span<mbuf* const> packets) noexcept;
+    [[nodiscard]] capture_layout* streams() const noexcept;
     [[nodiscard]] bool is_there() const noexcept;
     [[nodiscard]] bool claim(port_queue_layout& queue, std::uint64_t& phase) noexcept;
     bool release(port_queue_layout& queue, opened& seen) noexcept;

@@ -8,6 +8,8 @@
 ///          128..191         set-up, and the counters as they stood at the last reset
 ///          192..767         journal of the burst under way
 ///
+/// What is captured lies beside it: capture_layout.hpp.
+///
 /// The phase of a port is one word, { generation:32 | closer lane:16 | 0:8 | state:8 }:
 ///
 ///   STOPPED -> STARTED -> STOPPED   any lane; the generation is raised, so owners open anew
@@ -97,9 +99,8 @@ struct port_limits {
     std::uint32_t align_descriptors = 1;
     std::uint32_t default_descriptors = 512;
     std::uint32_t min_rx_buffer = 0;  ///< bytes that a buffer must hold behind its headroom
-    std::uint32_t reserved_ = 0;
 };
-static_assert(sizeof(port_limits) == 24);
+static_assert(sizeof(port_limits) == 20);
 
 struct alignas(cache_line_bytes) port_layout {
     static constexpr std::uint32_t magic_value = 0x54504f43;  // "COPT"
@@ -113,14 +114,20 @@ struct alignas(cache_line_bytes) port_layout {
     std::uint32_t mtu = 0;          ///< of the device at creation; 0 where there is none
     std::uint32_t device_pool = 0;  ///< 1 + index of the pool whose memory the device has; 0 = none
     port_limits limits;
+    /// 1 + index of the entry that has the streams, while packets are captured; 0 = they are not.
+    /// Beside the phase, which each burst reads.
+    std::atomic<std::uint32_t> capture{0};
     std::atomic<std::uint32_t> device_keeps{0};  ///< 1 = what was posted may be written to still
     std::uint32_t primes = 0;  ///< 1 = packets come only when each rx queue has been claimed once
     fixed_name<16> driver;
     fixed_name<2048> options;  ///< "rx=/tmp/a.pcap,tx=/tmp/b.pcap", as the driver completed them
     std::uint64_t driver_words[8]{};  ///< what the driver fixed at creation, e.g. the link type
+    owner_lock capturer;              ///< the lane that captures, or that closes the port
     port_queue_layout rx[max_port_queues];
     port_queue_layout tx[max_port_queues];
 };
-static_assert(shared_layout<port_layout>);
+static_assert(shared_layout<port_layout> &&
+              offsetof(port_layout, phase) / cache_line_bytes ==
+                  offsetof(port_layout, capture) / cache_line_bytes);
 
 }  // namespace cohort
