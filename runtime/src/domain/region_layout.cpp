@@ -87,7 +87,7 @@ std::uint64_t layout_hash() noexcept
         max_lanes,
         std::size_t{max_zones},
         std::size_t{PTHREAD_MUTEX_ROBUST},
-        std::size_t{8} /* layout version */,
+        std::size_t{9} /* layout version */,
     };
     std::uint64_t hash = region_header::magic_value;
     for (const std::size_t fact : facts)

@@ -2,7 +2,6 @@
 
 #include "cohort/base/clock.hpp"
 #include "cohort/base/error.hpp"
-#include "cohort/domain/region_layout.hpp"
 #include "cohort/member/membership.hpp"
 
 #include <string>

@@ -1,5 +1,5 @@
-// cohort: looks at a domain from outside. It maps the region for reading, holds nothing, and may be
-// run, stopped and killed at any moment. Capturing a port alone makes it a member.
+// cohort: looks at a domain from outside, and may be run, stopped and killed at any moment. It maps
+// the region for reading and holds nothing; capturing a port alone makes it a member.
 
 #include "capture.hpp"
 #include "cohort/base/error.hpp"
@@ -261,11 +261,6 @@ void declare_views(CLI::App& program, arguments& given)
     metrics->fallthrough();
     metrics->add_option("--listen", given.listen,
                         "serve them over HTTP at this address, e.g. 127.0.0.1:9464");
-    auto* reap =
-        program.add_subcommand("reap", "what the members have still to recover of the dead");
-    reap->fallthrough();
-    reap->add_flag("--json", given.json, "print JSON");
-    reap->add_flag("--dry-run", given.dry_run, "only look; members do it by themselves");
 }
 
 void declare_calls(CLI::App& program, arguments& given)
@@ -336,6 +331,8 @@ void declare(CLI::App& program, arguments& given)
         ->add_option("OPTIONS", given.options, "more options of cohortd, after --");
     cohort::tool::declare_capture(program, given.capture);
     declare_views(program, given);
+    add("reap", "what the members have still to recover of the dead")
+        ->add_flag("--dry-run", given.dry_run, "only look; members do it by themselves");
     add("actions", "actions that members offer");
     declare_calls(program, given);
     add("events", "what happens in the next second, line by line")

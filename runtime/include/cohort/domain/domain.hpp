@@ -258,8 +258,8 @@ public:
     /// more. False when there is none of that name. Throws `in_use` when a live lane does not let
     /// go of a queue, which it does at its next burst; the port is stopped then.
     bool destroy_port(std::string_view name);
-    /// Reads along what passes a port: see port_capture.hpp. The first time, that reserves 1 MiB for
-    /// each queue, which stay until the port is destroyed. Throws `not_found`, `in_use`, and
+    /// Reads along what passes a port: see port_capture.hpp. The first time, that reserves 1 MiB
+    /// for each queue, which stay until the port is destroyed. Throws `not_found`, `in_use`, and
     /// `no_memory`, `no_space`, `stalled`.
     [[nodiscard]] port_capture capture_port(std::string_view name,
                                             std::uint32_t snap_length = max_capture_length);

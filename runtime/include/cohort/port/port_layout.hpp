@@ -126,8 +126,7 @@ struct alignas(cache_line_bytes) port_layout {
     port_queue_layout rx[max_port_queues];
     port_queue_layout tx[max_port_queues];
 };
-static_assert(shared_layout<port_layout> &&
-              offsetof(port_layout, phase) / cache_line_bytes ==
-                  offsetof(port_layout, capture) / cache_line_bytes);
+static_assert(shared_layout<port_layout> && offsetof(port_layout, phase) / cache_line_bytes ==
+                                                offsetof(port_layout, capture) / cache_line_bytes);
 
 }  // namespace cohort
