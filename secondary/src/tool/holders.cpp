@@ -17,16 +17,14 @@ namespace {
 
 constexpr int looks_between = 30;  // see leak_watch.hpp for what they are worth
 
-/// The first moment, the last, and moments of chance between.
-std::vector<deadline> moments_in(std::chrono::duration<double> age)
+/// Moments of chance after a first one, and as the last the one that is `age` after it.
+std::vector<deadline> moments_after(deadline first, std::chrono::nanoseconds age)
 {
-    const auto whole = std::chrono::duration_cast<steady_clock::duration>(age);
-    const auto start = steady_clock::now();
     std::mt19937_64 engine{std::random_device{}()};
-    std::uniform_int_distribution<steady_clock::rep> between{0, whole.count()};
-    std::vector<deadline> moments{start, start + whole};
+    std::uniform_int_distribution<std::chrono::nanoseconds::rep> between{0, age.count()};
+    std::vector<deadline> moments{first + age};
     for (int i = 0; i != looks_between; ++i)
-        moments.push_back(start + steady_clock::duration{between(engine)});
+        moments.push_back(first + std::chrono::nanoseconds{between(engine)});
     std::sort(moments.begin(), moments.end());
     return moments;
 }
@@ -49,14 +47,20 @@ ipc::table watch_holders(const region_layout& region, const std::string& pool,
     if (!zone)
         throw error{errc::not_found,
                     fmt::format("there is no pool \"{}\"; \"cohort pools\" lists them", pool)};
+    const auto least = std::chrono::duration_cast<std::chrono::nanoseconds>(age);
     leak_watch watch{audited(region), *zone};
-    for (const auto moment : moments_in(age)) {
+    const auto look = [&watch] {
+        const auto now = steady_clock::now();
+        watch.look(static_cast<std::uint64_t>(now.time_since_epoch() / 1ns));
+        return now;
+    };
+    // The age counts from the first look itself, however late it was.
+    for (const auto moment : moments_after(look(), least)) {
         std::this_thread::sleep_until(moment);
-        watch.look(monotonic_ns());
+        look();
     }
-    const auto least_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(age).count();
     ipc::table shown{{"member", "name", "pid", "buffers", "oldest_s"}, {}};
-    for (const auto& held : watch.held_longer_than(static_cast<std::uint64_t>(least_ns)))
+    for (const auto& held : watch.held_longer_than(static_cast<std::uint64_t>(least.count())))
         shown.rows.push_back(
             {held.member, name_of(region, held.member),
              held.member < max_members ? region.members.members[held.member].pid : 0, held.buffers,
