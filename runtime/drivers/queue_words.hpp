@@ -2,8 +2,6 @@
 // For drivers that keep words of their own in a queue, port_queue_layout::aux.
 
 #include <atomic>
-#include <cstdint>
-#include <ctime>
 
 namespace cohort::detail {
 
@@ -11,14 +9,5 @@ namespace cohort::detail {
 // owner reads them after its death, in program order; see burst_journal.cpp.
 inline constexpr auto plain = std::memory_order_relaxed;
 inline constexpr auto in_order = std::memory_order_release;
-
-/// When a packet was received.
-inline std::uint64_t now_ns() noexcept
-{
-    timespec now{};
-    ::clock_gettime(CLOCK_REALTIME, &now);
-    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000ull +
-           static_cast<std::uint64_t>(now.tv_nsec);
-}
 
 }  // namespace cohort::detail

@@ -294,6 +294,20 @@ TEST_CASE("cohort capture shows what lies in a ring, and counts what was taken b
         free(packet);
 }
 
+TEST_CASE("a capture that finds no room for its file ends with a sentence, and frees the port",
+          "[tool][capture]")
+{
+    captured_domain traffic;
+    attempt tool{"cohort", capturing({"wire", "--write", "/dev/full"})};
+
+    const auto seen = tool.wait();
+
+    CHECK(seen.status == exit_status{.code = static_cast<int>(errc::system), .signal = 0});
+    CHECK_THAT(seen.sentence, Catch::Contains("cannot write to \"/dev/full\": No space left"));
+    CHECK(eventually([&] { return !traffic.is_captured(); }));
+    traffic.pass(udp_frame(1, "text"));
+}
+
 TEST_CASE("what cannot be captured is refused in a sentence", "[tool][capture]")
 {
     captured_domain traffic;

@@ -38,8 +38,8 @@ public:
         for (;;) {
             const auto tail = stream().tail.load();
             REQUIRE(tail != stream().head.load());
-            const auto* record = reinterpret_cast<const capture_record*>(
-                layout_.bytes_of(0) + (tail & (capture_stream_bytes - 1)));
+            const auto* record =
+                reinterpret_cast<const capture_record*>(layout_.bytes_of(0) + capture_place(tail));
             stream().tail = tail + record->bytes;
             if (record->captured != capture_record::filler)
                 return {reinterpret_cast<const char*>(record + 1), record->captured};

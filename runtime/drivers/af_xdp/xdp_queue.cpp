@@ -138,7 +138,7 @@ std::size_t xdp_rx::burst(std::span<mbuf*> packets) noexcept
     const auto most = std::min({packets.size(), max_port_burst, std::size_t{ready}});
     burst_result result{.position = from + most};
     std::size_t count = 0;
-    const auto now = most != 0 ? now_ns() : 0;
+    const auto now = most != 0 ? wall_clock_ns() : 0;
     for (std::size_t i = 0; i != most; ++i) {
         auto* packet = packet_in(rings_.rx.slot(from + i));
         if (!packet) {

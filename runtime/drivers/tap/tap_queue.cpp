@@ -1,5 +1,6 @@
 #include "tap_queue.hpp"
 
+#include "cohort/base/clock.hpp"
 #include "cohort/base/fault_point.hpp"
 #include "cohort/port/burst_journal.hpp"
 #include "cohort/port/port_driver.hpp"
@@ -164,7 +165,7 @@ tap_rx::outcome tap_rx::receive(mbuf*& packet) noexcept
     }
     shorten(*packet, *length);
     packet->port = port_.index;
-    packet->timestamp = now_ns();
+    packet->timestamp = wall_clock_ns();
     commit_rx(queue_, port_.index, {&packet, 1}, {.position = position, .bytes = *length});
     return outcome::received;
 }

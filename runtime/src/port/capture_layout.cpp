@@ -8,27 +8,12 @@
 #include <algorithm>
 #include <new>
 
-#include <time.h>
-
 namespace cohort {
 namespace {
 
 constexpr std::uint64_t rounded_up(std::uint64_t bytes) noexcept
 {
     return (bytes + sizeof(capture_record) - 1) & ~std::uint64_t{sizeof(capture_record) - 1};
-}
-
-constexpr std::size_t place_of(std::uint64_t position) noexcept
-{
-    return position & (capture_stream_bytes - 1);
-}
-
-std::uint64_t wall_clock_ns() noexcept
-{
-    timespec now{};
-    ::clock_gettime(CLOCK_REALTIME, &now);  // read from the vDSO
-    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
-           static_cast<std::uint64_t>(now.tv_nsec);
 }
 
 /// The first `length` bytes of a chain.
@@ -57,19 +42,20 @@ capture_writer::capture_writer(capture_layout& layout, std::size_t stream) noexc
 std::byte* capture_writer::room_for(std::size_t bytes) noexcept
 {
     const auto tail = stream_.tail.load(std::memory_order_acquire);  // READ
-    const auto rest = capture_stream_bytes - place_of(end_);
+    const auto rest = capture_stream_bytes - capture_place(end_);
     const auto skipped = bytes <= rest ? 0 : rest;
     if (end_ + skipped + bytes - tail > capture_stream_bytes)
         return nullptr;
     if (skipped != 0)
-        ::new (bytes_ + place_of(end_)) capture_record{.bytes = static_cast<std::uint32_t>(skipped),
-                                                       .captured = capture_record::filler,
-                                                       .length = 0,
-                                                       .reserved = 0,
-                                                       .time_ns = 0,
-                                                       .reserved2 = 0};
+        ::new (bytes_ + capture_place(end_))
+            capture_record{.bytes = static_cast<std::uint32_t>(skipped),
+                           .captured = capture_record::filler,
+                           .length = 0,
+                           .reserved = 0,
+                           .time_ns = 0,
+                           .reserved2 = 0};
     end_ += skipped;
-    auto* place = bytes_ + place_of(end_);
+    auto* place = bytes_ + capture_place(end_);
     end_ += bytes;
     return place;
 }
@@ -101,7 +87,8 @@ void capture_writer::commit(std::size_t count) noexcept
     const auto published = std::min(count, written_);
     auto position = begin_;
     for (std::size_t done = 0; done != published;) {
-        const auto* record = reinterpret_cast<const capture_record*>(bytes_ + place_of(position));
+        const auto* record =
+            reinterpret_cast<const capture_record*>(bytes_ + capture_place(position));
         position += record->bytes;
         if (record->captured != capture_record::filler)
             ++done;
@@ -119,21 +106,24 @@ bool is_sound(const capture_record& record, std::uint64_t recorded, std::size_t 
             record.captured <= record.bytes - sizeof(capture_record));
 }
 
-const char* find_fault(capture_layout& capture, std::size_t stream) noexcept
+const char* find_fault(const capture_layout& capture, std::size_t index) noexcept
 {
-    const auto& each = capture.stream[stream];
-    auto at = each.tail.load(std::memory_order_acquire);
-    const auto head = each.head.load(std::memory_order_acquire);  // RECORDED
-    if (head - at > capture_stream_bytes)
-        return "a stream of a capture holds more than it has room for";
-    while (at != head) {
+    const auto& stream = capture.stream[index];
+    const auto tail = stream.tail.load(std::memory_order_acquire);
+    const auto head = stream.head.load(std::memory_order_acquire);  // RECORDED
+    const char* fault = head - tail > capture_stream_bytes
+                            ? "a stream of it holds more than it has room for"
+                            : nullptr;
+    for (auto at = tail; !fault && at != head;) {
+        const auto place = capture_place(at);
         const auto& record =
-            *reinterpret_cast<const capture_record*>(capture.bytes_of(stream) + place_of(at));
-        if (!is_sound(record, head - at, capture_stream_bytes - place_of(at)))
-            return "a record of a capture is not one";
+            *reinterpret_cast<const capture_record*>(capture.bytes_of(index) + place);
+        if (!is_sound(record, head - at, capture_stream_bytes - place))
+            fault = "a record of it is not one";
         at += record.bytes;
     }
-    return nullptr;
+    // What has been read meanwhile may be written over.
+    return stream.tail.load(std::memory_order_acquire) == tail ? fault : nullptr;
 }
 
 }  // namespace cohort

@@ -106,7 +106,7 @@ const capture_record* port_capture::record_at(std::size_t index)
         const auto head = stream.head.load(std::memory_order_acquire);  // RECORDED
         if (tail == head)
             return nullptr;
-        const auto place = tail & (capture_stream_bytes - 1);
+        const auto place = capture_place(tail);
         const auto& record =
             *reinterpret_cast<const capture_record*>(capture_->bytes_of(index) + place);
         if (!is_sound(record, head - tail, capture_stream_bytes - place))

@@ -1,11 +1,11 @@
 #include "packet_sink.hpp"
 
+#include "cohort/base/clock.hpp"
 #include "cohort/base/error.hpp"
 #include "cohort/base/file_descriptor.hpp"
 
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <cstdio>
 #include <ctime>
 
@@ -52,9 +52,7 @@ public:
     }
     void finish(std::uint64_t received, std::uint64_t missed) override
     {
-        const auto now = std::chrono::system_clock::now().time_since_epoch();
-        const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
-        waiting_ += pcapng_statistics(static_cast<std::uint64_t>(ns), received, missed);
+        waiting_ += pcapng_statistics(wall_clock_ns(), received, missed);
         flush();
     }
 

@@ -1,12 +1,12 @@
 #include "ring_watch.hpp"
 
+#include "cohort/base/clock.hpp"
 #include "cohort/base/error.hpp"
 #include "cohort/packet/mbuf_custody.hpp"
 #include "cohort/ring/ring.hpp"
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 
 #include <fmt/format.h>
 
@@ -25,13 +25,6 @@ const ring_layout& packets_of(const memzone_layout& zone)
                                 ? "it is a stack or has stages"
                                 : fmt::format("it carries values of {} bytes, not packets",
                                               ring.element_bytes))};
-}
-
-std::uint64_t wall_clock_ns() noexcept
-{
-    const auto now = std::chrono::system_clock::now().time_since_epoch();
-    return static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 #pragma once
-/// Monotonic time and deadlines. Every wait in cohort carries a deadline.
+/// Times and deadlines. Every wait in cohort carries a deadline.
 
 #include <chrono>
 #include <cstdint>
@@ -29,6 +29,15 @@ using deadline = steady_clock::time_point;
 {
     timespec now{};
     ::clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000u +
+           static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+/// CLOCK_REALTIME in nanoseconds since 1970: when a packet passed.
+[[nodiscard]] inline std::uint64_t wall_clock_ns() noexcept
+{
+    timespec now{};
+    ::clock_gettime(CLOCK_REALTIME, &now);
     return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000u +
            static_cast<std::uint64_t>(now.tv_nsec);
 }

@@ -30,6 +30,12 @@ namespace cohort {
 inline constexpr std::size_t capture_stream_bytes = std::size_t{1} << 20;
 inline constexpr std::uint32_t max_capture_length = 65'535;  ///< bytes kept of a packet at most
 
+/// Where in its stream a position is.
+[[nodiscard]] constexpr std::size_t capture_place(std::uint64_t position) noexcept
+{
+    return position & (capture_stream_bytes - 1);
+}
+
 struct capture_record {
     static constexpr std::uint32_t filler = 0xffff'ffff;
 
@@ -60,6 +66,10 @@ struct alignas(cache_line_bytes) capture_layout {
     [[nodiscard]] std::byte* bytes_of(std::size_t index) noexcept
     {
         return reinterpret_cast<std::byte*>(this + 1) + index * capture_stream_bytes;
+    }
+    [[nodiscard]] const std::byte* bytes_of(std::size_t index) const noexcept
+    {
+        return reinterpret_cast<const std::byte*>(this + 1) + index * capture_stream_bytes;
     }
 };
 static_assert(shared_layout<capture_layout>);
@@ -96,7 +106,8 @@ private:
 /// Whether that can be a record where so many bytes are recorded and so many follow to the end.
 [[nodiscard]] bool is_sound(const capture_record& record, std::uint64_t recorded,
                             std::size_t to_the_end) noexcept;
-/// nullptr when the invariants of a stream hold, else the one that does not.
-[[nodiscard]] const char* find_fault(capture_layout& capture, std::size_t stream) noexcept;
+/// nullptr when the invariants of a stream hold, else the one that does not, in words. May be asked
+/// while others work.
+[[nodiscard]] const char* find_fault(const capture_layout& capture, std::size_t index) noexcept;
 
 }  // namespace cohort
