@@ -178,6 +178,41 @@ TEST_CASE("a port whose capturer does not go on stays, stopped, and says who it 
     CHECK(capture.is_on());
 }
 
+TEST_CASE("a stream that was scribbled over is refused in a sentence, and the audit finds it",
+          "[port][contract][capture]")
+{
+    wired_port wired{"null"};
+    auto capture = wired.domain().capture_port("port");
+    free_bulk(wired.receive(5));
+    REQUIRE(audit(wired.domain().mapping()).clean());
+    for_each_live(wired.domain().region().memory, zone_kind::capture, [](const auto& zone) {
+        auto& streams = *static_cast<capture_layout*>(zone.data());
+        reinterpret_cast<capture_record*>(streams.bytes_of(0))->bytes = 7;
+    });
+
+    CHECK_THROWS_WITH(capture.next(), Catch::Contains("a record of 7 bytes"));
+    const auto report = audit(wired.domain().mapping());
+    REQUIRE(report.faults.size() == 1);
+    CHECK_THAT(report.faults.front(), Catch::Contains("the capture of port \"port\""));
+}
+
+TEST_CASE("the audit finds a queue and a capture that a lane out of use has",
+          "[port][contract][audit]")
+{
+    wired_port wired{"null"};
+    constexpr lane_id nobody = 77;
+    auto& port = wired.port().layout();
+    for (auto* lock : {&port.rx[0].owner, &port.tx[0].owner, &port.capturer}) {
+        REQUIRE(lock->lock(nobody, deadline{}, [](lane_id) { return false; }) ==
+                lock_result::acquired);
+        const auto report = audit(wired.domain().mapping());
+        REQUIRE(report.faults.size() == 1);
+        CHECK_THAT(report.faults.front(), Catch::Contains("claimed by lane 77"));
+        lock->unlock();
+    }
+    CHECK(audit(wired.domain().mapping()).clean());
+}
+
 TEST_CASE("a capture of a port that does not exist is refused", "[port][contract][capture]")
 {
     wired_port wired{"null"};

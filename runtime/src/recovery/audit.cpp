@@ -2,6 +2,7 @@
 
 #include "cohort/memory/heap_layout.hpp"
 #include "cohort/pool/pool_growth.hpp"
+#include "cohort/port/capture_layout.hpp"
 #include "cohort/recovery/object_view.hpp"
 #include "cohort/ring/stage_layout.hpp"
 
@@ -66,6 +67,7 @@ private:
 
     void check_structures();
     void check_claim(const char* what, std::string_view name, lane_id lane);
+    void check_ports();
     void check_lanes();
     void list(std::uint64_t handle, std::string_view where, std::uint32_t at);
     void list_rings_and_caches();
@@ -150,8 +152,35 @@ void scan::check_structures()
             findings.insert({fmt::format("\"{}\" is a chunk of no pool", zone.name.view()),
                              zone.word().generation});
     });
+    check_ports();
     check_claim("the memory lock", "", region_.memory.lock.holder());
     check_claim("the recovery lock", "", region_.recovery.lock.holder());
+}
+
+void scan::check_ports()
+{
+    std::set<std::string_view> names;
+    for_each_live(region_.memory, zone_kind::port, [&](const memzone_layout& zone) {
+        const auto& port = *static_cast<const port_layout*>(zone.data());
+        const auto name = zone.name.view();
+        names.insert(name);
+        check_claim("the capture of port", name, port.capturer.holder());
+        for (std::size_t i = 0; i != max_port_queues; ++i) {
+            check_claim("an rx queue of port", name, port.rx[i].owner.holder());
+            check_claim("a tx queue of port", name, port.tx[i].owner.holder());
+        }
+    });
+    for_each_live(region_.memory, zone_kind::capture, [&](const memzone_layout& zone) {
+        const auto& capture = *static_cast<const capture_layout*>(zone.data());
+        const auto name = zone.name.view();
+        if (!names.contains(name))
+            findings.insert({fmt::format("a capture is left of port \"{}\", which is gone", name),
+                             zone.word().generation});
+        for (std::uint32_t i = 0;
+             i != std::min<std::uint32_t>(capture.streams, 2 * max_port_queues); ++i)
+            if (const char* fault = find_fault(capture, i))
+                findings.insert({fmt::format("the capture of port \"{}\": {}", name, fault), i});
+    });
 }
 
 void scan::check_lanes()
