@@ -183,7 +183,8 @@ TEST_CASE("an AF_XDP port whose destroyer ended once the kernel had let go recei
     auto port = scratch.make();
     const raw_station kernel{"far"};
     {
-        const port_closing closing{port.layout(), "wire"};  // what its reaper undoes
+        port_closing closing{port.layout(), "wire"};  // what its reaper undoes
+        closing.take_all("wire");
         find_port_driver("af_xdp").let_go(port.layout(), scratch.domain().ports());
     }
     REQUIRE_FALSE(port.is_started());

@@ -330,3 +330,43 @@ TEST_CASE("the validator of a pool's chunks tells what is broken", "[pool]")
     chunks[1] = whole;
     CHECK(domain.audit().clean());
 }
+
+TEST_CASE("of two who destroy a pool at once one does it, and the other finds it gone", "[pool]")
+{
+    scratch_domain domain;
+    domain->create_mempool("p", a_hundred);
+    auto& nothing_goes = domain->region().recovery.lock;
+    REQUIRE(nothing_goes.lock(domain->members().lane(), deadline{},
+                              [](lane_id) { return false; }) == lock_result::acquired);
+    std::atomic<int> ours{0};
+    std::atomic<int> gone{0};
+    const auto destroy = [&] { CHECK_NOTHROW(++(domain->destroy_mempool("p") ? ours : gone)); };
+    std::thread one{destroy};
+    std::thread other{destroy};
+    std::this_thread::sleep_for(50ms);  // most likely both wait
+    nothing_goes.unlock();
+    one.join();
+    other.join();
+
+    CHECK(ours == 1);
+    CHECK(gone == 1);
+}
+
+TEST_CASE("memory that is brought to two pools at once goes into one of them", "[pool]")
+{
+    scratch_domain domain;
+    auto late = domain->create_empty_mempool("late", a_hundred);
+    auto first = domain->create_empty_mempool("first", a_hundred);
+    const auto memory = domain->reserve_memzone("m", 64 * 1024);
+    const auto bring_to_first = [&](void*, std::uint32_t index) {
+        if (index == 0)
+            domain->populate(first, memory.bytes());
+    };
+
+    CHECK(refusal_of([&] { domain->populate(late, memory.bytes(), bring_to_first); }) ==
+          errc::exists);
+
+    CHECK(late.count() == 0);
+    CHECK(take_all(first).size() == first.count());
+    CHECK(first.count() == 100);
+}

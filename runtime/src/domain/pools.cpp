@@ -7,6 +7,7 @@
 #include "entry_scopes.hpp"
 
 #include <cstring>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -44,16 +45,27 @@ class growing_guard {
 public:
     static constexpr auto patience = 5s;
 
-    growing_guard(mempool_layout& pool, actor who, const membership& self, std::string_view name)
-        : pool_{&pool}
+    /// `find` gives the pool, or nullptr when there is none. It is asked, and the lock tried, with
+    /// the recovery lock: meanwhile no pool goes, and nothing of one that has gone is written to.
+    template <typename Find>
+    growing_guard(owner_lock& recovery, actor who, const membership& self, std::string_view name,
+                  Find find)
     {
         const auto ask = [&](lane_id lane) { return self.liveness().is_dead(lane); };
-        // taken_over needs no repair: what was not listed is written over.
-        if (pool.growing.lock(who.lane, deadline_in(patience), ask) == lock_result::stalled)
-            throw error{errc::stalled,
-                        fmt::format("pool \"{}\" is left as it is: lane {} has been adding to it "
-                                    "for more than {} s; see \"cohort lanes\"",
-                                    name, pool.growing.holder(), patience.count())};
+        for (const auto until = deadline_in(patience);; std::this_thread::sleep_for(1ms)) {
+            const recovery_lock_guard nothing_goes{recovery, who, self, name};
+            mempool_layout* pool = find();
+            // taken_over needs no repair: what was not listed is written over.
+            if (!pool || pool->growing.lock(who.lane, deadline{}, ask) != lock_result::stalled) {
+                pool_ = pool;
+                return;
+            }
+            if (steady_clock::now() >= until)
+                throw error{errc::stalled,
+                            fmt::format("pool \"{}\" is left as it is: lane {} has been adding to "
+                                        "it for more than {} s; see \"cohort lanes\"",
+                                        name, pool->growing.holder(), patience.count())};
+        }
     }
     ~growing_guard()
     {
@@ -65,9 +77,10 @@ public:
 
     /// The pool is no more.
     void forget() noexcept { pool_ = nullptr; }
+    [[nodiscard]] bool has_pool() const noexcept { return pool_ != nullptr; }
 
 private:
-    mempool_layout* pool_;
+    mempool_layout* pool_ = nullptr;
 };
 
 /// REQUIRES: the growing lock.
@@ -177,6 +190,12 @@ const memzone_layout& domain::entry_around(std::span<const std::byte> memory) co
                     fmt::format("the {} bytes of memory at {} are in no memzone or heap block of "
                                 "the domain; take them from one",
                                 memory.size(), fmt::ptr(memory.data()))};
+    return *found;
+}
+
+/// What a pool has already is not brought to another.
+void domain::refuse_used(std::span<const std::byte> memory) const
+{
     for_each_live(memory_.layout(), zone_kind::mempool, [&](const memzone_layout& zone) {
         for (const auto& chunk : static_cast<const mempool_layout*>(zone.data())->listed()) {
             const auto at = reinterpret_cast<std::uint64_t>(memory.data());
@@ -187,7 +206,6 @@ const memzone_layout& domain::entry_around(std::span<const std::byte> memory) co
                                         zone.name.view(), fmt::ptr(memory.data()))};
         }
     });
-    return *found;
 }
 
 /// Nobody else sees these objects yet. From when they are listed on they are held by this member.
@@ -213,7 +231,11 @@ std::uint32_t domain::populate(const mempool& given, const populate_options& how
     auto& pool = given.layout();
     const auto acting = who();
     const auto name = entry_of(pool).name;
-    const growing_guard growing{pool, acting, membership_, name.view()};
+    const growing_guard growing{region_.layout().recovery.lock, acting, membership_, name.view(),
+                                [&] {
+                                    static_cast<void>(entry_of(pool));
+                                    return &pool;
+                                }};
     const auto count = how.count == 0 ? pool.capacity - pool.count() : how.count;
     check_room(pool, name.view(), count);
     const auto number = pool.growths.fetch_add(1, std::memory_order_relaxed);  // locked
@@ -248,9 +270,14 @@ std::uint32_t domain::populate(const mempool& given, std::span<std::byte> memory
     auto& pool = given.layout();
     const auto acting = who();
     const auto name = entry_of(pool).name;
-    const growing_guard growing{pool, acting, membership_, name.view()};
+    const growing_guard growing{region_.layout().recovery.lock, acting, membership_, name.view(),
+                                [&] {
+                                    static_cast<void>(entry_of(pool));
+                                    return &pool;
+                                }};
     check_room(pool, name.view(), 1);
     const auto& around = entry_around(memory);
+    refuse_used(memory);
     const auto generation = around.word().generation;
     auto chunk = plan_chunk(pool, reinterpret_cast<std::uint64_t>(memory.data()), memory.size());
     if (chunk.count == 0)
@@ -271,6 +298,7 @@ std::uint32_t domain::populate(const mempool& given, std::span<std::byte> memory
                         fmt::format("the memory brought to pool \"{}\", at {}, has been released "
                                     "meanwhile; keep it as long as the pool",
                                     name.view(), fmt::ptr(memory.data()))};
+        refuse_used(memory);  // who brings it to two pools at once gets it into one
         list_chunk(pool, chunk);
     }
     put_chunk(pool, chunk, acting.lane);
@@ -289,10 +317,13 @@ void domain::check_unused(const memzone_layout& zone) const
 
 bool domain::destroy_mempool(std::string_view name)
 {
-    auto* zone = memory_.find(zone_kind::mempool, name);
-    if (!zone)
+    memzone_layout* zone = nullptr;
+    growing_guard growing{region_.layout().recovery.lock, who(), membership_, name, [&] {
+                              zone = memory_.find(zone_kind::mempool, name);
+                              return zone ? static_cast<mempool_layout*>(zone->data()) : nullptr;
+                          }};
+    if (!growing.has_pool())
         return false;
-    growing_guard growing{*static_cast<mempool_layout*>(zone->data()), who(), membership_, name};
     const bool ours = destroy(*zone);
     if (ours)
         growing.forget();

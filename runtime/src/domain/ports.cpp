@@ -1,10 +1,13 @@
 // Ports by name.
 
+#include "cohort/base/clock.hpp"
 #include "cohort/base/error.hpp"
 #include "cohort/base/fault_point.hpp"
 #include "cohort/base/log.hpp"
 #include "cohort/domain/domain.hpp"
 #include "entry_scopes.hpp"
+
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -27,6 +30,7 @@ port domain::create_port(std::string_view name, std::string_view spec, const por
     new_entry entry{
         memory_, {.name = name, .kind = zone_kind::port, .bytes = sizeof(port_layout)}, who()};
     auto& layout = *::new (entry.data()) port_layout;
+    layout.begin_at(monotonic_ns());
     layout.index = entry.index();
     layout.driver = fixed_name<16>{driver};
     layout.options = fixed_name<2048>{driver_options};
@@ -80,21 +84,24 @@ std::optional<port> domain::find_port(std::string_view name)
 
 port_capture domain::capture_port(std::string_view name, std::uint32_t snap_length)
 {
-    auto* zone = memory_.find(zone_kind::port, name);
-    if (!zone)
-        throw error{errc::not_found,
-                    fmt::format("there is no port \"{}\"; \"cohort ports\" lists them", name)};
-    auto& port = *static_cast<port_layout*>(zone->data());
-    port_capture capture{port, name};  // from here on the port is not destroyed
-    if (memory_.find(zone_kind::port, name) != zone)
-        throw error{errc::not_found, fmt::format("port \"{}\" has just been destroyed", name)};
+    port_layout* port = nullptr;
+    auto capture = [&] {
+        const recovery_lock_guard nothing_goes{region_.layout().recovery.lock, who(), membership_,
+                                               name};
+        auto* zone = memory_.find(zone_kind::port, name);
+        if (!zone)
+            throw error{errc::not_found,
+                        fmt::format("there is no port \"{}\"; \"cohort ports\" lists them", name)};
+        port = static_cast<port_layout*>(zone->data());
+        return port_capture{*port, name};  // from here on the port is not destroyed
+    }();
     auto* streams = memory_.find(zone_kind::capture, name);
     if (!streams) {
         new_entry entry{memory_,
-                        {.name = name, .kind = zone_kind::capture, .bytes = capture_bytes(port)},
+                        {.name = name, .kind = zone_kind::capture, .bytes = capture_bytes(*port)},
                         who()};
         auto& made = *::new (entry.data()) capture_layout;
-        made.streams = std::uint32_t{port.rx_queues} + port.tx_queues;
+        made.streams = std::uint32_t{port->rx_queues} + port->tx_queues;
         made.magic = capture_layout::magic_value;
         COHORT_FAULT_POINT("port.capture_made");
         streams = &entry.publish();
@@ -122,18 +129,23 @@ void let_go_of_device(port_layout& port, port_host& host, std::string_view name)
 
 bool domain::destroy_port(std::string_view name)
 {
-    static_cast<void>(who());  // a lane
-    auto* zone = memory_.find(zone_kind::port, name);
-    if (!zone)
-        return false;
-    auto& layout = *static_cast<port_layout*>(zone->data());
-    port_closing closing{layout, name};
-    let_go_of_device(layout, port_host_, name);
+    memzone_layout* zone = nullptr;
+    std::optional<port_closing> closing;
+    {
+        const recovery_lock_guard nothing_goes{region_.layout().recovery.lock, who(), membership_,
+                                               name};
+        zone = memory_.find(zone_kind::port, name);
+        if (!zone)
+            return false;
+        closing.emplace(*static_cast<port_layout*>(zone->data()), name);
+    }
+    closing->take_all(name);
+    let_go_of_device(*static_cast<port_layout*>(zone->data()), port_host_, name);
     destroy(zone_kind::capture, name);
     COHORT_FAULT_POINT("port.capture_gone");
     const bool gone = destroy(*zone);
     if (gone)
-        closing.complete();
+        closing->complete();
     port_host_.forget_gone();
     return gone;
 }

@@ -57,7 +57,8 @@ port::port(port_layout& layout, port_host& host)
     : layout_{&layout}
     , host_{&host}
     , self_{&membership_of(&layout)}
-    , generation_{host.key_of(layout).generation}
+    , entry_{&host.entry_of(layout)}
+    , generation_{entry_->word().generation}
     , rx_queues_{layout.rx_queues}
     , tx_queues_{layout.tx_queues}
     , device_{std::make_unique<held_device>()}
@@ -70,34 +71,34 @@ port::port(port_layout& layout, port_host& host)
 /// Not so once the port was destroyed. An owner need not ask: nothing goes before it has let go.
 bool port::is_there() const noexcept
 {
-    const auto& entry = host_->entry_of(*layout_);
-    const auto word = entry.word();
+    const auto word = entry_->word();
     return (word.state == zone_state::live || word.state == zone_state::init) &&
            word.generation == generation_;
 }
 
-bool port::claim(port_queue_layout& queue, std::uint64_t& phase) noexcept
+bool port::own(port_queue_layout& queue, port_state wanted, std::uint64_t& phase) noexcept
 {
     const auto me = self_->lane();
+    const auto seen = queue.owner.look();  // before the look at the port: see lock_if
+    phase = layout_->phase.load(std::memory_order_acquire);  // STARTED
+    if (me == 0 || !is_there() || port_phase::unpack(phase).state != wanted)
+        return false;
+    COHORT_FAULT_POINT("port.owning");
+    return queue.owner.lock_if(seen, me,
+                               [&](lane_id lane) { return self_->liveness().is_dead(lane); });
+}
+
+bool port::claim(port_queue_layout& queue, std::uint64_t& phase) noexcept
+{
+    const bool held = queue.owner.holder() == self_->lane() && self_->lane() != 0;
     if (!is_there()) {
         close_device();
         return false;
     }
-    if (me == 0)
-        return false;
-    const bool held = queue.owner.holder() == me;
-    phase = layout_->phase.load(std::memory_order_acquire);  // STARTED
     if (held)
         queue.owner.unlock();  // opened anew, or by another handle of this lane
-    if (port_phase::unpack(phase).state != port_state::started)
+    if (!own(queue, port_state::started, phase))
         return false;
-    const auto ask = [&](lane_id lane) { return self_->liveness().is_dead(lane); };
-    if (queue.owner.lock(me, deadline{}, ask) == lock_result::stalled)
-        return false;
-    if (!is_there()) {  // it went before the lock, and another thread may have closed the device
-        queue.owner.unlock();
-        return false;
-    }
     COHORT_FAULT_POINT("port.claimed");
     return true;
 }
@@ -124,7 +125,7 @@ const char* port::find_fault() const noexcept
 
 void port::prime() noexcept
 {
-    if (layout_->primes == 0 || host_->entry_of(*layout_).word().state != zone_state::live)
+    if (layout_->primes == 0 || entry_->word().state != zone_state::live)
         return;
     for (std::uint16_t i = 0; i != rx_queues_; ++i) {
         const bool ours = layout_->rx[i].owner.holder() == self_->lane();
@@ -166,7 +167,8 @@ bool port::claim_tx(std::uint16_t queue) noexcept
 
 bool port::release(port_queue_layout& queue, opened& seen) noexcept
 {
-    if (!is_there() || queue.owner.holder() != self_->known_lane() || self_->known_lane() == 0)
+    const bool held = queue.owner.holder() == self_->known_lane() && self_->known_lane() != 0;
+    if (!held || !is_there())
         return false;
     seen = {};
     queue.owner.unlock();

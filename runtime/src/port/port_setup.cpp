@@ -9,6 +9,7 @@
 #include "cohort/port/port_host.hpp"
 
 #include <string>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -61,28 +62,6 @@ lock_result take(owner_lock& lock, membership& self)
                             what, queue.owner.holder())};
 }
 
-/// A queue of a stopped port, for as long as its set-up is written.
-class queue_hold {
-public:
-    queue_hold(port_layout& port, port_queue_layout& queue) : queue_{queue}
-    {
-        auto& self = membership_of(&port);
-        const auto phase = port_phase::unpack(port.phase.load(std::memory_order_acquire));
-        if (phase.state != port_state::stopped)
-            throw error{errc::in_use, "the port is started; stop it before its queues are set up"};
-        if (self.lane() == 0)
-            throw error{errc::no_space, "this thread has no lane; end a thread that has one"};
-        if (take(queue.owner, self) == lock_result::stalled)
-            throw_held("the port is stopped", queue);
-    }
-    ~queue_hold() { queue_.owner.unlock(); }
-    queue_hold(const queue_hold&) = delete;
-    queue_hold& operator=(const queue_hold&) = delete;
-
-private:
-    port_queue_layout& queue_;
-};
-
 void check_queue(std::uint16_t queue, std::uint16_t count, std::string_view direction)
 {
     if (queue >= count)
@@ -98,21 +77,17 @@ std::uint64_t next_phase(std::uint64_t word, port_state state, lane_id closer = 
         .pack();
 }
 
-void change_state(port_layout& port, port_state from, port_state to)
-{
-    auto seen = port.phase.load(std::memory_order_acquire);
-    for (;;) {
-        const auto phase = port_phase::unpack(seen);
-        if (phase.state == to)
-            return;
-        if (phase.state != from)
-            throw error{errc::in_use,
-                        fmt::format("the port is being closed by lane {}", phase.closer)};
-        if (port.phase.compare_exchange_weak(seen, next_phase(seen, to),
-                                             std::memory_order_acq_rel))  // STARTED
-            return;
-    }
-}
+/// Frees a queue at the end of a scope.
+class owned_queue {
+public:
+    explicit owned_queue(port_queue_layout& queue) noexcept : queue_{queue} {}
+    ~owned_queue() { queue_.owner.unlock(); }
+    owned_queue(const owned_queue&) = delete;
+    owned_queue& operator=(const owned_queue&) = delete;
+
+private:
+    port_queue_layout& queue_;
+};
 
 void require_there(bool there)
 {
@@ -143,11 +118,49 @@ void set_up(port_layout& port, port_queue_layout& queue, const tx_queue_setup& w
     queue.descriptors = checked_descriptors(port.limits, wanted.descriptors);
 }
 
+void port::own_for_set_up(port_queue_layout& queue)
+{
+    const auto until = deadline_in(queue_patience);
+    if (self_->lane() == 0)
+        throw error{errc::no_space, "this thread has no lane; end a thread that has one"};
+    const bool held = queue.owner.holder() == self_->lane();
+    require_there(is_there());
+    if (held)
+        queue.owner.unlock();
+    for (std::uint64_t phase = 0; !own(queue, port_state::stopped, phase);) {
+        require_there(is_there());
+        if (port_phase::unpack(phase).state != port_state::stopped)
+            throw error{errc::in_use, "the port is started; stop it before its queues are set up"};
+        if (steady_clock::now() >= until)
+            throw_held("the port is stopped", queue);
+        std::this_thread::sleep_for(50us);
+    }
+}
+
+void port::change_state(port_state from, port_state to)
+{
+    for (;;) {
+        auto seen = layout_->phase.load(std::memory_order_acquire);  // before the look at the port
+        require_there(is_there());
+        const auto phase = port_phase::unpack(seen);
+        if (phase.state == to)
+            return;
+        if (phase.state != from)
+            throw error{errc::in_use,
+                        fmt::format("the port is being closed by lane {}", phase.closer)};
+        COHORT_FAULT_POINT("port.changing");
+        if (layout_->phase.compare_exchange_strong(seen, next_phase(seen, to),
+                                                   std::memory_order_acq_rel))  // STARTED
+            return;
+    }
+}
+
 void port::set_up_rx(std::uint16_t queue, const rx_queue_setup& wanted)
 {
     require_there(is_there());
     check_queue(queue, rx_queues_, "rx");
-    const queue_hold hold{*layout_, layout_->rx[queue]};
+    own_for_set_up(layout_->rx[queue]);
+    const owned_queue owned{layout_->rx[queue]};
     settle(layout_->rx[queue], port_direction::rx);
     set_up(*layout_, layout_->rx[queue], wanted);
 }
@@ -156,22 +169,21 @@ void port::set_up_tx(std::uint16_t queue, const tx_queue_setup& wanted)
 {
     require_there(is_there());
     check_queue(queue, tx_queues_, "tx");
-    const queue_hold hold{*layout_, layout_->tx[queue]};
+    own_for_set_up(layout_->tx[queue]);
+    const owned_queue owned{layout_->tx[queue]};
     settle(layout_->tx[queue], port_direction::tx);
     set_up(*layout_, layout_->tx[queue], wanted);
 }
 
 void port::start()
 {
-    require_there(is_there());
-    change_state(*layout_, port_state::stopped, port_state::started);
+    change_state(port_state::stopped, port_state::started);
     prime();
 }
 
 void port::stop()
 {
-    require_there(is_there());
-    change_state(*layout_, port_state::started, port_state::stopped);
+    change_state(port_state::started, port_state::stopped);
 }
 
 port_closing::port_closing(port_layout& port, std::string_view name) : port_{&port}
@@ -191,26 +203,27 @@ port_closing::port_closing(port_layout& port, std::string_view name) : port_{&po
     } while (!port.phase.compare_exchange_weak(
         seen, next_phase(seen, port_state::closing, self.lane()), std::memory_order_acq_rel));
     COHORT_FAULT_POINT("port.closing");
+}
+
+void port_closing::take_all(std::string_view name)
+{
+    auto& port = *port_;
+    auto& self = membership_of(&port);
     const auto take_queue = [&](port_queue_layout& queue, port_direction direction) {
-        if (take(queue.owner, self) == lock_result::stalled) {
-            undo();
+        if (take(queue.owner, self) == lock_result::stalled)
             throw_held(fmt::format("port \"{}\" is stopped but not destroyed", name), queue);
-        }
         settle(queue, direction);
     };
     for (std::uint16_t i = 0; i != port.rx_queues; ++i)
         take_queue(port.rx[i], port_direction::rx);
     for (std::uint16_t i = 0; i != port.tx_queues; ++i)
         take_queue(port.tx[i], port_direction::tx);
-    if (take(port.capturer, self) == lock_result::stalled) {
-        const auto holder = port.capturer.holder();
-        undo();
+    if (take(port.capturer, self) == lock_result::stalled)
         throw error{errc::in_use,
                     fmt::format("port \"{}\" is stopped but not destroyed: lane {} captures it and "
                                 "does not let go; let it go on or end it (\"cohort lanes\" names "
                                 "it)",
-                                name, holder)};
-    }
+                                name, port.capturer.holder())};
     port.capture.store(0, std::memory_order_relaxed);  // no queue is in a burst
     COHORT_FAULT_POINT("port.closed");
 }

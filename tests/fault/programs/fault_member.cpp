@@ -28,6 +28,7 @@
 //   lose            says "ready"; told to, loses a thread and ends when its lane is recovered
 //   port IN OUT     copies a capture, and what was redelivered of it
 //   port life       makes, captures, stops, starts and destroys a port
+//   stale, reuse    see fault_gone.cpp
 //   interface       sends numbered packets over a cable, and checks that each has come once
 //   xdp             the same into an AF_XDP socket and back, and destroys the ports
 //   tap             the same through a tap interface and back, where a kill may cost one
@@ -365,6 +366,8 @@ const std::map<std::string, std::function<void(const arguments&)>> scenarios{
     {"interface", cross_the_cable},
     {"tap", go_through_the_tap},
     {"xdp", go_through_the_socket},
+    {"stale", use_gone_port},
+    {"reuse", reuse_port_memory},
     {"victim", hold_packets},
     {"bystander", stand_by},
 };

@@ -53,6 +53,10 @@ void pass_stages(const arguments& given);
 /// What is in the ring in stages comes out in order, `next` first.
 void drain_stages(domain& shared, std::uint32_t& next);
 
+// fault_gone.cpp
+void use_gone_port(const arguments& given);
+void reuse_port_memory(const arguments& given);
+
 // fault_pools.cpp
 void grow_pools(const arguments& given);
 

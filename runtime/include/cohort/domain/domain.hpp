@@ -296,6 +296,7 @@ private:
     mempool_layout* find_pool_layout(std::string_view name, pool_kind kind);
     [[nodiscard]] const memzone_layout& entry_of(const mempool_layout& pool) const;
     [[nodiscard]] const memzone_layout& entry_around(std::span<const std::byte> memory) const;
+    void refuse_used(std::span<const std::byte> memory) const;
     void construct_chunk(mempool_layout& pool, const pool_chunk_layout& chunk,
                          const object_constructor& construct);
     void check_unused(const memzone_layout& zone) const;

@@ -123,6 +123,12 @@ private:
     std::size_t tx_recorded(std::uint16_t queue, std::span<mbuf* const> packets) noexcept;
     [[nodiscard]] capture_layout* streams() const noexcept;
     [[nodiscard]] bool is_there() const noexcept;
+    /// One try to own a queue while the port is in that state. Writes to nothing of a port that is
+    /// gone.
+    [[nodiscard]] bool own(port_queue_layout& queue, port_state wanted,
+                           std::uint64_t& phase) noexcept;
+    void own_for_set_up(port_queue_layout& queue);
+    void change_state(port_state from, port_state to);
     [[nodiscard]] bool claim(port_queue_layout& queue, std::uint64_t& phase) noexcept;
     bool release(port_queue_layout& queue, opened& seen) noexcept;
     bool claim_rx(std::uint16_t queue) noexcept;
@@ -140,8 +146,9 @@ private:
     port_layout* layout_;
     port_host* host_;
     membership* self_;
-    std::uint32_t generation_;  ///< of the entry
-    std::uint16_t rx_queues_;   ///< the layout may go away
+    const memzone_layout* entry_;  ///< stays when the port goes
+    std::uint32_t generation_;     ///< of the entry
+    std::uint16_t rx_queues_;      ///< the layout may go away
     std::uint16_t tx_queues_;
     std::array<opened, max_port_queues> rx_{};
     std::array<opened, max_port_queues> tx_{};
@@ -157,8 +164,12 @@ void set_up(port_layout& port, port_queue_layout& queue, const tx_queue_setup& w
 /// Unless it is completed, the port is stopped again and the queues are free.
 class port_closing {
 public:
-    /// Throws `errc::in_use` when a live lane closes it, or does not let go of a queue in time.
+    /// REQUIRES: the port is there, and stays until this returns; afterwards nobody else closes it.
+    /// Throws `errc::in_use` when a live lane closes it, or the calling one captures it.
     port_closing(port_layout& port, std::string_view name);
+    /// Takes every queue, and the capture. Throws `errc::in_use` when a live lane does not let go
+    /// in time.
+    void take_all(std::string_view name);
     ~port_closing();
     port_closing(const port_closing&) = delete;
     port_closing& operator=(const port_closing&) = delete;

@@ -125,6 +125,20 @@ struct alignas(cache_line_bytes) port_layout {
     owner_lock capturer;              ///< the lane that captures, or that closes the port
     port_queue_layout rx[max_port_queues];
     port_queue_layout tx[max_port_queues];
+
+    /// Its words are none that a port in this memory had before: `moment` is a time in nanoseconds.
+    /// So a late CAS meant for that one fails.
+    void begin_at(std::uint64_t moment) noexcept
+    {
+        const auto generation = static_cast<std::uint32_t>(moment >> 8);
+        phase.store(port_phase{.generation = generation}.pack(),
+                    std::memory_order_relaxed);  // not published yet
+        capturer.begin_at(moment);
+        for (std::size_t i = 0; i != max_port_queues; ++i) {
+            rx[i].owner.begin_at(moment);
+            tx[i].owner.begin_at(moment);
+        }
+    }
 };
 static_assert(shared_layout<port_layout> && offsetof(port_layout, phase) / cache_line_bytes ==
                                                 offsetof(port_layout, capture) / cache_line_bytes);

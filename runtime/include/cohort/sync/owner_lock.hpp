@@ -9,7 +9,9 @@
 ///   {g, dead lane}       {g+1, me}           any lane, after the sentinel of   acquire
 ///                                            that lane has spoken
 ///
-/// The generation is raised by every step, so a look that has gone stale makes the CAS fail.
+/// The generation is raised by every step, so a look that has gone stale makes the CAS fail. In an
+/// object that others may destroy, that is what keeps a late CAS off the memory's next user: see
+/// `lock_if`.
 ///
 /// *Thread safety*: any lane, any process.
 /// *When a process dies here*: the word keeps naming its lane until a waiter takes the lock over
@@ -57,6 +59,23 @@ public:
         }
     }
 
+    /// One try, which changes nothing unless the word is still `seen`. Whoever destroys the object
+    /// around the lock takes the lock first: so if the object was there after `seen` was read, its
+    /// memory is written to only if it is there still. That needs `begin_at`.
+    template <typename IsDead>
+    [[nodiscard]] bool lock_if(std::uint64_t seen, lane_id me, IsDead&& is_dead) noexcept
+    {
+        const auto holder = lane_of(seen);
+        return (holder == 0 || is_dead(holder)) &&
+               word_.compare_exchange_strong(seen, next(seen, me), std::memory_order_acquire,
+                                             std::memory_order_relaxed);
+    }
+    /// Free, in a generation that no lock in this place has come to before. Before others see it.
+    void begin_at(std::uint64_t generation) noexcept
+    {
+        word_.store(generation << 16, std::memory_order_relaxed);  // not published yet
+    }
+
     /// Only by the holder.
     void unlock() noexcept
     {
@@ -77,6 +96,12 @@ public:
     [[nodiscard]] lane_id holder() const noexcept
     {
         return lane_of(word_.load(std::memory_order_relaxed));  // a snapshot for display
+    }
+
+    /// The same for `lock_if`: what is read after this call is not older.
+    [[nodiscard]] std::uint64_t look() const noexcept
+    {
+        return word_.load(std::memory_order_acquire);  // comes before the look at the object
     }
 
     /// The word itself: as long as it is what the holder has seen after `lock`, nobody else had it.

@@ -1,0 +1,41 @@
+// A port is destroyed while others run: one of them may have looked at it a moment before, and be
+// stopped there until its memory is somebody else's.
+
+#include "fault/faulty_domain.hpp"
+#include "support/skip.hpp"
+
+#include <string>
+#include <utility>
+
+#include <catch2/catch.hpp>
+
+namespace cohort::test {
+
+TEST_CASE("who was stopped behind its look at a port writes nothing into what comes after it",
+          "[fault][port][stop]")
+{
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    const auto [what, point] = GENERATE(table<std::string, std::string>({
+        {"claim", "port.owning:1:stop"},
+        {"set up", "port.owning:1:stop"},
+        {"stop", "port.changing:2:stop"},
+    }));
+    INFO(what);
+    faulty_domain domain;
+    domain.bring_to_life();
+    auto stale = domain.spawn({"stale", what}, point);
+    stale.await("ready", patience);
+    stale.tell("go");
+    REQUIRE(eventually([&] { return is_stopped(stale.pid()); }));
+
+    auto successor = domain.spawn({"reuse"});
+    successor.await("ready", patience);
+    stale.kill(SIGCONT);
+    CHECK(stale.wait(patience) == exit_status{});
+    successor.tell("go");
+
+    CHECK(successor.wait(patience) == exit_status{});
+    domain.check_survivors();
+}
+
+}  // namespace cohort::test
