@@ -5,6 +5,7 @@
 #include "cohort/base/error.hpp"
 #include "contract/any_driver.hpp"
 #include "contract/wired_port.hpp"
+#include "support/eventually.hpp"
 
 #include <string>
 #include <thread>

@@ -5,6 +5,7 @@
 #include "contract/any_driver.hpp"
 #include "contract/wired_port.hpp"
 #include "support/child_process.hpp"
+#include "support/eventually.hpp"
 #include "support/lost_thread.hpp"
 #include "support/skip.hpp"
 
@@ -18,11 +19,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto patience = 30s;
-
-void free_all(const std::vector<mbuf*>& packets)
-{
-    free_bulk(packets);
-}
 
 /// In a lane of its own, which is left at the end.
 template <typename Work>
@@ -72,7 +68,7 @@ TEST_CASE("what is received is the caller's, sound, and carries the port", "[por
         CHECK(packet->port == wired.port().layout().index);
         CHECK(packet->pkt_len == packet_bytes);
     }
-    free_all(packets);
+    free_bulk(packets);
     CHECK(wired.in_use() == before);
 }
 
@@ -85,14 +81,14 @@ TEST_CASE("each packet is received once and in order", "[port][contract]")
 
     REQUIRE(packets.size() == supplied);
     if (!wired.is_finite()) {  // it makes them up, all alike
-        free_all(packets);
+        free_bulk(packets);
         return;
     }
     for (std::size_t i = 0; i != supplied; ++i)
         CHECK(payload_of(*packets[i]) == numbered_payload(i));
     std::array<mbuf*, 4> more;
     CHECK(wired.port().rx_burst(0, more) == 0);
-    free_all(packets);
+    free_bulk(packets);
 }
 
 TEST_CASE("what is accepted is the driver's, what is not stays with the caller", "[port][contract]")
@@ -154,7 +150,7 @@ TEST_CASE("a queue is one lane's until that lane hands it over or leaves", "[por
     INFO(driver);
     wired_port wired{driver};
     auto& port = wired.port();
-    free_all(wired.receive(2));
+    free_bulk(wired.receive(2));
     auto* mine = wired.packet(1);
     REQUIRE(port.tx_burst(0, {&mine, 1}) == 1);
 
@@ -170,7 +166,7 @@ TEST_CASE("a queue is one lane's until that lane hands it over or leaves", "[por
     CHECK(port.release_tx(0));
     CHECK_FALSE(port.release_rx(0));
     in_another_lane([&] {
-        CHECK(wired_port::receive(port, 2).size() == 2);
+        CHECK(receive(port, 2).size() == 2);
         CHECK(port.tx_burst(0, {&other, 1}) == 1);
     });
     CHECK(wired.receive(2).size() == 2);
@@ -186,7 +182,7 @@ TEST_CASE("two handles of one lane do not disturb each other", "[port][contract]
     std::vector<std::string> seen;
 
     for (std::size_t i = 0; i != 10; ++i)
-        for (auto* packet : wired_port::receive(i % 2 == 0 ? *again : wired.port(), 3)) {
+        for (auto* packet : receive(i % 2 == 0 ? *again : wired.port(), 3)) {
             seen.push_back(payload_of(*packet));
             free(packet);
         }
@@ -201,7 +197,7 @@ TEST_CASE("a queue of a dead lane goes on where it was", "[port][contract]")
     const auto driver = any_driver();
     INFO(driver);
     wired_port wired{driver};
-    run_and_lose([&] { free_all(wired_port::receive(wired.port(), 5)); });
+    run_and_lose([&] { free_bulk(receive(wired.port(), 5)); });
 
     const auto packets = wired.receive(5);
 
@@ -209,7 +205,7 @@ TEST_CASE("a queue of a dead lane goes on where it was", "[port][contract]")
     if (wired.is_finite())
         CHECK(payload_of(*packets[0]) == numbered_payload(5));
     CHECK(wired.port().rx_stats().packets == 10);
-    free_all(packets);
+    free_bulk(packets);
 }
 
 TEST_CASE("a stopped port moves nothing, and started again it goes on where it was",
@@ -219,7 +215,7 @@ TEST_CASE("a stopped port moves nothing, and started again it goes on where it w
     INFO(driver);
     wired_port wired{driver};
     auto& port = wired.port();
-    free_all(wired.receive(5));
+    free_bulk(wired.receive(5));
     std::array<mbuf*, 4> burst;
     auto* packet = wired.packet(0);
 
@@ -236,7 +232,7 @@ TEST_CASE("a stopped port moves nothing, and started again it goes on where it w
     REQUIRE(more.size() == 5);
     if (wired.is_finite())
         CHECK(payload_of(*more[0]) == numbered_payload(5));
-    free_all(more);
+    free_bulk(more);
 }
 
 TEST_CASE("a queue is set up while the port is stopped, with what the driver can do",
@@ -271,7 +267,7 @@ TEST_CASE("a queue is set up while the port is stopped, with what the driver can
     REQUIRE(packets.size() == 2);
     if (driver != "ring" && !wired.shares_pool())  // with a ring they come with the packets
         CHECK(other.objects().in_use() == 2);
-    free_all(packets);
+    free_bulk(packets);
 }
 
 TEST_CASE("a port that is destroyed moves nothing through any handle, and its name is free",
@@ -295,15 +291,15 @@ TEST_CASE("a port that is destroyed moves nothing through any handle, and its na
         CHECK(handle->tx_burst(0, packets) == 0);
         CHECK_FALSE(handle->is_started());
     }
-    free_all(packets);
+    free_bulk(packets);
     CHECK(wired.in_use() == 0);
     CHECK((!wired.shares_pool() || wired.pool().objects().in_use() == 0));
     auto next = wired.domain().create_port("port", spec, {.rx_pool = "packets"});
     CHECK(wired.port().rx_burst(0, burst) == 0);
     wired.supply();
-    const auto fresh = wired_port::receive(next, 1);
+    const auto fresh = receive(next, 1);
     CHECK(fresh.size() == 1);
-    free_all(fresh);
+    free_bulk(fresh);
 }
 
 TEST_CASE("a port is not destroyed under a lane that is in it", "[port][contract]")
@@ -311,7 +307,7 @@ TEST_CASE("a port is not destroyed under a lane that is in it", "[port][contract
     const auto driver = any_driver();
     INFO(driver);
     wired_port wired{driver};
-    free_all(wired.receive(1));
+    free_bulk(wired.receive(1));
 
     in_another_lane(
         [&] { CHECK(refusal_of([&] { wired.domain().destroy_port("port"); }) == errc::in_use); });
@@ -320,7 +316,7 @@ TEST_CASE("a port is not destroyed under a lane that is in it", "[port][contract
     wired.port().start();
     const auto packets = wired.receive(1);
     CHECK(packets.size() == 1);
-    free_all(packets);
+    free_bulk(packets);
 }
 
 TEST_CASE("a killed process gives its queues and buffers to the others", "[port][contract]")

@@ -3,7 +3,7 @@
 
 #include "cohort/primary/primary.hpp"
 #include "support/capture_bytes.hpp"
-#include "support/eventually.hpp"
+#include "support/port_receive.hpp"
 #include "support/scratch_directory.hpp"
 #include "support/scratch_network.hpp"
 
@@ -75,19 +75,9 @@ public:
 
     /// Up to `most` packets, which the caller has then. Waits until there are as many, if they come
     /// at all.
-    [[nodiscard]] std::vector<mbuf*> receive(std::size_t most) { return receive(port_, most); }
-    [[nodiscard]] static std::vector<mbuf*> receive(cohort::port& from, std::size_t most)
+    [[nodiscard]] std::vector<mbuf*> receive(std::size_t most)
     {
-        std::vector<mbuf*> all;
-        static_cast<void>(eventually([&] {
-            std::array<mbuf*, 8> burst;
-            const auto want = std::min(burst.size(), most - all.size());
-            const auto count = from.rx_burst(0, std::span{burst}.first(want));
-            all.insert(all.end(), burst.begin(),
-                       burst.begin() + static_cast<std::ptrdiff_t>(count));
-            return all.size() == most;
-        }));
-        return all;
+        return test::receive(port_, most);
     }
     /// A packet of this member's own.
     [[nodiscard]] mbuf* packet(std::size_t number)

@@ -1,15 +1,14 @@
 // What a tap port is asked for and cannot be, what it counts, and how it ends.
 
-#include "cohort/base/error.hpp"
-#include "cohort/primary/primary.hpp"
+#include "process/port_domain.hpp"
 #include "support/eventually.hpp"
-#include "support/scratch_directory.hpp"
-#include "support/scratch_network.hpp"
 #include "support/skip.hpp"
 #include "support/without_capability.hpp"
 
+#include <algorithm>
 #include <array>
-#include <memory>
+#include <cstdint>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -21,41 +20,7 @@
 namespace cohort::test {
 namespace {
 
-using namespace std::chrono_literals;
-
-class tap_domain {
-public:
-    [[nodiscard]] primary::owner& domain() noexcept { return *domain_; }
-    [[nodiscard]] pktmbuf_pool& pool() noexcept { return pool_; }
-    port make(const std::string& spec, bool drop = false)
-    {
-        return domain_->create_port("wire", spec,
-                                    {.rx_pool = "packets", .drop_on_empty_pool = drop});
-    }
-    /// Why no port is made of `spec`; there is none then, and no interface "tap" is left.
-    [[nodiscard]] errc refusal_of(const std::string& spec, std::vector<std::string> words = {})
-    {
-        try {
-            domain_->create_port("bad", spec);
-        } catch (const error& refused) {
-            const std::string sentence = refused.what();
-            INFO(sentence);
-            CHECK(sentence.find('\n') == std::string::npos);
-            for (const auto& word : words)
-                CHECK(sentence.find(word) != std::string::npos);
-            CHECK_FALSE(domain_->find_port("bad"));
-            return refused.reason();
-        }
-        return errc{};
-    }
-
-private:
-    scratch_network network_;
-    scratch_runtime_directory directory_;
-    std::unique_ptr<primary::owner> domain_{
-        primary::start({.name = "tap", .memory = 16_MiB, .huge = huge_policy::none})};
-    pktmbuf_pool pool_{domain_->create_pktmbuf_pool("packets", {.count = 64, .cache_size = 0})};
-};
+constexpr std::uint32_t buffers = 64;
 
 bool is_there(const char* interface)
 {
@@ -69,10 +34,10 @@ const std::string frame = "\x02....a\x02....b\x88\xb5" + std::string(50, 'x');
 TEST_CASE("what a tap port cannot be is told in one sentence, and leaves nothing", "[port][tap]")
 {
     COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
-    tap_domain scratch;
-    const auto refused = [&](const std::string& options, std::vector<std::string> words) {
+    port_domain scratch{buffers};
+    const auto refused = [&](const std::string& options, const std::vector<std::string>& words) {
         INFO(options);
-        CHECK(scratch.refusal_of("tap:" + options, std::move(words)) == errc::invalid_argument);
+        CHECK(scratch.refusal_of("tap:" + options, {}, words) == errc::invalid_argument);
         CHECK_FALSE(is_there("tap"));
     };
     refused("", {"iface=NAME"});
@@ -100,10 +65,10 @@ TEST_CASE("what a tap port cannot be is told in one sentence, and leaves nothing
 TEST_CASE("an interface that another port or process has is not shared out", "[port][tap]")
 {
     COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
-    tap_domain scratch;
+    port_domain scratch{buffers};
     auto port = scratch.make("tap:iface=tap,queues=2");
 
-    CHECK(scratch.refusal_of("tap:iface=tap", {"2 of the 3 queues", "tap"}) == errc::in_use);
+    CHECK(scratch.refusal_of("tap:iface=tap", {}, {"2 of the 3 queues", "tap"}) == errc::in_use);
 
     const raw_station kernel{"tap"};
     for (std::size_t i = 0; i != 10; ++i)
@@ -124,10 +89,10 @@ TEST_CASE("without the right, or without the device, a tap port says what is mis
           "[port][tap]")
 {
     COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
-    tap_domain scratch;
+    port_domain scratch{buffers};
     {
         const without_capability poorer{{CAP_NET_ADMIN}};
-        CHECK(scratch.refusal_of("tap:iface=tap", {"CAP_NET_ADMIN", "root"}) ==
+        CHECK(scratch.refusal_of("tap:iface=tap", {}, {"CAP_NET_ADMIN", "root"}) ==
               errc::no_permission);
     }
     auto reason = errc{};
@@ -135,7 +100,8 @@ TEST_CASE("without the right, or without the device, a tap port says what is mis
         if (::unshare(CLONE_FS | CLONE_NEWNS) == 0 &&
             ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
             ::mount("none", "/dev/net", "tmpfs", 0, nullptr) == 0)
-            reason = scratch.refusal_of("tap:iface=tap", {"/dev/net/tun", "ENOENT", "module tun"});
+            reason =
+                scratch.refusal_of("tap:iface=tap", {}, {"/dev/net/tun", "ENOENT", "module tun"});
     }}
         .join();
     CHECK(reason == errc::not_found);
@@ -144,7 +110,7 @@ TEST_CASE("without the right, or without the device, a tap port says what is mis
 TEST_CASE("address, MTU and name of a tap interface are as asked for", "[port][tap]")
 {
     COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
-    tap_domain scratch;
+    port_domain scratch{buffers};
     const auto port = scratch.make("tap:iface=fifteen_letters,mac=02:a0:00:0B:00:01,mtu=1280");
 
     CHECK(port.layout().mtu == 1280);
@@ -158,7 +124,7 @@ TEST_CASE("address, MTU and name of a tap interface are as asked for", "[port][t
 TEST_CASE("a tap interface goes with its port, and stays if it is persistent", "[port][tap]")
 {
     COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
-    tap_domain scratch;
+    port_domain scratch{buffers};
     for (const bool persistent : {false, true}) {
         {
             const auto port =
@@ -177,12 +143,12 @@ TEST_CASE("frames that find no buffer wait or are counted, as are those that fin
           "[port][tap]")
 {
     COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
-    tap_domain scratch;
+    port_domain scratch{buffers};
     const bool drop = GENERATE(false, true);
-    auto port = scratch.make("tap:iface=tap", drop);
+    auto port = scratch.make("tap:iface=tap", {.rx_pool = "packets", .drop_on_empty_pool = drop});
     scratch_network::run("ip link set tap txqueuelen 16");
     const raw_station kernel{"tap"};
-    std::vector<mbuf*> all(64);
+    std::vector<mbuf*> all(buffers);
     REQUIRE(scratch.pool().alloc_bulk(all));
     std::array<mbuf*, 32> burst;
     CHECK(port.rx_burst(0, burst) == 0);
@@ -207,7 +173,7 @@ TEST_CASE("a frame that the interface cannot have is counted and dropped, and th
           "[port][tap]")
 {
     COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
-    tap_domain scratch;
+    port_domain scratch{buffers};
     auto port = scratch.make("tap:iface=tap,mtu=600");
     const raw_station kernel{"tap"};
 
@@ -235,7 +201,7 @@ TEST_CASE("an interface that goes down or away under a port is an error that is 
           "[port][tap]")
 {
     COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
-    tap_domain scratch;
+    port_domain scratch{buffers};
     auto port = scratch.make("tap:iface=tap,queues=2");
     std::array<mbuf*, 4> burst;
     const auto send_one = [&] {

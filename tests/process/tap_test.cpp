@@ -1,16 +1,12 @@
 // A tap interface that several members serve: the kernel's own stack and numbered frames on one
 // side, and on the other processes that are killed, the creator first.
 
-#include "cohort/base/error.hpp"
-#include "cohort/primary/primary.hpp"
-#include "process/living_domain.hpp"
-#include "support/numbered_frames.hpp"
+#include "process/mover_stand.hpp"
 #include "support/scale.hpp"
-#include "support/scratch_network.hpp"
 #include "support/skip.hpp"
 
 #include <array>
-#include <memory>
+#include <cstring>
 #include <optional>
 #include <string>
 
@@ -21,138 +17,8 @@
 namespace cohort::test {
 namespace {
 
-using namespace std::chrono_literals;
-
-constexpr auto long_patience = 100s;
-
-/// A primary in this process with the rings and pools of the movers, one at each queue at most.
-/// What a dead mover had received comes back through the ring that it was to go to, or came from.
-class tap_stand {
-public:
-    static constexpr std::uint32_t pool_count = 2048;
-
-    void spawn(std::size_t queue, const std::string& role, const std::string& spec = {})
-    {
-        std::vector<std::string> arguments{"tap", role, std::to_string(queue)};
-        if (!spec.empty())
-            arguments.push_back(spec);
-        movers_.at(queue).emplace(child_process::spawn("port_mover", arguments));
-        if (!spec.empty())
-            movers_.at(queue)->await("made", patience);
-    }
-    void kill(std::size_t queue)
-    {
-        movers_.at(queue)->kill();
-        REQUIRE(movers_.at(queue)->wait(patience));
-        movers_.at(queue).reset();
-    }
-    [[nodiscard]] primary::owner& domain() noexcept { return *domain_; }
-    [[nodiscard]] ring<mbuf*>& got() noexcept { return got_; }
-    [[nodiscard]] ring<mbuf*>& waiting() noexcept { return waiting_; }
-    [[nodiscard]] pktmbuf_pool& outgoing() noexcept { return outgoing_; }
-    [[nodiscard]] bool is_empty()
-    {
-        return incoming_.objects().in_use() == 0 && outgoing_.objects().in_use() == 0;
-    }
-
-private:
-    [[nodiscard]] pktmbuf_pool make_pool(const char* name, const char* back_to)
-    {
-        return domain_->create_pktmbuf_pool(name, {.count = pool_count,
-                                                   .cache_size = 8,
-                                                   .policy = recovery_policy::redeliver,
-                                                   .redeliver_to = back_to});
-    }
-
-    scratch_network network_;
-    scratch_runtime_directory directory_;
-    std::unique_ptr<primary::owner> domain_{
-        primary::start({.name = "tap", .memory = 32_MiB, .huge = huge_policy::none})};
-    ring<mbuf*> got_{domain_->create_ring<mbuf*>("got", 2048)};
-    ring<mbuf*> waiting_{domain_->create_ring<mbuf*>("send", 2048)};
-    pktmbuf_pool incoming_{make_pool("packets", "got")};
-    pktmbuf_pool outgoing_{make_pool("outgoing", "send")};
-    std::array<std::optional<child_process>, 2> movers_;
-};
-
-/// Numbered frames in both directions between the kernel and a port that movers serve.
-class two_way_traffic {
-public:
-    two_way_traffic(tap_stand& stand, std::size_t all, frame_kind kind)
-        : stand_{stand}
-        , in_all_{all}
-        , out_all_{all}
-        , kind_{kind}
-        , in_{all, kind}
-        , out_{all, kind}
-    {
-    }
-    /// A few frames further. The window is smaller than what the kernel keeps for a queue.
-    void step()
-    {
-        missed_ = port_.rx_stats().missed;
-        for (int i = 0; i != 8 && sent_ != in_all_ && sent_ < in_.count() + missed_ + window; ++i)
-            sent_ += kernel_.send(kind_.make(sent_));
-        std::array<mbuf*, 32> burst;
-        for (auto* packet : std::span{burst}.first(stand_.got().dequeue_burst(burst))) {
-            in_.note(bytes_of(*packet));
-            free(packet);
-        }
-        for (int i = 0; i != 8 && made_ != out_all_ && made_ < out_.count() + doubtful() + window;
-             ++i)
-            made_ += enqueue_frame(stand_.outgoing(), stand_.waiting(), kind_.make(made_));
-        for (auto frame = kernel_.receive(); !frame.empty(); frame = kernel_.receive())
-            out_.note(frame);
-    }
-    [[nodiscard]] bool step_until(auto reached)
-    {
-        const auto until = std::chrono::steady_clock::now() + long_patience;
-        while (!reached() && std::chrono::steady_clock::now() < until)
-            step();
-        return reached();
-    }
-    /// No frame more than those that are on their way.
-    void end()
-    {
-        in_all_ = sent_;
-        out_all_ = made_;
-    }
-    [[nodiscard]] bool is_complete() const
-    {
-        return in_.count() + missed_ >= in_all_ && out_.count() + doubtful() >= out_all_;
-    }
-    /// What came through at least, of both directions.
-    [[nodiscard]] std::size_t progress() const { return std::min(in_.count(), out_.count()); }
-    void check(std::size_t kills) const
-    {
-        CHECK(in_.count() + port_.rx_stats().missed == in_all_);
-        CHECK(in_.doubled() == 0);
-        CHECK(in_.damaged() == 0);
-        CHECK(port_.rx_stats().missed <= kills);
-        CHECK(out_.count() + doubtful() >= out_all_);
-        CHECK(out_.doubled() == 0);
-        CHECK(out_.damaged() == 0);
-        CHECK(doubtful() <= kills);
-    }
-    [[nodiscard]] port& wire() noexcept { return port_; }
-
-private:
-    static constexpr std::size_t window = 400;
-
-    [[nodiscard]] std::size_t doubtful() const { return port_.tx_stats().errors; }
-
-    tap_stand& stand_;
-    std::size_t in_all_;
-    std::size_t out_all_;
-    frame_kind kind_;
-    port port_{stand_.domain().find_port("wire").value()};
-    raw_station kernel_{"tap"};
-    arrivals in_;
-    arrivals out_;
-    std::size_t sent_ = 0;
-    std::size_t made_ = 0;
-    std::size_t missed_ = 0;
-};
+constexpr mover_stand::options tap_stand{.domain = "tap", .memory = 32_MiB, .count = 2048};
+constexpr std::size_t most_at_once = 400;
 
 /// The kernel's stack, asking for an echo.
 class pinger {
@@ -209,7 +75,7 @@ TEST_CASE("the kernel's echo requests are answered by a member through a tap por
           "[port][tap]")
 {
     COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
-    tap_stand stand;
+    mover_stand stand{tap_stand};
     stand.domain().create_port("wire", "tap:iface=tap", {.rx_pool = "packets"});
     scratch_network::run("ip addr add 10.77.0.1/24 dev tap");
     const pinger kernel{"10.77.0.2"};
@@ -230,20 +96,13 @@ TEST_CASE("who serves a tap interface is killed, its creator first, and no frame
           "[port][tap]")
 {
     COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
-    constexpr std::size_t most_kills = 5;
+    constexpr std::size_t kills = 5;
     const std::size_t all = scaled(3'000, 500'000);
-    tap_stand stand;
+    mover_stand stand{tap_stand};
     stand.spawn(0, "create", "tap:iface=tap");
-    two_way_traffic traffic{stand, all, plain_frames};
+    two_way_traffic traffic{stand, "tap", {.all = all, .most_at_once = most_at_once}};
 
-    std::size_t kills = 0;
-    while (kills != most_kills) {
-        REQUIRE(traffic.step_until(
-            [&] { return traffic.progress() >= (kills + 1) * (all / (most_kills + 1)); }));
-        stand.kill(0);
-        ++kills;
-        stand.spawn(0, "both");
-    }
+    traffic.kill_on_the_way(kills);
 
     CHECK(traffic.step_until([&] { return traffic.is_complete(); }));
     traffic.check(kills);
@@ -257,27 +116,20 @@ TEST_CASE("of two members at two queues the creator is killed: the other's queue
 {
     COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
     const std::size_t some = scaled(100, 50'000);
-    tap_stand stand;
+    mover_stand stand{tap_stand};
     stand.spawn(0, "create", "tap:iface=tap,queues=2");
     stand.spawn(1, "both");
-    two_way_traffic traffic{stand, 10'000'000, flow_frames};
-    auto& wire = traffic.wire();
-    const auto have_moved = [&](std::uint16_t queue, std::uint64_t more) {
-        return [&wire, queue, rx = wire.rx_stats(queue).packets + more,
-                tx = wire.tx_stats(queue).packets + more] {
-            return wire.rx_stats(queue).packets >= rx && wire.tx_stats(queue).packets >= tx;
-        };
-    };
-    REQUIRE(traffic.step_until(have_moved(0, some)));
-    REQUIRE(traffic.step_until(have_moved(1, some)));
+    two_way_traffic traffic{
+        stand, "tap", {.all = 10'000'000, .most_at_once = most_at_once, .kind = flow_frames}};
+    REQUIRE(traffic.step_until(traffic.moved(0, some)));
+    REQUIRE(traffic.step_until(traffic.moved(1, some)));
 
     stand.kill(0);
-    CHECK(traffic.step_until(have_moved(1, some)));
+    CHECK(traffic.step_until(traffic.moved(1, some)));
     stand.spawn(0, "both");
-    CHECK(traffic.step_until(have_moved(0, some)));
+    CHECK(traffic.step_until(traffic.moved(0, some)));
 
-    traffic.end();
-    CHECK(traffic.step_until([&] { return traffic.is_complete(); }));
+    CHECK(traffic.finish());
     traffic.check(1);
     stand.kill(0);
     stand.kill(1);
@@ -290,7 +142,7 @@ TEST_CASE(
 {
     COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
     constexpr std::size_t all = 64;
-    tap_stand stand;
+    mover_stand stand{tap_stand};
     stand.spawn(0, "create", "tap:iface=tap,queues=2");
     REQUIRE(stand.domain().destroy_port("wire"));  // by who has not opened it
 
@@ -303,10 +155,7 @@ TEST_CASE(
     CHECK(eventually([&] {
         std::array<mbuf*, 8> burst;
         for (std::uint16_t queue = 0; queue != 2; ++queue)
-            for (auto* packet : std::span{burst}.first(next.rx_burst(queue, burst))) {
-                arrived.note(bytes_of(*packet));
-                free(packet);
-            }
+            arrived.take(std::span{burst}.first(next.rx_burst(queue, burst)));
         return arrived.count() == all;
     }));
     CHECK(arrived.doubled() == 0);
@@ -318,31 +167,14 @@ TEST_CASE("a tap interface goes with the last process that has it, however that 
           "[port][tap]")
 {
     COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
-    const scratch_network network;
-    const scratch_runtime_directory directory;
-    auto primary = start_cohortd("tap");
-    {
-        const auto shared = secondary::attach("tap", patience);
-        shared->create_pktmbuf_pool("packets", {.count = 256, .cache_size = 8});
-        shared->create_ring<mbuf*>("got", 64);
-    }
-    auto mover = child_process::spawn("port_mover", {"tap", "create", "0", "tap:iface=tap"});
-    mover.await("made", patience);
-
-    primary.kill();
-    REQUIRE(primary.wait(patience));
-    CHECK(::if_nametoindex("tap") != 0);
-    mover.kill();
-    REQUIRE(mover.wait(patience));
-
-    CHECK(eventually([] { return ::if_nametoindex("tap") == 0; }));
+    check_gone_with_the_last("tap:iface=tap", [] { return ::if_nametoindex("tap") != 0; });
 }
 
 TEST_CASE("a frame longer than a buffer is received as a chain, and a chain is sent as one frame",
           "[port][tap]")
 {
     COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
-    tap_stand stand;
+    mover_stand stand{tap_stand};
     auto port =
         stand.domain().create_port("wire", "tap:iface=tap,mtu=9000", {.rx_pool = "packets"});
     auto small = stand.domain().create_pktmbuf_pool(

@@ -1,90 +1,40 @@
 // What an AF_XDP port is asked for and cannot be, what it counts, and how it stops.
 
-#include "cohort/base/error.hpp"
 #include "cohort/port/port_host.hpp"
-#include "cohort/primary/primary.hpp"
+#include "process/attempt.hpp"
+#include "process/port_domain.hpp"
 #include "support/eventually.hpp"
 #include "support/numbered_frames.hpp"
-#include "support/scratch_directory.hpp"
-#include "support/scratch_network.hpp"
+#include "support/port_receive.hpp"
 #include "support/skip.hpp"
 #include "support/without_capability.hpp"
 
 #include <array>
-#include <memory>
+#include <initializer_list>
+#include <span>
 #include <string>
 #include <vector>
 
 #include <catch2/catch.hpp>
 
-#include <sys/resource.h>
-
 namespace cohort::test {
 namespace {
 
-class xdp_domain {
+constexpr const char* near_spec = "af_xdp:iface=near";
+
+class xdp_domain : public port_domain {
 public:
-    [[nodiscard]] primary::owner& domain() noexcept { return *domain_; }
-    [[nodiscard]] pktmbuf_pool& pool() noexcept { return pool_; }
-    port make(const port_options& options = {.rx_pool = "packets", .rx_descriptors = 64})
+    xdp_domain() : port_domain{256} {}
+
+    port make()
     {
-        return domain_->create_port("wire", "af_xdp:iface=near", options);
+        return port_domain::make(near_spec, {.rx_pool = "packets", .rx_descriptors = 64});
     }
-    /// Why no port is made of `spec`; there is none then.
-    [[nodiscard]] errc refusal_of(const std::string& spec, const port_options& options,
-                                  const std::vector<std::string>& words)
+    /// Why there is no port at the near end with the buffers of `pool`.
+    [[nodiscard]] errc refusal_with(const char* pool, const std::vector<std::string>& words)
     {
-        try {
-            domain_->create_port("bad", spec, options);
-        } catch (const error& refused) {
-            const std::string sentence = refused.what();
-            INFO(sentence);
-            CHECK(sentence.find('\n') == std::string::npos);
-            for (const auto& word : words)
-                CHECK(sentence.find(word) != std::string::npos);
-            CHECK_FALSE(domain_->find_port("bad"));
-            CHECK(pool_.objects().in_use() == 0);
-            return refused.reason();
-        }
-        return errc{};
+        return refusal_of(near_spec, {.rx_pool = pool}, words);
     }
-
-private:
-    scratch_network network_;
-    scratch_runtime_directory directory_;
-    std::unique_ptr<primary::owner> domain_{
-        primary::start({.name = "xdp", .memory = 16_MiB, .huge = huge_policy::none})};
-    pktmbuf_pool pool_{domain_->create_pktmbuf_pool("packets", {.count = 256, .cache_size = 0})};
-};
-
-std::vector<mbuf*> receive(port& from, std::size_t most)
-{
-    std::vector<mbuf*> all;
-    static_cast<void>(eventually([&] {
-        std::array<mbuf*, 8> burst;
-        const auto want = std::min(burst.size(), most - all.size());
-        const auto count = from.rx_burst(0, std::span{burst}.first(want));
-        all.insert(all.end(), burst.begin(), burst.begin() + static_cast<std::ptrdiff_t>(count));
-        return all.size() == most;
-    }));
-    return all;
-}
-
-/// This process may lock no more than so many bytes, until scope exit.
-class memlock_limit {
-public:
-    explicit memlock_limit(rlim_t bytes)
-    {
-        REQUIRE(::getrlimit(RLIMIT_MEMLOCK, &before_) == 0);
-        const rlimit less{.rlim_cur = bytes, .rlim_max = before_.rlim_max};
-        REQUIRE(::setrlimit(RLIMIT_MEMLOCK, &less) == 0);
-    }
-    ~memlock_limit() { ::setrlimit(RLIMIT_MEMLOCK, &before_); }
-    memlock_limit(const memlock_limit&) = delete;
-    memlock_limit& operator=(const memlock_limit&) = delete;
-
-private:
-    rlimit before_{};
 };
 
 }  // namespace
@@ -127,7 +77,7 @@ TEST_CASE("a right that is missing for an AF_XDP port is named with its remedy, 
     const auto refusal_without = [&](std::initializer_list<unsigned> rights, const char* named) {
         INFO(named);
         const without_capability poorer{rights};
-        return scratch.refusal_of("af_xdp:iface=near", {.rx_pool = "packets"}, {named, "root"});
+        return scratch.refusal_with("packets", {named, "root"});
     };
 
     CHECK(refusal_without({CAP_NET_RAW}, "CAP_NET_RAW") == errc::no_permission);
@@ -145,10 +95,9 @@ TEST_CASE("a pool that is larger than what may be locked in memory makes no AF_X
     xdp_domain scratch;
     {
         const without_capability poorer{{CAP_IPC_LOCK}};
-        const memlock_limit less{65'536};
-        CHECK(scratch.refusal_of("af_xdp:iface=near", {.rx_pool = "packets"},
-                                 {"65536", "RLIMIT_MEMLOCK", "ulimit -l", "CAP_IPC_LOCK"}) ==
-              errc::no_memory);
+        const lowered_limit less{RLIMIT_MEMLOCK, 65'536};
+        CHECK(scratch.refusal_with("packets", {"65536", "RLIMIT_MEMLOCK", "ulimit -l",
+                                               "CAP_IPC_LOCK"}) == errc::no_memory);
     }
 
     CHECK(scratch.make().is_started());
@@ -208,13 +157,7 @@ TEST_CASE("an interface that has a program or a socket already is not taken away
     auto port = scratch.make();
     scratch.domain().create_pktmbuf_pool("others", {.count = 256, .cache_size = 0});
 
-    try {
-        scratch.domain().create_port("bad", "af_xdp:iface=near", {.rx_pool = "others"});
-        FAIL("two ports have one queue");
-    } catch (const error& refused) {
-        CHECK(refused.reason() == errc::in_use);
-        CHECK_THAT(refused.what(), Catch::Contains("near") && Catch::Contains("queue 0"));
-    }
+    CHECK(scratch.refusal_with("others", {"near", "queue 0"}) == errc::in_use);
     REQUIRE(raw_station{"far"}.send(frame_of(1)));
     const auto packets = receive(port, 1);
     CHECK(packets.size() == 1);
@@ -271,8 +214,7 @@ TEST_CASE("packets of other pools, chains and shared ones are sent by an AF_XDP 
 
     arrivals seen{packets.size()};
     CHECK(eventually([&] {
-        for (auto frame = kernel.receive(); !frame.empty(); frame = kernel.receive())
-            seen.note(frame);
+        seen.take(kernel);
         return seen.count() == packets.size();
     }));
     CHECK(seen.doubled() + seen.damaged() == 0);

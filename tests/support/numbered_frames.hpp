@@ -3,6 +3,7 @@
 
 #include "cohort/packet/mbuf.hpp"
 #include "cohort/ring/ring.hpp"
+#include "support/scratch_network.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -44,6 +45,13 @@ struct frame_kind {
 inline constexpr frame_kind plain_frames{frame_of, 14};
 inline constexpr frame_kind flow_frames{flow_frame_of, 42};
 
+inline std::string bytes_of(const mbuf& packet)
+{
+    std::string frame(packet.pkt_len, '\0');
+    CHECK(read(packet, 0, std::as_writable_bytes(std::span{frame})));
+    return frame;
+}
+
 /// Which numbers have come, each whole and once.
 class arrivals {
 public:
@@ -63,6 +71,20 @@ public:
         doubled_ += seen_[number];
         seen_[number] = true;
         ++count_;
+    }
+    /// Notes packets, and frees them.
+    void take(std::span<mbuf* const> packets)
+    {
+        for (auto* packet : packets) {
+            note(bytes_of(*packet));
+            free(packet);
+        }
+    }
+    /// Notes all that has come there.
+    void take(const raw_station& there)
+    {
+        for (auto frame = there.receive(); !frame.empty(); frame = there.receive())
+            note(frame);
     }
     [[nodiscard]] std::size_t count() const noexcept { return count_; }
     [[nodiscard]] std::size_t doubled() const noexcept { return doubled_; }
@@ -85,13 +107,6 @@ inline bool enqueue_frame(pktmbuf_pool& from, ring<mbuf*>& to, const std::string
     REQUIRE(write(*packet, 0, std::as_bytes(std::span{frame})));
     REQUIRE(to.enqueue(packet));
     return true;
-}
-
-inline std::string bytes_of(const mbuf& packet)
-{
-    std::string frame(packet.pkt_len, '\0');
-    CHECK(read(packet, 0, std::as_writable_bytes(std::span{frame})));
-    return frame;
 }
 
 }  // namespace cohort::test

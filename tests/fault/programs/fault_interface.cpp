@@ -7,19 +7,11 @@
 namespace cohort::fault_member {
 namespace {
 
-constexpr const char* not_sent = "not sent";
-constexpr const char* arrived = "arrived";
-
-ring<mbuf*> prepare(domain& shared)
+void prepare(domain& shared)
 {
-    auto waiting = shared.create_ring<mbuf*>(not_sent, 128);
-    shared.create_ring<mbuf*>(arrived, 128);
-    auto pool = make_redelivered(shared, "outgoing", not_sent);
-    make_redelivered(shared, "incoming", arrived);
-    send_all(pool, waiting);
+    prepare_way(shared);
     shared.create_port("near", "af_packet:iface=near");
     shared.create_port("far", "af_packet:iface=far,promiscuous=1", {.rx_pool = "incoming"});
-    return waiting;
 }
 
 }  // namespace
@@ -27,16 +19,15 @@ ring<mbuf*> prepare(domain& shared)
 void cross_the_cable(const arguments& given)
 {
     const auto domain = join(given);
-    auto found = domain->find_ring<mbuf*>(not_sent);
-    auto waiting = found ? *found : prepare(*domain);
+    if (!domain->find_ring<mbuf*>(not_sent))
+        prepare(*domain);
+    auto waiting = domain->find_ring<mbuf*>(not_sent).value();
     auto near = domain->find_port("near").value();
     auto far = domain->find_port("far").value();
     auto there = domain->find_ring<mbuf*>(arrived).value();
     require(test::eventually([&] {
-                move([&](auto to) { return waiting.dequeue_burst(to); },
-                     [&](auto from) { return near.tx_burst(0, from); });
-                move([&](auto to) { return far.rx_burst(0, to); },
-                     [&](auto from) { return there.enqueue_burst(from); });
+                send(waiting, near);
+                receive(far, there);
                 return there.count() >= all_packets;
             }),
             "packets are missing");

@@ -8,16 +8,23 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <utility>
 
 namespace cohort::fault_member {
 
 inline constexpr std::uint64_t all_packets = 64;
 inline constexpr std::size_t number_at = 14;  // behind what Ethernet has in front
 
-/// What is left of them comes back through `ring` when a process dies.
-inline pktmbuf_pool make_redelivered(domain& shared, const char* name, const char* ring)
+inline constexpr const char* not_sent = "not sent";
+inline constexpr const char* turning = "turning";
+inline constexpr const char* arrived = "arrived";
+
+/// A ring, and a pool of as many buffers. What a dead process had of these comes back through it.
+inline pktmbuf_pool make_redelivered(domain& shared, const char* pool, const char* ring,
+                                     std::uint32_t count)
 {
-    return shared.create_pktmbuf_pool(name, {.count = 128,
+    shared.create_ring<mbuf*>(ring, count);
+    return shared.create_pktmbuf_pool(pool, {.count = count,
                                              .cache_size = 8,
                                              .policy = recovery_policy::redeliver,
                                              .redeliver_to = ring});
@@ -32,6 +39,19 @@ inline void send_all(pktmbuf_pool& from, ring<mbuf*>& waiting)
         std::memcpy(bytes.data() + number_at, &number, sizeof number);
         require(write(*packet, 0, bytes) && waiting.enqueue(packet), "no room");
     }
+}
+
+/// The way from "not sent" to "arrived" without its ports, and all packets at its beginning. Who
+/// receives takes buffers from "incoming", and in the middle of the way from "at the turn", of
+/// which there are so many, if any.
+inline void prepare_way(domain& shared, std::uint32_t at_turn = 0)
+{
+    auto pool = make_redelivered(shared, "outgoing", not_sent, 128);
+    if (at_turn != 0)
+        make_redelivered(shared, "at the turn", turning, at_turn);
+    make_redelivered(shared, "incoming", arrived, 128);
+    auto waiting = shared.find_ring<mbuf*>(not_sent).value();
+    send_all(pool, waiting);
 }
 
 /// How many have come, each whole and once.
@@ -56,5 +76,48 @@ inline void move(auto take, auto give)
     for (std::size_t done = 0; done != count;)
         done += give(std::span<mbuf* const>{burst}.subspan(done, count - done));
 }
+
+inline void send(ring<mbuf*>& from, port& to)
+{
+    move([&](auto burst) { return from.dequeue_burst(burst); },
+         [&](auto burst) { return to.tx_burst(0, burst); });
+}
+
+inline void receive(port& from, ring<mbuf*>& to)
+{
+    move([&](auto burst) { return from.rx_burst(0, burst); },
+         [&](auto burst) { return to.enqueue_burst(burst); });
+}
+
+/// The way through the port of the kernel into the port at the turn, and back the same way.
+class way_round {
+public:
+    way_round(domain& shared, port at_turn)
+        : at_turn_{std::move(at_turn)}
+        , kernel_{shared.find_port("kernel").value()}
+        , waiting_{shared.find_ring<mbuf*>(not_sent).value()}
+        , turning_{shared.find_ring<mbuf*>(turning).value()}
+        , there_{shared.find_ring<mbuf*>(arrived).value()}
+    {
+    }
+    /// A burst further at each place.
+    void step()
+    {
+        send(waiting_, kernel_);
+        receive(at_turn_, turning_);
+        send(turning_, at_turn_);
+        receive(kernel_, there_);
+    }
+    [[nodiscard]] port& at_turn() noexcept { return at_turn_; }
+    [[nodiscard]] port& kernel() noexcept { return kernel_; }
+    [[nodiscard]] ring<mbuf*>& there() noexcept { return there_; }
+
+private:
+    port at_turn_;
+    port kernel_;
+    ring<mbuf*> waiting_;
+    ring<mbuf*> turning_;
+    ring<mbuf*> there_;
+};
 
 }  // namespace cohort::fault_member

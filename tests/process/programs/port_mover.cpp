@@ -1,8 +1,8 @@
-// A member of domain $1 that moves packets at queue $3, by default 0, of the port "wire" until it
-// is killed. Its role is $2:
+// A member of domain $1 that moves packets at queue $3 of the port "wire" until it is killed. Its
+// role is $2:
 //
-//   create   makes the port as $4 says, by default over the interface "near", says "made", and goes
-//            on as rx, or as both if there is a ring "send"
+//   create   makes the port as $4 says, says "made", and goes on as rx, or as both if there is a
+//            ring "send"
 //   rx       from the port to the ring "got"
 //   tx       from the ring "send" to the port
 //   both     rx and tx
@@ -95,15 +95,14 @@ void answer(port& wire)
 
 int main(int argc, char** argv)
 {
-    if (argc < 3 || argc > 5)
+    const std::string role = argc > 2 ? argv[2] : "";
+    if (argc != (role == "create" ? 5 : 4))
         return 2;
-    const std::string role = argv[2];
-    const auto queue = static_cast<std::uint16_t>(argc > 3 ? std::stoi(argv[3]) : 0);
+    const auto queue = static_cast<std::uint16_t>(std::stoi(argv[3]));
     try {
         const auto domain = secondary::attach(argv[1], std::chrono::seconds{30}, role);
         if (role == "create")
-            domain->create_port("wire", argc > 4 ? argv[4] : "af_packet:iface=near,promiscuous=1",
-                                {.rx_pool = "packets"});
+            domain->create_port("wire", argv[4], {.rx_pool = "packets"});
         auto port = domain->find_port("wire").value();
         auto got = domain->find_ring<mbuf*>("got");
         auto waiting = domain->find_ring<mbuf*>("send");
