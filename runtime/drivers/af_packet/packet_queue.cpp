@@ -1,5 +1,6 @@
 #include "packet_queue.hpp"
 
+#include "cohort/base/copy_bytes.hpp"
 #include "cohort/base/fault_point.hpp"
 #include "cohort/port/burst_journal.hpp"
 #include "cohort/port/port_driver.hpp"
@@ -65,8 +66,8 @@ bool packet_rx::open(mempool_layout* pool) noexcept
 /// Those of the frames that are marked; among the last ones that is what a dead owner has kept.
 void packet_rx::give_back(std::uint64_t from, std::uint64_t to) noexcept
 {
-    for (; from != to; ++from) {
-        auto* frame = rings_.rx_frame(from);
+    for (auto at = rings_.rx_from(from); from != to; ++from, ++at) {
+        auto* frame = *at;
         auto& header = header_of(frame);
         if ((status_of(frame) & TP_STATUS_USER) != 0 && header.tp_padding[0] == consumed)
             std::atomic_ref{header.tp_status}.store(TP_STATUS_KERNEL,
@@ -74,16 +75,38 @@ void packet_rx::give_back(std::uint64_t from, std::uint64_t to) noexcept
     }
 }
 
-/// A packet as it was on the wire: a VLAN tag that the kernel took out is put back.
-mbuf* packet_rx::copy_out(const std::byte* frame) noexcept
+/// How many frames the kernel has filled, `most` at most. Their bytes are on the way into the cache
+/// then, for all of them at once.
+std::size_t packet_rx::count_ready(std::uint64_t from, std::size_t most) const noexcept
+{
+    auto at = rings_.rx_from(from);
+    for (std::size_t i = 0; i != most; ++i, ++at) {
+        if ((status_of(*at) & TP_STATUS_USER) == 0)
+            return i;
+        __builtin_prefetch(*at + header_of(*at).tp_mac);
+    }
+    return most;
+}
+
+/// A packet as it was on the wire: a VLAN tag that the kernel took out is put back. In `into`, when
+/// it has room, else in a chain that takes its place; nullptr when there is no buffer for that.
+mbuf* packet_rx::copy_out(const std::byte* frame, mbuf* into) noexcept
 {
     const auto& header = *reinterpret_cast<const tpacket2_hdr*>(frame);
     const std::span bytes{frame + header.tp_mac, header.tp_snaplen};
     const bool tagged =
         (header.tp_status & TP_STATUS_VLAN_VALID) != 0 && bytes.size() >= addresses_bytes;
-    auto* packet = pool_->alloc_chain(bytes.size() + (tagged ? tag_bytes : 0));
-    if (!packet)
-        return nullptr;
+    const auto length = bytes.size() + (tagged ? tag_bytes : 0);
+    auto* packet = into;
+    if (length > into->tailroom()) [[unlikely]] {
+        packet = pool_->alloc_chain(length);
+        if (!packet)
+            return nullptr;
+        free(into);
+    } else {
+        packet->data_len = static_cast<std::uint16_t>(length);
+        packet->pkt_len = static_cast<std::uint32_t>(length);
+    }
     if (tagged) {
         const auto kind = (header.tp_status & TP_STATUS_VLAN_TPID_VALID) != 0
                               ? header.tp_vlan_tpid
@@ -93,6 +116,8 @@ mbuf* packet_rx::copy_out(const std::byte* frame) noexcept
                           write(*packet, addresses_bytes, std::as_bytes(std::span{tag})) &&
                           write(*packet, addresses_bytes + tag_bytes,
                                 bytes.subspan(addresses_bytes)));  // it is as long as that
+    } else if (packet->is_contiguous()) [[likely]] {
+        copy_bytes(packet->data<std::byte>(), bytes.data(), bytes.size());
     } else {
         static_cast<void>(write(*packet, 0, bytes));
     }
@@ -104,17 +129,21 @@ mbuf* packet_rx::copy_out(const std::byte* frame) noexcept
 std::size_t packet_rx::burst(std::span<mbuf*> packets) noexcept
 {
     const auto from = queue_.position.load(std::memory_order_relaxed);  // ours alone
+    const auto ready = count_ready(from, std::min(packets.size(), max_port_burst));
+    if (ready == 0)
+        return 0;
+    // All at once where the pool has as many. Those for frames that turn out to be no packets go
+    // back at the end.
+    auto stock = pool_->alloc_bulk(packets.first(ready)) ? ready : 0;
     burst_result result{.position = from};
     std::size_t count = 0;
-    while (count != std::min(packets.size(), max_port_burst) &&
-           result.position - from != max_port_burst) {
-        auto* frame = rings_.rx_frame(result.position);
-        auto& header = header_of(frame);
-        if ((status_of(frame) & TP_STATUS_USER) == 0)
-            break;
+    for (auto at = rings_.rx_from(from); result.position - from != ready; ++at) {
+        auto& header = header_of(*at);
+        if (count == stock && (packets[count] = pool_->alloc()))
+            ++stock;
         if (header.tp_snaplen < header.tp_len) {  // longer than the MTU was
             count_up(queue_.errors, 1);
-        } else if (auto* packet = copy_out(frame)) {
+        } else if (auto* packet = count != stock ? copy_out(*at, packets[count]) : nullptr) {
             packets[count++] = packet;
             result.bytes += packet->pkt_len;
         } else if (queue_.drop_on_empty != 0) {
@@ -126,6 +155,8 @@ std::size_t packet_rx::burst(std::span<mbuf*> packets) noexcept
         std::atomic_ref{header.tp_padding[0]}.store(consumed, std::memory_order_release);
         ++result.position;
     }
+    if (count < stock)
+        free_bulk(packets.subspan(count, stock - count));
     if (count != 0)
         commit_rx(queue_, port_.index, packets.first(count), result);
     else if (result.position != from)
@@ -147,8 +178,8 @@ bool packet_tx::open() noexcept
 /// change by one store, so that a frame is never sent twice.
 void packet_tx::request(std::uint64_t from, std::uint64_t to) noexcept
 {
-    for (; from != to; ++from) {
-        auto* frame = rings_.tx_frame(from);
+    for (auto at = rings_.tx_from(from); from != to; ++from, ++at) {
+        auto* frame = *at;
         const auto& header = header_of(frame);
         if (!is_available(frame) || header.tp_len != 0 || header.tp_snaplen == 0)
             continue;
@@ -168,9 +199,8 @@ void packet_tx::kick() noexcept
     queue_.last_errno.store(errno, std::memory_order_relaxed);  // for display
 }
 
-bool packet_tx::stage(std::uint64_t position, const mbuf& packet) noexcept
+bool packet_tx::stage(std::byte* frame, const mbuf& packet) noexcept
 {
-    auto* frame = rings_.tx_frame(position);
     if (!is_available(frame))
         return false;
     status_and_length(frame).store(TP_STATUS_AVAILABLE, std::memory_order_release);  // length 0
@@ -189,10 +219,9 @@ std::size_t packet_tx::burst(std::span<mbuf* const> packets) noexcept
     const auto from = queue_.position.load(std::memory_order_relaxed);  // ours alone
     burst_result result{.position = from};
     std::size_t count = 0;
-    for (; count != most; ++count) {
+    for (auto at = rings_.tx_from(from); count != most; ++count, ++at) {
         const auto& packet = *packets[count];
-        if (packet.pkt_len > longest_ || packet.pkt_len < ETH_HLEN ||
-            !stage(result.position, packet))
+        if (packet.pkt_len > longest_ || packet.pkt_len < ETH_HLEN || !stage(*at, packet))
             break;
         result.bytes += packet.pkt_len;
         ++result.position;

@@ -22,7 +22,8 @@ public:
     std::size_t burst(std::span<mbuf*> packets) noexcept;
 
 private:
-    [[nodiscard]] mbuf* copy_out(const std::byte* frame) noexcept;
+    [[nodiscard]] std::size_t count_ready(std::uint64_t from, std::size_t most) const noexcept;
+    [[nodiscard]] mbuf* copy_out(const std::byte* frame, mbuf* into) noexcept;
     void give_back(std::uint64_t from, std::uint64_t to) noexcept;
 
     const port_layout& port_;
@@ -44,7 +45,7 @@ public:
     std::size_t burst(std::span<mbuf* const> packets) noexcept;
 
 private:
-    [[nodiscard]] bool stage(std::uint64_t position, const mbuf& packet) noexcept;
+    [[nodiscard]] static bool stage(std::byte* frame, const mbuf& packet) noexcept;
     void request(std::uint64_t from, std::uint64_t to) noexcept;
     void kick() noexcept;
 

@@ -60,6 +60,32 @@ struct socket_wishes {
 /// Spreads what arrives over the sockets, by flow.
 void join_fanout(std::span<const file_descriptor> sockets);
 
+/// Frames of a ring, one after the other: a division for each would cost more than a short packet.
+class frame_cursor {
+public:
+    frame_cursor(std::byte* ring, std::uint32_t frames, std::uint32_t frame_bytes,
+                 std::uint64_t position) noexcept
+        : ring_{ring}
+        , end_{ring + std::size_t{frames} * frame_bytes}
+        , at_{ring + position % frames * frame_bytes}
+        , frame_bytes_{frame_bytes}
+    {
+    }
+    [[nodiscard]] std::byte* operator*() const noexcept { return at_; }
+    frame_cursor& operator++() noexcept
+    {
+        at_ += frame_bytes_;
+        at_ = at_ == end_ ? ring_ : at_;
+        return *this;
+    }
+
+private:
+    std::byte* ring_;
+    std::byte* end_;
+    std::byte* at_;
+    std::uint32_t frame_bytes_;
+};
+
 /// The rings of a socket in this process.
 class mapped_rings {
 public:
@@ -69,13 +95,14 @@ public:
     mapped_rings& operator=(mapped_rings&& other) noexcept;
     ~mapped_rings();
 
-    [[nodiscard]] std::byte* rx_frame(std::uint64_t position) const noexcept
+    [[nodiscard]] frame_cursor rx_from(std::uint64_t position) const noexcept
     {
-        return base_ + position % shape_.rx_frames * shape_.frame_bytes;
+        return {base_, shape_.rx_frames, shape_.frame_bytes, position};
     }
-    [[nodiscard]] std::byte* tx_frame(std::uint64_t position) const noexcept
+    [[nodiscard]] frame_cursor tx_from(std::uint64_t position) const noexcept
     {
-        return base_ + (shape_.rx_frames + position % shape_.tx_frames) * shape_.frame_bytes;
+        auto* const tx = base_ + std::size_t{shape_.rx_frames} * shape_.frame_bytes;
+        return {tx, shape_.tx_frames, shape_.frame_bytes, position};
     }
     [[nodiscard]] const ring_shape& shape() const noexcept { return shape_; }
 
