@@ -1,12 +1,12 @@
 // What every port driver does, run for each of them: who has a packet, what the counters say, whose
 // a queue is, and how a port stops and goes.
 
-#include "cohort/base/error.hpp"
 #include "contract/any_driver.hpp"
 #include "contract/wired_port.hpp"
 #include "support/child_process.hpp"
 #include "support/eventually.hpp"
 #include "support/lost_thread.hpp"
+#include "support/refusal.hpp"
 #include "support/skip.hpp"
 
 #include <set>
@@ -25,19 +25,6 @@ template <typename Work>
 void in_another_lane(Work work)
 {
     std::thread{work}.join();
-}
-
-template <typename Call>
-errc refusal_of(Call call)
-{
-    try {
-        call();
-    } catch (const error& refused) {
-        INFO(refused.what());
-        CHECK(std::string_view{refused.what()}.find('\n') == std::string_view::npos);
-        return refused.reason();
-    }
-    return errc{};
 }
 
 }  // namespace

@@ -1,27 +1,13 @@
 #include "cohort/packet/mbuf_dynamic.hpp"
 
-#include "cohort/base/error.hpp"
+#include "support/refusal.hpp"
 #include "support/scratch_domain.hpp"
 
 #include <catch2/catch.hpp>
 
 using namespace cohort;
+using cohort::test::refusal_of;
 using cohort::test::scratch_domain;
-
-namespace {
-
-template <typename Call>
-errc refusal_of(Call call)
-{
-    try {
-        call();
-    } catch (const error& refused) {
-        return refused.reason();
-    }
-    return errc{};
-}
-
-}  // namespace
 
 TEST_CASE("a dynamic field has the same place for whoever registers it", "[packet][dynamic]")
 {

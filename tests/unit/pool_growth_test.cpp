@@ -1,7 +1,7 @@
 #include "cohort/pool/pool_growth.hpp"
 
-#include "cohort/base/error.hpp"
 #include "support/lost_thread.hpp"
+#include "support/refusal.hpp"
 #include "support/scratch_domain.hpp"
 
 #include <atomic>
@@ -14,22 +14,12 @@
 #include <catch2/catch.hpp>
 
 using namespace cohort;
+using cohort::test::refusal_of;
 using cohort::test::scratch_domain;
 
 namespace {
 
 const mempool_options a_hundred{.count = 100, .element_bytes = 40, .cache_size = 8};
-
-template <typename Call>
-errc refusal_of(Call&& call)
-{
-    try {
-        call();
-    } catch (const error& refused) {
-        return refused.reason();
-    }
-    return {};
-}
 
 std::set<void*> take_all(mempool& pool)
 {

@@ -62,6 +62,7 @@ inline constexpr std::uint16_t ipv4 = 0x0800;
 inline constexpr std::uint16_t ipv6 = 0x86dd;
 inline constexpr std::uint16_t bridged = 0x6558;  // a frame inside a tunnel
 inline constexpr std::uint16_t customer_tag = 0x8100;
+inline constexpr std::uint16_t tag_bytes = 4;  // of each
 
 [[nodiscard]] constexpr bool is_vlan_tag(std::uint16_t number) noexcept
 {

@@ -15,7 +15,6 @@ using namespace ip_protocol;
 using bytes_view = std::span<const std::byte>;
 using detail::load_be16;
 
-constexpr std::size_t vlan_tag_bytes = 4;
 constexpr std::size_t ipv4_header_bytes = 20;
 constexpr std::size_t ipv6_header_bytes = 40;
 constexpr std::size_t mac_address_bytes = 6;
@@ -87,7 +86,7 @@ void read_link(parsed_packet& packet, bytes_view bytes) noexcept
 void read_vlan_tags(parsed_packet& packet, bytes_view bytes) noexcept
 {
     while (ether_type::is_vlan_tag(packet.ether_type) && packet.vlan_count < max_vlan_tags) {
-        if (!holds(bytes, packet.l2_length, vlan_tag_bytes)) {
+        if (!holds(bytes, packet.l2_length, ether_type::tag_bytes)) {
             packet.truncated = true;
             return;
         }
@@ -95,7 +94,7 @@ void read_vlan_tags(parsed_packet& packet, bytes_view bytes) noexcept
         if (packet.vlan_count == 0)
             packet.vlan_tci_outer = packet.vlan_tci;
         packet.ether_type = load_be16(bytes, std::size_t{packet.l2_length} + 2);
-        packet.l2_length = static_cast<std::uint16_t>(packet.l2_length + vlan_tag_bytes);
+        packet.l2_length = static_cast<std::uint16_t>(packet.l2_length + ether_type::tag_bytes);
         ++packet.vlan_count;
     }
     if (packet.vlan_count < 2)

@@ -98,10 +98,10 @@ void capture_writer::commit(std::size_t count) noexcept
     stream_.head.store(position, std::memory_order_release);  // RECORDED
 }
 
-bool is_sound(const capture_record& record, std::uint64_t recorded, std::size_t to_the_end) noexcept
+bool is_sound(const capture_record& record, std::uint64_t recorded, std::size_t room) noexcept
 {
     return record.bytes >= sizeof(capture_record) && record.bytes % sizeof(capture_record) == 0 &&
-           record.bytes <= recorded && record.bytes <= to_the_end &&
+           record.bytes <= recorded && record.bytes <= room &&
            (record.captured == capture_record::filler ||
             record.captured <= record.bytes - sizeof(capture_record));
 }

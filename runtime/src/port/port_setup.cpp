@@ -175,6 +175,33 @@ void port::set_up_tx(std::uint16_t queue, const tx_queue_setup& wanted)
     set_up(*layout_, layout_->tx[queue], wanted);
 }
 
+port_callbacks& port::callbacks()
+{
+    if (!callbacks_)
+        callbacks_ = std::make_unique<port_callbacks>();
+    return *callbacks_;
+}
+
+callback_id port::add_rx_callback(std::uint16_t queue, rx_callback function)
+{
+    check_queue(queue, rx_queues_, "rx");
+    return callbacks().add(queue, std::move(function));
+}
+
+callback_id port::add_tx_callback(std::uint16_t queue, tx_callback function)
+{
+    check_queue(queue, tx_queues_, "tx");
+    return callbacks().add(queue, std::move(function));
+}
+
+bool port::remove_callback(callback_id which)
+{
+    const bool removed = callbacks_ && callbacks_->remove(which);
+    if (removed && callbacks_->empty())
+        callbacks_.reset();  // bursts pay for none then
+    return removed;
+}
+
 void port::start()
 {
     change_state(port_state::stopped, port_state::started);

@@ -105,7 +105,7 @@ private:
 
 /// Whether that can be a record where so many bytes are recorded and so many follow to the end.
 [[nodiscard]] bool is_sound(const capture_record& record, std::uint64_t recorded,
-                            std::size_t to_the_end) noexcept;
+                            std::size_t room) noexcept;
 /// nullptr when the invariants of a stream hold, else the one that does not, in words. May be asked
 /// while others work.
 [[nodiscard]] const char* find_fault(const capture_layout& capture, std::size_t index) noexcept;

@@ -13,6 +13,7 @@
 /// burst_journal.hpp, no packet is lost or doubled. Killed while it closes a port: the port is
 /// stopped.
 
+#include "cohort/port/port_callbacks.hpp"
 #include "cohort/port/port_driver.hpp"
 
 #include <array>
@@ -57,13 +58,15 @@ public:
         const auto count = io_->rx_burst(queue, packets);
         if (is_captured()) [[unlikely]]
             record_rx(queue, packets.first(count));
-        return count;
+        return callbacks_ ? callbacks_->received(queue, packets.first(count)) : count;
     }
     /// Sends in order and returns how many were accepted.
     std::size_t tx_burst(std::uint16_t queue, std::span<mbuf* const> packets) noexcept
     {
         if (queue >= tx_queues_ || (!holds(layout_->tx[queue], tx_[queue]) && !claim_tx(queue)))
             return 0;
+        if (callbacks_) [[unlikely]]
+            callbacks_->sending(queue, packets);
         return is_captured() ? tx_recorded(queue, packets) : io_->tx_burst(queue, packets);
     }
 
@@ -71,6 +74,14 @@ public:
     /// not own it.
     bool release_rx(std::uint16_t queue) noexcept;
     bool release_tx(std::uint16_t queue) noexcept;
+
+    /// Functions of this handle for its bursts on a queue: see port_callbacks.hpp. A capture sees
+    /// packets as they were received, and as they are sent. Throws `errc::invalid_argument` for a
+    /// queue that is not there.
+    callback_id add_rx_callback(std::uint16_t queue, rx_callback function);
+    callback_id add_tx_callback(std::uint16_t queue, tx_callback function);
+    /// False when there is none of that number.
+    bool remove_callback(callback_id which);
 
     /// Ports are made started. A stopped port moves no packet: an owner may finish the burst it is
     /// in, and lets go of its queue at the next. What arrives meanwhile stays with the device.
@@ -133,6 +144,7 @@ private:
     bool release(port_queue_layout& queue, opened& seen) noexcept;
     bool claim_rx(std::uint16_t queue) noexcept;
     bool claim_tx(std::uint16_t queue) noexcept;
+    [[nodiscard]] port_callbacks& callbacks();
     void update_stats() const noexcept;
     void close_device() noexcept;
 
@@ -153,7 +165,8 @@ private:
     std::array<opened, max_port_queues> rx_{};
     std::array<opened, max_port_queues> tx_{};
     std::unique_ptr<held_device> device_;
-    port_io* io_;  ///< for owners
+    port_io* io_;                                ///< for owners
+    std::unique_ptr<port_callbacks> callbacks_;  ///< nullptr = none
 };
 
 /// Checks and writes the set-up of a queue that nobody uses. Throws `invalid_argument`.
