@@ -25,6 +25,16 @@ namespace cohort::test {
 /// For a whole run of traffic: reached only when something hangs.
 inline constexpr std::chrono::seconds long_patience{100};
 
+/// Every buffer is in its pool, or with the kernel.
+[[nodiscard]] inline bool is_at_rest(const primary::owner& domain)
+{
+    const auto report = audit(domain.mapping());
+    bool all = report.clean();
+    for (const auto& pool : report.pools)
+        all = all && pool.in_pool + pool.cached + pool.at_devices == pool.count;
+    return all;
+}
+
 /// A primary in this process with the rings and pools of the movers, one at each queue at most.
 /// What a dead mover had received comes back through the ring that it was to go to, or came from.
 class mover_stand {
@@ -56,15 +66,7 @@ public:
     [[nodiscard]] ring<mbuf*>& got() noexcept { return got_; }
     [[nodiscard]] ring<mbuf*>& waiting() noexcept { return waiting_; }
     [[nodiscard]] pktmbuf_pool& outgoing() noexcept { return outgoing_; }
-    /// Every buffer is in its pool, or with the kernel.
-    [[nodiscard]] bool is_at_rest() const
-    {
-        const auto report = audit(domain_->mapping());
-        bool all = report.clean();
-        for (const auto& pool : report.pools)
-            all = all && pool.in_pool + pool.cached + pool.at_devices == pool.count;
-        return all;
-    }
+    [[nodiscard]] bool is_at_rest() const { return test::is_at_rest(*domain_); }
     [[nodiscard]] bool is_empty()
     {
         return incoming_.objects().in_use() == 0 && outgoing_.objects().in_use() == 0;

@@ -2,71 +2,20 @@
 // side, and on the other processes that are killed, the creator first.
 
 #include "process/mover_stand.hpp"
+#include "support/network_host.hpp"
 #include "support/scale.hpp"
 #include "support/skip.hpp"
 
 #include <array>
-#include <cstring>
-#include <optional>
 #include <string>
 
 #include <catch2/catch.hpp>
-
-#include <netinet/ip_icmp.h>
 
 namespace cohort::test {
 namespace {
 
 constexpr mover_stand::options tap_stand{.domain = "tap", .memory = 32_MiB, .count = 2048};
 constexpr std::size_t most_at_once = 400;
-
-/// The kernel's stack, asking for an echo.
-class pinger {
-public:
-    explicit pinger(const char* address)
-        : fd_{::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP)}
-    {
-        REQUIRE(fd_ >= 0);
-        there_.sin_family = AF_INET;
-        REQUIRE(::inet_pton(AF_INET, address, &there_.sin_addr) == 1);
-    }
-    ~pinger() { ::close(fd_); }
-    pinger(const pinger&) = delete;
-    pinger& operator=(const pinger&) = delete;
-
-    void ask(std::uint16_t sequence) const
-    {
-        std::array<std::uint16_t, 32> words{};  // header and 56 bytes
-        words[0] = ICMP_ECHO;
-        words[2] = identity;
-        words[3] = sequence;
-        std::uint32_t sum = 0;
-        for (const auto word : words)
-            sum += word;
-        sum = (sum & 0xffff) + (sum >> 16);
-        words[1] = static_cast<std::uint16_t>(~((sum & 0xffff) + (sum >> 16)));
-        static_cast<void>(::sendto(fd_, words.data(), sizeof words, 0,
-                                   reinterpret_cast<const sockaddr*>(&there_), sizeof there_));
-    }
-    /// The sequence number of the next answer that has come, if any.
-    [[nodiscard]] std::optional<std::uint16_t> answer() const
-    {
-        std::array<std::uint8_t, 256> bytes;
-        while (::recv(fd_, bytes.data(), bytes.size(), MSG_DONTWAIT) == 20 + 64) {
-            std::array<std::uint16_t, 4> words;
-            std::memcpy(words.data(), bytes.data() + 20, sizeof words);
-            if (words[0] == ICMP_ECHOREPLY && words[2] == identity)
-                return words[3];
-        }
-        return std::nullopt;
-    }
-
-private:
-    static constexpr std::uint16_t identity = 0x1234;
-
-    int fd_;
-    sockaddr_in there_{};
-};
 
 }  // namespace
 
@@ -78,7 +27,7 @@ TEST_CASE("the kernel's echo requests are answered by a member through a tap por
     mover_stand stand{tap_stand};
     stand.domain().create_port("wire", "tap:iface=tap", {.rx_pool = "packets"});
     scratch_network::run("ip addr add 10.77.0.1/24 dev tap");
-    const pinger kernel{"10.77.0.2"};
+    const pinger kernel{::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP), "10.77.0.2"};
 
     for (std::uint16_t round = 1; round != 4; ++round) {
         stand.spawn(0, "answer");
