@@ -85,10 +85,11 @@ double million_a_second(std::uint64_t packets, double milliseconds)
     return static_cast<double>(packets) / milliseconds / 1e3;
 }
 
-/// An interface of the kernel, and who is at its other end.
+/// An interface of the kernel, and what is at its other end.
 struct interface_row {
     std::string name;
     std::string far;
+    std::string far_of_peer;  ///< the same, unless the peer has a cable of its own
     double target;
     port_setup setup;
 };
@@ -108,7 +109,7 @@ double received(const port_kind& kind, const interface_row& row, std::uint32_t b
     constexpr std::uint64_t at_a_time = 256;
     constexpr std::uint64_t times = 100;
     const auto port = kind.make(row.setup);
-    const test::raw_station sender{row.far.c_str()};
+    const test::raw_station sender{(kind.name == "ours" ? row.far : row.far_of_peer).c_str()};
     const std::string frame(bytes, '\2');
     double milliseconds = 0;
     for (std::uint64_t i = 0; i != times; ++i) {
@@ -229,20 +230,25 @@ std::vector<measurement> port_stage::measurements()
     cast_->add_interface_rows(
         list, {.name = "af_packet",
                .far = "far",
+               .far_of_peer = "far",
                .target = 1.2,
                .setup = {"af_packet:iface=near,promiscuous=1", "net_af_packet",
                          "iface=near,framesz=2048,blocksz=65536,framecnt=1024,qdisc_bypass=1"}});
     if (test::scratch_network::tap_possible())
         cast_->add_interface_rows(list, {.name = "tap",
                                          .far = "tap",
+                                         .far_of_peer = "tap",
                                          .target = 1.0,
                                          .setup = {"tap:iface=tap", "net_tap", "iface=tap"}});
-    if (test::scratch_network::xdp_possible())
+    if (test::scratch_network::xdp_possible()) {
+        test::scratch_network::make_cable("near2", "far2");
         cast_->add_interface_rows(
             list, {.name = "af_xdp",
                    .far = "far",
+                   .far_of_peer = "far2",
                    .target = 1.0,
-                   .setup = {"af_xdp:iface=near", "net_af_xdp", "iface=near,force_copy=1"}});
+                   .setup = {"af_xdp:iface=near", "net_af_xdp", "iface=near2,force_copy=1"}});
+    }
     return list;
 }
 

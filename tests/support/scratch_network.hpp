@@ -67,6 +67,14 @@ public:
         run("ip link set " + name + " addrgenmode none");
     }
 
+    /// Two interfaces that are up, each the other's other end.
+    static void make_cable(const std::string& one, const std::string& other)
+    {
+        run("ip link add " + one + " type veth peer name " + other);
+        for (const auto& end : {one, other})
+            run("ip link set " + end + " addrgenmode none && ip link set " + end + " up");
+    }
+
     scratch_network() : before_{::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)}
     {
         if (before_ < 0 || ::unshare(CLONE_NEWNET) != 0)
@@ -74,9 +82,8 @@ public:
         // Nobody but the test says anything on the cable, nor on what is made later.
         static_cast<void>(
             std::system("echo 1 2>/dev/null >/proc/sys/net/ipv6/conf/default/disable_ipv6"));
-        run("ip link add near type veth peer name far");
-        run("ip link set near addrgenmode none && ip link set far addrgenmode none");
-        run("ip link set near up && ip link set far up && ip link set lo up");
+        make_cable("near", "far");
+        run("ip link set lo up");
     }
     ~scratch_network()
     {
