@@ -17,17 +17,17 @@ xdp_device::xdp_device(port_layout& port, mempool_layout& pool, file_descriptor 
     , map_{std::move(map)}
     , program_{std::move(program)}
     , link_{std::move(link)}
+    , first_{reinterpret_cast<std::uintptr_t>(pool.handle(0))}
+    , bytes_{std::uint64_t{pool.stride} * pool.count()}
 {
 }
 
 mbuf* xdp_device::buffer_at(std::uint64_t in_umem) const noexcept
 {
-    const auto at = umem_.from_kernel(in_umem);
-    const auto first = reinterpret_cast<std::uintptr_t>(pool_.handle(0));
-    if (at < first || (at - first) / pool_.stride >= pool_.count())
+    const auto offset = umem_.from_kernel(in_umem) - first_;
+    if (offset >= bytes_)
         return nullptr;
-    return static_cast<mbuf*>(
-        pool_.handle(static_cast<std::uint32_t>((at - first) / pool_.stride)));
+    return reinterpret_cast<mbuf*>(first_ + offset - offset % pool_.stride);
 }
 
 int xdp_device::connect(std::uint16_t queue, int socket) noexcept
