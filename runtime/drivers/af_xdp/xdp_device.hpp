@@ -55,8 +55,8 @@ private:
     file_descriptor map_;
     file_descriptor program_;
     file_descriptor link_;
-    std::uintptr_t first_;  ///< the pool's first buffer; it has one chunk and does not grow
-    std::uint64_t bytes_;   ///< from there to the end of the last
+    std::uintptr_t first_;      ///< the pool's first buffer; it has one chunk and does not grow
+    std::uint64_t bytes_;       ///< from there to the end of the last
     std::atomic_flag mending_;  // lanes open queues at the same time
 };
 
