@@ -8,9 +8,21 @@
 #include <deque>
 #include <span>
 
+#include <poll.h>
+
 namespace cohort::detail {
 
-/// `Rx` and `Tx` have `open` and `burst`; whoever derives from this makes one for each queue.
+/// Of a descriptor that is readable while frames wait. One that has an error only tells nothing.
+[[nodiscard]] inline rx_outlook outlook_of(int descriptor) noexcept
+{
+    pollfd looked{.fd = descriptor, .events = POLLIN, .revents = 0};
+    if (::poll(&looked, 1, 0) == 0)
+        return rx_outlook::waiting;
+    return (looked.revents & POLLIN) != 0 ? rx_outlook::ready : rx_outlook::silent;
+}
+
+/// `Rx` and `Tx` have `open` and `burst`, `Rx` also `arm` and `descriptor`; whoever derives from
+/// this makes one for each queue.
 template <typename Rx, typename Tx>
 class queue_io : public port_io {
 public:
@@ -19,6 +31,8 @@ public:
         return rx_[queue].open(pool);
     }
     bool open_tx(std::uint16_t queue) noexcept final { return tx_[queue].open(); }
+    [[nodiscard]] rx_outlook arm_rx(std::uint16_t queue) noexcept final { return rx_[queue].arm(); }
+    [[nodiscard]] int rx_descriptor(std::uint16_t queue) final { return rx_[queue].descriptor(); }
     std::size_t rx_burst(std::uint16_t queue, std::span<mbuf*> packets) noexcept final
     {
         return rx_[queue].burst(packets);

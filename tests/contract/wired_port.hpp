@@ -95,6 +95,14 @@ public:
             for (std::size_t i = 0; i != supplied; ++i)
                 REQUIRE(raw_station{driver_ == "tap" ? "tap" : "far"}.send(numbered_payload(i)));
     }
+    /// One packet more; not where a file has them all, or the driver makes them up.
+    void supply_one()
+    {
+        if (in_)
+            REQUIRE(in_->enqueue(packet(supplied)));
+        if (network_)
+            REQUIRE(raw_station{driver_ == "tap" ? "tap" : "far"}.send(numbered_payload(supplied)));
+    }
     /// Frees what waits on the wire.
     void drain()
     {

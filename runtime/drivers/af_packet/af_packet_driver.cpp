@@ -54,7 +54,7 @@ public:
         const std::size_t longest = port.mtu + ETH_HLEN;
         for (std::size_t i = 0; i != sockets.size(); ++i) {
             auto& rings = rings_.emplace_back(sockets[i].get(), shape_of(port));
-            rx_.emplace_back(port, port.rx[i], rings);
+            rx_.emplace_back(port, port.rx[i], rings, sockets[i].get());
             tx_.emplace_back(port.tx[i], rings, sockets[i].get(), longest);
         }
         sockets_ = std::move(sockets);

@@ -2,7 +2,7 @@
 /// The two directions of one packet socket: see af_packet_driver.hpp for the protocol.
 
 #include "cohort/packet/mbuf.hpp"
-#include "cohort/port/port_layout.hpp"
+#include "cohort/port/port_driver.hpp"
 #include "packet_socket.hpp"
 
 #include <optional>
@@ -12,14 +12,18 @@ namespace cohort::detail {
 
 class packet_rx {
 public:
-    packet_rx(const port_layout& port, port_queue_layout& queue, const mapped_rings& rings)
+    packet_rx(const port_layout& port, port_queue_layout& queue, const mapped_rings& rings,
+              int socket)
         : port_{port}
         , queue_{queue}
         , rings_{rings}
+        , socket_{socket}
     {
     }
     bool open(mempool_layout* pool) noexcept;
     std::size_t burst(std::span<mbuf*> packets) noexcept;
+    [[nodiscard]] rx_outlook arm() noexcept;
+    [[nodiscard]] int descriptor() const noexcept { return socket_; }
 
 private:
     [[nodiscard]] std::size_t count_ready(std::uint64_t from, std::size_t most) const noexcept;
@@ -29,6 +33,7 @@ private:
     const port_layout& port_;
     port_queue_layout& queue_;
     const mapped_rings& rings_;
+    int socket_;
     std::optional<pktmbuf_pool> pool_;
 };
 

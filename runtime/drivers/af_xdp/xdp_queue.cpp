@@ -3,7 +3,7 @@
 #include "cohort/base/clock.hpp"
 #include "cohort/base/fault_point.hpp"
 #include "cohort/port/burst_journal.hpp"
-#include "cohort/port/port_driver.hpp"
+#include "queue_io.hpp"
 #include "queue_words.hpp"
 
 #include <algorithm>
@@ -165,6 +165,18 @@ std::size_t xdp_rx::burst(std::span<mbuf*> packets) noexcept
     }
     refill();
     return count;
+}
+
+/// Without a buffer the kernel has nothing to wake for: then the pool is polled.
+rx_outlook xdp_rx::arm() noexcept
+{
+    const auto position = queue_.position.load(plain);  // ours alone
+    if (rings_.rx.produced() != static_cast<std::uint32_t>(position))
+        return rx_outlook::ready;
+    refill();
+    if (queue_.aux[xdp_queue_word::posted].load(plain) == position)
+        return rx_outlook::ready;
+    return outlook_of(socket_);
 }
 
 bool xdp_tx::open() noexcept

@@ -2,7 +2,7 @@
 /// The two directions of one socket of an af_xdp port: see xdp_driver.hpp for the protocol.
 
 #include "cohort/packet/mbuf.hpp"
-#include "cohort/port/port_layout.hpp"
+#include "cohort/port/port_driver.hpp"
 #include "xdp_device.hpp"
 
 #include <array>
@@ -30,6 +30,8 @@ public:
     }
     bool open(mempool_layout* pool) noexcept;
     std::size_t burst(std::span<mbuf*> packets) noexcept;
+    [[nodiscard]] rx_outlook arm() noexcept;
+    [[nodiscard]] int descriptor() const noexcept { return socket_; }
 
 private:
     void take_back_unposted() noexcept;

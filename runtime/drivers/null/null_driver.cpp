@@ -38,6 +38,10 @@ public:
     }
     bool open_tx(std::uint16_t) noexcept override { return true; }
 
+    [[nodiscard]] rx_outlook arm_rx(std::uint16_t) noexcept override
+    {
+        return silent_ ? rx_outlook::silent : rx_outlook::ready;
+    }
     std::size_t rx_burst(std::uint16_t queue, std::span<mbuf*> packets) noexcept override
     {
         auto& shared = port_.rx[queue];

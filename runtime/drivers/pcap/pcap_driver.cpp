@@ -36,6 +36,12 @@ public:
     }
 
     bool open(mempool_layout* pool) noexcept;
+    [[nodiscard]] rx_outlook outlook() const noexcept
+    {
+        return queue_.ended.load(std::memory_order_relaxed) != 0  // this lane has read to the end
+                   ? rx_outlook::silent
+                   : rx_outlook::ready;
+    }
     std::size_t burst(std::span<mbuf*> packets) noexcept;
 
 private:
@@ -213,6 +219,7 @@ public:
 
     bool open_rx(std::uint16_t, mempool_layout* pool) noexcept override { return rx_.open(pool); }
     bool open_tx(std::uint16_t) noexcept override { return tx_.open(); }
+    [[nodiscard]] rx_outlook arm_rx(std::uint16_t) noexcept override { return rx_.outlook(); }
     std::size_t rx_burst(std::uint16_t, std::span<mbuf*> packets) noexcept override
     {
         return rx_.burst(packets);

@@ -4,8 +4,10 @@
 #include "cohort/port/port_driver.hpp"
 #include "cohort/port/port_host.hpp"
 #include "cohort/ring/ring.hpp"
+#include "ring_watch.hpp"
 
 #include <array>
+#include <memory>
 #include <optional>
 
 #include <fmt/format.h>
@@ -15,9 +17,7 @@ namespace {
 
 constexpr std::array<std::string_view, 2> ring_option_keys{"rx", "tx"};
 
-// A queue's own words.
-constexpr std::size_t ring_entry = 0;       // index in the table of names
-constexpr std::size_t ring_generation = 1;  // of that entry
+using namespace detail;
 
 using packet_ring = ring<mbuf*>;
 
@@ -38,6 +38,30 @@ public:
     bool open_tx(std::uint16_t queue) noexcept override
     {
         return open(port_.tx[queue], tx_[queue]);
+    }
+
+    [[nodiscard]] rx_outlook arm_rx(std::uint16_t queue) noexcept override
+    {
+        const ring_source ring{port_.rx[queue], memory_};
+        if (!ring.is_there())
+            return rx_outlook::silent;
+        if (ring.layout().count() != 0)
+            return rx_outlook::ready;
+        if (watches_[queue])
+            watches_[queue]->acknowledge();
+        return rx_outlook::waiting;
+    }
+    void sleep_rx(std::uint16_t queue, deadline until) noexcept override
+    {
+        ring_source{port_.rx[queue], memory_}.sleep(until);
+    }
+    /// The port calls it once before it uses what it returns.
+    [[nodiscard]] int rx_descriptor(std::uint16_t queue) override
+    {
+        auto& watch = watches_[queue];
+        if (!watch)
+            watch = std::make_unique<ring_watch>(ring_source{port_.rx[queue], memory_});
+        return watch->fd();
     }
 
     std::size_t rx_burst(std::uint16_t queue, std::span<mbuf*> packets) noexcept override
@@ -73,14 +97,10 @@ public:
 private:
     bool open(const port_queue_layout& queue, std::optional<packet_ring>& ring) noexcept
     {
-        const auto word = [&](std::size_t i) {
-            return queue.aux[i].load(std::memory_order_relaxed);  // fixed at creation
-        };
-        auto& zone = memory_.zones[word(ring_entry)];
-        if (!zone.is_live() || zone.kind != zone_kind::ring ||
-            zone.word().generation != word(ring_generation))
+        const ring_source source{queue, memory_};
+        if (!source.is_there())
             return false;
-        ring.emplace(*static_cast<ring_layout*>(zone.data()));
+        ring.emplace(source.layout());
         return true;
     }
 
@@ -88,6 +108,7 @@ private:
     memory_layout& memory_;
     std::array<std::optional<packet_ring>, max_port_queues> rx_;
     std::array<std::optional<packet_ring>, max_port_queues> tx_;
+    std::array<std::unique_ptr<ring_watch>, max_port_queues> watches_;
 };
 
 /// Notes for each queue which ring it is. Returns how many there are.
@@ -110,10 +131,10 @@ std::uint16_t bind_queues(std::span<port_queue_layout> queues,
             throw error{errc::invalid_argument,
                         fmt::format("\"{}\" does not carry packets; create it as a ring of mbuf*",
                                     names[i])};
-        queues[i].aux[ring_entry].store(segments.index_of(*zone),
-                                        std::memory_order_relaxed);  // not published yet
-        queues[i].aux[ring_generation].store(zone->word().generation,
-                                             std::memory_order_relaxed);  // nor this
+        queues[i].aux[ring_word::entry].store(segments.index_of(*zone),
+                                              std::memory_order_relaxed);  // not published yet
+        queues[i].aux[ring_word::generation].store(zone->word().generation,
+                                                   std::memory_order_relaxed);  // nor this
     }
     return static_cast<std::uint16_t>(names.size());
 }

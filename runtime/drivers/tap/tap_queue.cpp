@@ -3,7 +3,7 @@
 #include "cohort/base/clock.hpp"
 #include "cohort/base/fault_point.hpp"
 #include "cohort/port/burst_journal.hpp"
-#include "cohort/port/port_driver.hpp"
+#include "queue_io.hpp"
 #include "queue_words.hpp"
 
 #include <algorithm>
@@ -181,6 +181,11 @@ std::size_t tap_rx::burst(std::span<mbuf*> packets) noexcept
         count += got == outcome::received;
     }
     return count;
+}
+
+rx_outlook tap_rx::arm() noexcept
+{
+    return outlook_of(device_);
 }
 
 bool tap_tx::open() noexcept

@@ -2,7 +2,7 @@
 /// The two directions of one descriptor of a tap port: see tap_driver.hpp for the protocol.
 
 #include "cohort/packet/mbuf.hpp"
-#include "cohort/port/port_layout.hpp"
+#include "cohort/port/port_driver.hpp"
 
 #include <array>
 #include <cstddef>
@@ -41,6 +41,9 @@ public:
     }
     bool open(mempool_layout* pool) noexcept;
     std::size_t burst(std::span<mbuf*> packets) noexcept;
+    /// Silent when the interface is gone, or the queue detached.
+    [[nodiscard]] rx_outlook arm() noexcept;
+    [[nodiscard]] int descriptor() const noexcept { return device_; }
 
 private:
     enum class outcome { received, dropped, nothing };

@@ -68,12 +68,10 @@ port::port(port_layout& layout, port_host& host)
     io_ = device_->io.get();
 }
 
-/// Not so once the port was destroyed. An owner need not ask: nothing goes before it has let go.
+/// An owner need not ask: nothing goes before it has let go.
 bool port::is_there() const noexcept
 {
-    const auto word = entry_->word();
-    return (word.state == zone_state::live || word.state == zone_state::init) &&
-           word.generation == generation_;
+    return cohort::is_there(*entry_, generation_);
 }
 
 bool port::own(port_queue_layout& queue, port_state wanted, std::uint64_t& phase) noexcept
@@ -107,6 +105,9 @@ bool port::claim(port_queue_layout& queue, std::uint64_t& phase) noexcept
 void port::close_device() noexcept
 {
     const std::lock_guard guard{device_->mutex};
+    for (const auto& signal : device_->signals)
+        if (signal)
+            signal->listen_to(-1);
     device_->io.reset();
 }
 

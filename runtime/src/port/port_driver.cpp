@@ -9,6 +9,8 @@
 
 #include <fmt/format.h>
 
+#include <poll.h>
+
 namespace cohort {
 namespace {
 
@@ -24,6 +26,13 @@ driver_table& table()
 }
 
 }  // namespace
+
+/// A driver whose descriptor may not be had has a sleep of its own.
+void port_io::sleep_rx(std::uint16_t queue, deadline until) noexcept
+{
+    pollfd waited{.fd = rx_descriptor(queue), .events = POLLIN, .revents = 0};  // -1 is left out
+    ::poll(&waited, 1, milliseconds_left(until));
+}
 
 void register_port_driver(std::string_view name, std::unique_ptr<port_driver> driver)
 {

@@ -15,6 +15,8 @@
 
 #include "cohort/port/port_callbacks.hpp"
 #include "cohort/port/port_driver.hpp"
+#include "cohort/port/rx_signal.hpp"
+#include "cohort/port/rx_wait.hpp"
 
 #include <array>
 #include <memory>
@@ -53,7 +55,7 @@ public:
     /// the port is stopped or gone.
     std::size_t rx_burst(std::uint16_t queue, std::span<mbuf*> packets) noexcept
     {
-        if (queue >= rx_queues_ || (!holds(layout_->rx[queue], rx_[queue]) && !claim_rx(queue)))
+        if (queue >= rx_queues_ || !hold_rx(queue))
             return 0;
         const auto count = io_->rx_burst(queue, packets);
         if (is_captured()) [[unlikely]]
@@ -69,6 +71,11 @@ public:
             callbacks_->sending(queue, packets);
         return is_captured() ? tx_recorded(queue, packets) : io_->tx_burst(queue, packets);
     }
+
+    /// Sleeping in place of polling: see rx_wait.hpp.
+    [[nodiscard]] rx_wake rx_wait(std::uint16_t queue, deadline until) noexcept;
+    [[nodiscard]] int rx_fd(std::uint16_t queue);
+    rx_wake rx_arm(std::uint16_t queue) noexcept;
 
     /// Hands a queue over: the next lane that bursts on it has it. False when the calling lane does
     /// not own it.
@@ -145,6 +152,10 @@ private:
     bool claim_rx(std::uint16_t queue) noexcept;
     bool claim_tx(std::uint16_t queue) noexcept;
     [[nodiscard]] port_callbacks& callbacks();
+    [[nodiscard]] bool hold_rx(std::uint16_t queue) noexcept
+    {
+        return holds(layout_->rx[queue], rx_[queue]) || claim_rx(queue);
+    }
     void update_stats() const noexcept;
     void close_device() noexcept;
 
@@ -153,6 +164,7 @@ private:
     struct held_device {
         std::mutex mutex;
         std::unique_ptr<port_io> io;  ///< nullptr once the port has gone
+        std::array<std::unique_ptr<rx_signal>, max_port_queues> signals;  ///< where asked for
     };
 
     port_layout* layout_;

@@ -5,6 +5,7 @@
 /// *When a process dies here*: the next owner of a queue calls `open_rx` or `open_tx`, which finish
 /// or undo what the shared words and the journal say was under way.
 
+#include "cohort/base/clock.hpp"
 #include "cohort/packet/mbuf.hpp"
 #include "cohort/port/port_layout.hpp"
 
@@ -19,6 +20,13 @@ namespace cohort {
 
 class port_host;
 
+/// What there is to wait for at an rx queue.
+enum class rx_outlook : std::uint8_t {
+    ready,    ///< packets, or a reason to look for them by polling, as a pool without buffers
+    waiting,  ///< none; when some come, the queue's descriptor is readable
+    silent,   ///< none, and none come: the device is gone, or the source has ended
+};
+
 /// One process's hold on one port: descriptors, buffers. Made by a driver, never shared.
 class port_io {
 public:
@@ -30,6 +38,14 @@ public:
     /// port was started anew. `pool` is nullptr when the queue has none. False: not to be had now.
     virtual bool open_rx(std::uint16_t queue, mempool_layout* pool) noexcept = 0;
     virtual bool open_tx(std::uint16_t queue) noexcept = 0;
+    /// Sleeping at an rx queue, see rx_wait.hpp. Called only by the owner, who is about to sleep. A
+    /// driver that leaves these out is polled.
+    [[nodiscard]] virtual rx_outlook arm_rx(std::uint16_t) noexcept { return rx_outlook::ready; }
+    /// After `waiting`: returns when packets may be there, or at the deadline.
+    virtual void sleep_rx(std::uint16_t queue, deadline until) noexcept;
+    /// What is readable, after `waiting`, as soon as packets are there; of this process, and the
+    /// same as long as this object lives. -1 when there is none. Any thread. Throws `error`.
+    [[nodiscard]] virtual int rx_descriptor(std::uint16_t) { return -1; }
     /// Brings counters up to date that the device keeps. Any thread.
     virtual void update_stats() noexcept {}
     /// nullptr when the port's words agree with the device, else what does not. While nobody works.

@@ -9,8 +9,10 @@
 #include "cohort/memory/memory.hpp"
 #include "cohort/pool/mempool_layout.hpp"
 #include "cohort/port/port_layout.hpp"
+#include "cohort/port/rx_signal.hpp"
 
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -24,9 +26,17 @@ struct port_key {
     friend bool operator==(const port_key&, const port_key&) = default;
 };
 
+/// Not so once the port of that generation was destroyed.
+[[nodiscard]] inline bool is_there(const memzone_layout& entry, std::uint32_t generation) noexcept
+{
+    const auto word = entry.word();
+    return (word.state == zone_state::live || word.state == zone_state::init) &&
+           word.generation == generation;
+}
+
 class port_host {
 public:
-    explicit port_host(memory& segments) noexcept : segments_{&segments} {}
+    explicit port_host(memory& segments) : segments_{&segments} {}
 
     [[nodiscard]] memory& segments() noexcept { return *segments_; }
     [[nodiscard]] const memzone_layout& entry_of(const port_layout& port) const noexcept
@@ -51,6 +61,11 @@ public:
     void deposit(const port_layout& port);
     /// Closes what is kept of ports that are no more.
     void forget_gone();
+    /// Of this process. Whoever has a list of it may outlive this object.
+    [[nodiscard]] const std::shared_ptr<rx_sleepers>& sleepers() const noexcept
+    {
+        return sleepers_;
+    }
 
     /// How descriptors travel; without it they stay in this process.
     struct courier {
@@ -71,6 +86,7 @@ private:
     courier courier_;
     std::mutex mutex_;  // guards kept_
     std::vector<kept_port> kept_;
+    std::shared_ptr<rx_sleepers> sleepers_ = std::make_shared<rx_sleepers>();
 };
 
 }  // namespace cohort
