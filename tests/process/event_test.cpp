@@ -7,10 +7,13 @@
 #include "support/scratch_domain.hpp"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <iterator>
 #include <memory>
 #include <mutex>
+#include <span>
+#include <thread>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -142,6 +145,43 @@ TEST_CASE("a listener hears of a pool that grows, by the domain's memory or a us
     }));
     CHECK(heard.about("growing")[1].objects == 40);
     CHECK(heard.about("growing")[2].objects == 50);
+}
+
+TEST_CASE("ports come and go beside one that is polled, and a listener hears of each",
+          "[actions][events][port]")
+{
+    scratch_domain domain;
+    heard_events heard{*domain};
+    domain->create_pktmbuf_pool("packets", {.count = 64, .cache_size = 0});
+    auto busy = domain->create_port("busy", "null", {.rx_pool = "packets"});
+    std::atomic<bool> stop{false};
+    std::atomic<std::uint64_t> received{0};
+    std::thread poller{[&] {
+        std::array<mbuf*, 8> burst;
+        while (!stop) {
+            const auto count = busy.rx_burst(0, burst);
+            free_bulk(std::span{burst}.first(count));
+            received += count;
+        }
+    }};
+    kinds expected;
+
+    for (int round = 0; round != 5; ++round) {
+        const auto before = received.load();
+        auto guest = domain->create_port("guest", "null", {.rx_pool = "packets"});
+        expected.push_back(event_kind::object_created);
+        CHECK(eventually([&] { return heard.kinds("guest") == expected; }));
+        CHECK(domain->destroy_port("guest"));
+        expected.push_back(event_kind::object_destroyed);
+        CHECK(eventually([&] { return heard.kinds("guest") == expected; }));
+        CHECK(eventually([&] { return received > before; }));
+    }
+
+    stop = true;
+    poller.join();
+    for (const auto& event : heard.about("guest"))
+        CHECK(event.object == zone_kind::port);
+    CHECK(heard.kinds("busy") == kinds{event_kind::object_created});
 }
 
 TEST_CASE("what came and went between two looks is counted exactly", "[actions][events]")
