@@ -90,7 +90,7 @@ private:
     ring<mbuf*> waiting_{domain_->create_ring<mbuf*>("send", options_.count)};
     pktmbuf_pool incoming_{make_pool("packets", "got")};
     pktmbuf_pool outgoing_{make_pool("outgoing", "send")};
-    std::array<std::optional<child_process>, 2> movers_;
+    std::array<std::optional<child_process>, 3> movers_;
 };
 
 /// Numbered frames in both directions between the kernel's interface `far` and the port of a stand.
