@@ -2,7 +2,7 @@
 
 #include "cohort/packet/mbuf_clone.hpp"
 #include "cohort/packet/mbuf_copy.hpp"
-#include "cohort/recovery/reaper.hpp"
+#include "cohort/packet/vlan.hpp"
 #include "support/eventually.hpp"
 #include "support/scratch_domain.hpp"
 
@@ -85,6 +85,34 @@ TEST_CASE("external memory is freed once, with the last buffer that shows it", "
     CHECK(last.memory.data() == with.memory.data());
     CHECK(last.memory.size() == with.memory.size());
     CHECK((last.opaque == 42 && last.which == external_call::first));
+}
+
+TEST_CASE("memory that two buffers show is written to by neither", "[packet][external]")
+{
+    brought with;
+    auto* packet = with.pool.alloc();
+    REQUIRE(attach_external(*packet, with.memory, with.info(bound)));
+    packet->reset_headroom();
+    REQUIRE(packet->append(60).size() == 60);
+    auto* shown = clone(*packet, with.pool.objects());
+    auto* tail = with.pool.alloc();
+    REQUIRE((shown && tail));
+    REQUIRE(tail->append(10).size() == 10);
+    REQUIRE(chain(*packet, *tail));
+
+    CHECK(is_shared(*packet));
+    CHECK(is_shared(*shown));
+    CHECK_FALSE(vlan_insert(*packet));
+    CHECK_FALSE(vlan_insert(*shown));
+    CHECK_FALSE(linearize(*packet));
+
+    free(shown);
+    CHECK_FALSE(is_shared(*packet));
+    CHECK(linearize(*packet));
+    CHECK(vlan_insert(*packet));
+    CHECK(packet->pkt_len == 74);
+    free(packet);
+    CHECK(last.times == 1);
 }
 
 TEST_CASE("detach gives a buffer its own memory back", "[packet][external]")

@@ -3,6 +3,7 @@
 #include "cohort/base/copy_bytes.hpp"
 #include "cohort/base/fault_point.hpp"
 #include "cohort/packet/mbuf_clone.hpp"
+#include "cohort/packet/mbuf_external.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -79,7 +80,7 @@ bool linearize(mbuf& packet) noexcept
         return true;
     const auto rest = packet.pkt_len - packet.data_len;
     const auto room = packet.buf_len - packet.data_off - packet.data_len;
-    if (rest > static_cast<std::uint32_t>(room) || refcnt(packet.direct()) > 1)
+    if (rest > static_cast<std::uint32_t>(room) || is_shared(packet))
         return false;
     mbuf* tail = packet.next;
     auto length = packet.data_len;

@@ -57,6 +57,15 @@ bool can_free_external() noexcept
                                [](const auto& f) { return f.load(std::memory_order_acquire); });
 }
 
+bool is_shared(mbuf& segment) noexcept
+{
+    if (segment.handles() > 1)
+        return true;
+    if (const auto* info = external_info_of(segment))
+        return info->refcnt() > 1;
+    return refcnt(segment.direct()) > 1;
+}
+
 bool attach_external(mbuf& buffer, std::span<std::byte> memory, external_info& info) noexcept
 {
     const auto share = reinterpret_cast<std::uint64_t>(&info);

@@ -1,8 +1,8 @@
 #include "cohort/packet/tx_prepare.hpp"
 
 #include "cohort/packet/ip_checksum.hpp"
-#include "cohort/packet/mbuf_clone.hpp"
 #include "cohort/packet/mbuf_copy.hpp"
+#include "cohort/packet/mbuf_external.hpp"
 #include "cohort/packet/vlan.hpp"
 #include "ip_protocols.hpp"
 
@@ -126,7 +126,7 @@ const char* prepare_tx(mbuf& packet) noexcept
         return nullptr;
     if (const auto* fault = fault_of_flags(wanted))
         return fault;
-    if (refcnt(packet.direct()) > 1)
+    if (is_shared(packet))
         return "its headers are to be written, but others show them too; send a copy";
     if ((wanted & tx_vlan) != 0 &&
         (packet.headroom() < ether_type::tag_bytes || packet.data_len < 12))

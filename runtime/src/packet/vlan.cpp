@@ -1,8 +1,8 @@
 #include "cohort/packet/vlan.hpp"
 
 #include "cohort/packet/checksum.hpp"
-#include "cohort/packet/mbuf_clone.hpp"
 #include "cohort/packet/mbuf_copy.hpp"
+#include "cohort/packet/mbuf_external.hpp"
 #include "ip_protocols.hpp"
 
 #include <cstring>
@@ -15,11 +15,6 @@ using ether_type::customer_tag;
 using ether_type::tag_bytes;
 
 constexpr std::uint16_t address_bytes = 12;  // both of them
-
-bool is_shared(mbuf& packet) noexcept
-{
-    return refcnt(packet.direct()) > 1;
-}
 
 void count_in_l2(mbuf& packet) noexcept
 {

@@ -71,6 +71,10 @@ bool bind_external_free(std::uint32_t number, external_free function) noexcept;
     return (share & 3) == 0 && share > 4 ? reinterpret_cast<external_info*>(share) : nullptr;
 }
 
+/// Whether somebody else has this segment, or shows its data, too: then it is only to be read.
+/// False stays false as long as the caller hands out no clone of it.
+[[nodiscard]] bool is_shared(mbuf& segment) noexcept;
+
 namespace detail {
 
 inline constexpr std::uint64_t share_releasing = 4;
