@@ -19,12 +19,9 @@
 #include "pages.hpp"
 #include "participant.hpp"
 #include "support/child_process.hpp"
-#include "support/eventually.hpp"
+#include "support/stopped.hpp"
 
 #include <algorithm>
-#include <csignal>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -113,18 +110,6 @@ timing attach(const side& to)
     end(primary);
     to.wipe();
     return took;
-}
-
-void stop(child_process& child)
-{
-    child.kill(SIGSTOP);
-    const auto stopped = [&] {
-        std::ifstream file{fmt::format("/proc/{}/stat", child.pid())};
-        const std::string text{std::istreambuf_iterator<char>{file}, {}};
-        return text.find(") T") != std::string::npos;
-    };
-    if (!test::eventually(stopped))
-        throw std::runtime_error{"a member did not stop"};
 }
 
 /// Three members, the first of which grows the domain.

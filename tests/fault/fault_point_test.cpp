@@ -46,11 +46,11 @@ std::optional<exit_status> kill_the_reaper(const std::string& scenario, const st
     }
     auto process = domain.spawn({scenario}, fault);
     process.await("ready", patience);
-    domain.signal_all(SIGSTOP);
+    domain.stop_all();
     victim.reset();  // killed
     process.tell("go");
     const auto ended = process.wait(patience);
-    domain.signal_all(SIGCONT);
+    domain.continue_all();
     domain.check_survivors();
     domain.check_next_start();
     return ended;
@@ -109,10 +109,10 @@ std::optional<exit_status> kill_at_the_debts(const std::string& scenario, const 
     } else {
         auto reaper = domain.spawn({scenario, piece}, fault);
         reaper.await("ready", patience);
-        domain.signal_all(SIGSTOP);
+        domain.stop_all();
         kill_inside();
         ended = reaper.wait(patience);
-        domain.signal_all(SIGCONT);
+        domain.continue_all();
     }
     await_members(in_its_slot ? 3u : 2u);
     CHECK(domain.spawn({"settle", piece}).wait(patience) == exit_status{});

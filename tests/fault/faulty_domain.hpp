@@ -129,13 +129,15 @@ public:
         bystander_->tell(command);
         bystander_->await("done", patience);
     }
-    /// SIGSTOP or SIGCONT to both, and they have got it.
-    void signal_all(int signal)
+    void stop_all()
     {
-        for (auto* process : {&primary_.value(), &bystander_.value()}) {
-            process->kill(signal);
-            REQUIRE(eventually([&] { return is_stopped(process->pid()) == (signal == SIGSTOP); }));
-        }
+        stop(primary_.value());
+        stop(bystander_.value());
+    }
+    void continue_all()
+    {
+        primary_->kill(SIGCONT);
+        bystander_->kill(SIGCONT);
     }
 
     /// The survivors carry on, newcomers are admitted, and every buffer comes back.

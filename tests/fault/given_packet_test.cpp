@@ -32,7 +32,7 @@ public:
         giver_.tell("take p 1");
         giver_.await("done", member_process::patience);
         giver_.tell("give heir");
-        REQUIRE(eventually([&] { return test::is_stopped(giver_.pid()); }));
+        await_stop(giver_);
         heir.kill();
         REQUIRE(eventually([&] { return !domain_->actions().find_member("heir"); }));
         REQUIRE(domain_.audit_of("p").held == 1);

@@ -26,7 +26,7 @@ TEST_CASE("who was stopped behind its look at a port writes nothing into what co
     auto stale = domain.spawn({"stale", what}, point);
     stale.await("ready", patience);
     stale.tell("go");
-    REQUIRE(eventually([&] { return is_stopped(stale.pid()); }));
+    await_stop(stale);
 
     auto successor = domain.spawn({"reuse"});
     successor.await("ready", patience);

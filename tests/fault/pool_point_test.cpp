@@ -47,10 +47,10 @@ std::optional<exit_status> kill_the_reaper_of_a_grower(const std::string& fault)
     grower.await("ready", patience);
     auto reaper = domain.spawn({"reap"}, fault);
     reaper.await("ready", patience);
-    domain.signal_all(SIGSTOP);
+    domain.stop_all();
     grower.tell("go");
     const auto ended = reaper.wait(patience);
-    domain.signal_all(SIGCONT);
+    domain.continue_all();
     check_successor(domain);
     domain.check_next_start();
     return ended;

@@ -5,6 +5,7 @@
 #include "support/eventually.hpp"
 #include "support/member_process.hpp"
 #include "support/scratch_directory.hpp"
+#include "support/stopped.hpp"
 
 #include <catch2/catch.hpp>
 
@@ -91,7 +92,7 @@ TEST_CASE("an adopting primary is not delayed by a member that is stopped", "[ad
 {
     domain_with_daemon with;
     member_process sleeper{"sleeper"};
-    sleeper.process().kill(SIGSTOP);
+    stop(sleeper.process());
     with.kill_daemon();
 
     auto daemon = domain_with_daemon::start_daemon();

@@ -231,7 +231,7 @@ TEST_CASE("an observer gets the region from a member when the primary is stopped
     auto member = child_process::spawn("attach_probe_pie", {domain.name(), "1", "--hold"});
     member.await("attached", patience);
 
-    domain.primary().kill(SIGSTOP);
+    stop(domain.primary());
 
     CHECK(live_members(secondary::observe(domain.name(), 1s).region()) == 2);
     domain.primary().kill(SIGCONT);
@@ -245,7 +245,7 @@ TEST_CASE("an attach waits for a primary that does not listen yet, and at its de
     const scratch_runtime_directory directory;
     auto primary = child_process::spawn("cohortd", {"--domain", "slow", "--huge", "none"},
                                         {"COHORT_FAULT=primary.live:1:stop"});
-    REQUIRE(eventually([&] { return is_stopped(primary.pid()); }));
+    await_stop(primary);
     std::string sentence;
     try {
         static_cast<void>(secondary::attach("slow", 50ms, "early"));

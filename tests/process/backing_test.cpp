@@ -271,8 +271,7 @@ TEST_CASE("news of pages fill no inbox of a member that does not listen", "[memo
     member_process sleeper{"sleeper", "quiet"};
     sleeper.tell("offer ping");
     const auto to = owner->actions().find_member("sleeper").value();
-    sleeper.process().kill(SIGSTOP);
-    REQUIRE(eventually([&] { return is_stopped(sleeper.process().pid()); }));
+    stop(sleeper.process());
 
     for (int round = 0; round != 50; ++round) {
         owner->reserve_memzone("large", 64_MiB);

@@ -241,8 +241,7 @@ TEST_CASE("a capturer that is stopped costs packets of its capture, and none of 
     const auto file = (files.path() / "out.pcapng").string();
     attempt tool{"cohort", capturing({"wire", "--write", file})};
     traffic.await_capture();
-    tool.child().kill(SIGSTOP);
-    REQUIRE(eventually([&] { return is_stopped(tool.child().pid()); }));
+    stop(tool.child());
     const auto room = capture_stream_bytes / 2048;  // packets whose records fit, about
 
     for (std::size_t i = 0; i != room + 200; ++i)
@@ -270,9 +269,7 @@ TEST_CASE("cohort capture shows what lies in a ring, and counts what was taken b
     attempt tool{"cohort", capturing({"in", "--write", file, "--count", "7"})};
     REQUIRE(eventually(
         [&] { return std::filesystem::exists(file) && std::filesystem::file_size(file) > 500; }));
-    const auto pid = tool.child().pid();
-    tool.child().kill(SIGSTOP);
-    REQUIRE(eventually([&] { return is_stopped(pid); }));
+    stop(tool.child());
 
     // Two pass while it does not look.
     for (std::uint16_t i = 5; i != 7; ++i)

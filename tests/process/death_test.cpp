@@ -4,6 +4,7 @@
 #include "support/eventually.hpp"
 #include "support/member_process.hpp"
 #include "support/scratch_domain.hpp"
+#include "support/stopped.hpp"
 
 #include <algorithm>
 #include <set>
@@ -268,7 +269,7 @@ TEST_CASE("nothing is taken from a stopped member, and it carries on when it is 
     domain->create_pktmbuf_pool("p", {.count = 256, .cache_size = 32});
     member_process member{"sleeper"};
     member.tell("take p 30");
-    member.process().kill(SIGSTOP);
+    stop(member.process());
 
     std::this_thread::sleep_for(1s);  // ten look-arounds of the dispatcher
 

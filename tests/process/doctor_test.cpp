@@ -213,8 +213,7 @@ TEST_CASE("the doctor tells a stopped domain, one without a primary, and one tha
 {
     living_domain domain;
     CHECK_FALSE(doctor(domain.name()).has("stopped-primary"));
-    domain.primary().kill(SIGSTOP);
-    REQUIRE(eventually([&] { return is_stopped(domain.primary().pid()); }));
+    stop(domain.primary());
     const auto stopped = doctor(domain.name());
     CHECK(stopped.has("stopped-primary"));
     CHECK(stopped.has("no-answer"));
@@ -223,8 +222,7 @@ TEST_CASE("the doctor tells a stopped domain, one without a primary, and one tha
 
     {
         member_process member{"member", domain.name()};
-        member.process().kill(SIGSTOP);
-        REQUIRE(eventually([&] { return is_stopped(member.process().pid()); }));
+        stop(member.process());
         CHECK(doctor(domain.name()).has("stopped-member"));
         member.process().kill(SIGCONT);
         CHECK_FALSE(doctor(domain.name()).has("no-primary"));

@@ -182,7 +182,7 @@ TEST_CASE("while one successor is stopped others are refused, and when it dies t
         auto successor =
             child_process::spawn("cohortd", {"--domain", "held", "--huge", "none", "--hand-over"},
                                  {"COHORT_FAULT=" + point + ":1:stop"});
-        REQUIRE(eventually([&] { return is_stopped(successor.pid()); }));
+        await_stop(successor);
 
         auto another =
             child_process::spawn("cohortd", {"--domain", "held", "--huge", "none", "--hand-over"});

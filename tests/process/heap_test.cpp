@@ -4,6 +4,7 @@
 #include "support/eventually.hpp"
 #include "support/member_process.hpp"
 #include "support/scratch_domain.hpp"
+#include "support/stopped.hpp"
 
 #include <string>
 
@@ -114,7 +115,7 @@ TEST_CASE("a member stopped outside the heap delays nobody", "[heap][process]")
     auto heap = domain->heap();
     member_process sleeper{"sleeper"};
     sleeper.tell("allocate routes 1000");
-    sleeper.process().kill(SIGSTOP);
+    stop(sleeper.process());
 
     for (int i = 0; i != 1000; ++i)
         REQUIRE(heap.free(heap.malloc(100)));

@@ -7,6 +7,7 @@
 #include "fault/faulty_domain.hpp"
 #include "process/attempt.hpp"
 #include "process/living_domain.hpp"
+#include "support/stopped.hpp"
 
 #include <array>
 #include <filesystem>
@@ -32,11 +33,7 @@ public:
     [[nodiscard]] const region_files& files() const noexcept { return region_.files(); }
     [[nodiscard]] region_layout& region() noexcept { return region_.layout(); }
 
-    void stop_primary()
-    {
-        domain_.primary().kill(SIGSTOP);
-        REQUIRE(eventually([&] { return is_stopped(domain_.primary().pid()); }));
-    }
+    void stop_primary() { stop(domain_.primary()); }
     void hold_recovery_lock()
     {
         const auto nobody_died = [](lane_id) { return false; };

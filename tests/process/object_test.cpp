@@ -60,8 +60,7 @@ TEST_CASE("a stopped holder keeps its lock, and it can be named", "[object][lock
     holder_of_totals held;
     auto& shared = held.shared;
     auto& member = held.member;
-    member.kill(SIGSTOP);
-    REQUIRE(eventually([&] { return is_stopped(member.pid()); }));
+    stop(member);
 
     CHECK(shared.lock.lock(deadline_in(50ms)) == lock_result::stalled);
     const auto word = held.domain->members().members().lane(shared.lock.holder()).word();

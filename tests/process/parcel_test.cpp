@@ -5,6 +5,7 @@
 #include "support/eventually.hpp"
 #include "support/member_process.hpp"
 #include "support/scratch_domain.hpp"
+#include "support/stopped.hpp"
 
 #include <array>
 #include <filesystem>
@@ -184,7 +185,7 @@ TEST_CASE("payload to a member that was stopped and killed comes back", "[action
     scratch_domain domain;
     member_process a{"a"};
     const auto zones_before = memzones(domain);
-    a.process().kill(SIGSTOP);
+    stop(a.process());
 
     const auto given =
         domain->actions().request(target{"a"}, "ping", std::string(1'000'000, 'x'), 100ms);

@@ -186,8 +186,7 @@ TEST_CASE("observers ask whoever answers: a primary that is stopped or dead sile
     };
 
     CHECK(role(patience) == "primary");
-    domain.primary().kill(SIGSTOP);
-    REQUIRE(eventually([&] { return test::is_stopped(domain.primary().pid()); }));
+    stop(domain.primary());
     CHECK(role(2s) == "secondary");
     domain.primary().kill(SIGCONT);
     domain.primary().kill();

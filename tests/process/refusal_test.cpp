@@ -8,6 +8,7 @@
 #include "process/living_domain.hpp"
 #include "support/scale.hpp"
 #include "support/skip.hpp"
+#include "support/stopped.hpp"
 
 #include <array>
 #include <functional>
@@ -82,7 +83,7 @@ const std::vector<refusal> table{
     {"the primary is stopped",
      errc::timed_out,
      [](living_domain& domain) {
-         domain.primary().kill(SIGSTOP);
+         stop(domain.primary());
          const auto seen = run(probe, {domain.name(), "1", "--timeout-ms", "300"});
          domain.primary().kill(SIGCONT);
          CHECK(seen.took >= 300ms);

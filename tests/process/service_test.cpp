@@ -96,8 +96,7 @@ TEST_CASE("a cohortd that is stopped misses its watchdog, and the next one adopt
     auto daemon = start(manager, "600000");
     REQUIRE_THAT(manager.hear(), Catch::StartsWith("READY=1"));
     const auto member = secondary::attach("service", patience, "member");
-    daemon.kill(SIGSTOP);
-    REQUIRE(eventually([&] { return is_stopped(daemon.pid()); }));
+    stop(daemon);
     while (!manager.hear(std::chrono::milliseconds{0}).empty())
         continue;
 

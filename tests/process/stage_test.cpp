@@ -33,11 +33,7 @@ public:
         child_.await("done", patience);
     }
     void start(const std::string& command) { child_.tell(command); }
-    void stop()
-    {
-        child_.kill(SIGSTOP);
-        REQUIRE(eventually([&] { return is_stopped(child_.pid()); }));
-    }
+    void stop() { test::stop(child_); }
     void go_on() { child_.kill(SIGCONT); }
     void kill()
     {

@@ -7,6 +7,7 @@
 #include "support/hugepages.hpp"
 #include "support/member_process.hpp"
 #include "support/skip.hpp"
+#include "support/stopped.hpp"
 
 #include <list>
 #include <optional>
@@ -17,12 +18,6 @@
 
 namespace cohort::test {
 namespace {
-
-void stop(child_process& process)
-{
-    process.kill(SIGSTOP);
-    REQUIRE(eventually([&] { return is_stopped(process.pid()); }));
-}
 
 void kill_and_wait(child_process& process)
 {

@@ -150,8 +150,7 @@ TEST_CASE("a stopped member's inbox fills up, then senders are refused, and it w
     member_process sleeper{"sleeper"};
     sleeper.tell("offer ping");
     const auto to = actions.find_member("sleeper").value();
-    sleeper.process().kill(SIGSTOP);
-    REQUIRE(eventually([&] { return is_stopped(sleeper.process().pid()); }));
+    stop(sleeper.process());
 
     int accepted = 0;
     while (accepted != 1000 && actions.send(to, "ping", "unanswered"))
