@@ -48,6 +48,9 @@ public:
         , domain_{primary::start({.name = "wired", .memory = 16_MiB, .huge = huge_policy::none})}
         , pool_{domain_->create_pktmbuf_pool("packets", {.count = pool_count, .cache_size = 8})}
         , port_{domain_->create_port("port", wire(), {.rx_pool = "packets"})}
+        , station_{is_interface() ? std::make_unique<raw_station>(driver_ == "tap" ? "tap" : "far",
+                                                                  raw_station::hears::nothing)
+                                  : nullptr}
     {
         supply();
     }
@@ -92,17 +95,17 @@ public:
     /// Puts the numbered packets on a wire that keeps nothing.
     void supply()
     {
-        if (network_)
+        if (station_)
             for (std::size_t i = 0; i != supplied; ++i)
-                REQUIRE(raw_station{driver_ == "tap" ? "tap" : "far"}.send(numbered_payload(i)));
+                REQUIRE(station_->send(numbered_payload(i)));
     }
     /// One packet more; not where a file has them all, or the driver makes them up.
     void supply_one()
     {
         if (in_)
             must(in_->enqueue(packet(supplied)));
-        if (network_)
-            must(raw_station{driver_ == "tap" ? "tap" : "far"}.send(numbered_payload(supplied)));
+        if (station_)
+            must(station_->send(numbered_payload(supplied)));
     }
     /// Frees what waits on the wire.
     void drain()
@@ -169,6 +172,7 @@ private:
     std::optional<ring<mbuf*>> in_;
     std::optional<ring<mbuf*>> out_;
     cohort::port port_;
+    std::unique_ptr<raw_station> station_;  // on the other side of an interface
 };
 
 }  // namespace cohort::test

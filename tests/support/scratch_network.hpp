@@ -2,6 +2,7 @@
 // A network namespace with two ends of a cable, "near" and "far". The calling thread is in it until
 // scope exit, and what it starts meanwhile stays in it.
 
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
@@ -103,11 +104,15 @@ private:
     int before_;
 };
 
-/// A plain packet socket of the kernel, to be the peer of a port.
+/// A plain packet socket of the kernel, to be the peer of a port. To close one takes the kernel
+/// tens of milliseconds.
 class raw_station {
 public:
-    explicit raw_station(const char* interface)
-        : fd_{::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL))}
+    /// One that hears nothing does not mind its interface going down and up again.
+    enum class hears : std::uint16_t { nothing = 0, everything = ETH_P_ALL };
+
+    explicit raw_station(const char* interface, hears what = hears::everything)
+        : fd_{::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)}  // nothing before it is bound
     {
         const int large = 64 << 20;
         ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUFFORCE, &large, sizeof large);
@@ -115,7 +120,7 @@ public:
         ::setsockopt(fd_, SOL_PACKET, PACKET_IGNORE_OUTGOING, &yes, sizeof yes);
         sockaddr_ll address{};
         address.sll_family = AF_PACKET;
-        address.sll_protocol = htons(ETH_P_ALL);
+        address.sll_protocol = htons(static_cast<std::uint16_t>(what));
         address.sll_ifindex = static_cast<int>(::if_nametoindex(interface));
         if (::bind(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
             throw std::runtime_error{"cannot bind to an interface"};
