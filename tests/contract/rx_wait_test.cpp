@@ -8,12 +8,18 @@
 #include "contract/wired_port.hpp"
 #include "support/child_process.hpp"
 #include "support/skip.hpp"
+#include "support/thread_state.hpp"
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <filesystem>
 #include <thread>
 
+#include <fmt/format.h>
+
 #include <sys/epoll.h>
+#include <unistd.h>
 
 namespace cohort::test {
 namespace {
@@ -42,15 +48,6 @@ private:
     file_descriptor epoll_;
 };
 
-/// Receives all there is; afterwards the queue is empty, unless the driver makes packets up.
-void empty(wired_port& wired)
-{
-    free_bulk(wired.receive(supplied));
-    std::array<mbuf*, 8> burst;
-    if (wired.is_finite())
-        REQUIRE(wired.port().rx_burst(0, burst) == 0);
-}
-
 std::size_t receive_now(port& from)
 {
     std::array<mbuf*, 8> burst;
@@ -58,6 +55,15 @@ std::size_t receive_now(port& from)
     free_bulk(std::span{burst}.first(count));
     return count;
 }
+
+/// A port at which nothing waits any more. REQUIRES: a driver that makes no packets up.
+struct empty_port : wired_port {
+    explicit empty_port(const std::string& driver) : wired_port{driver}
+    {
+        free_bulk(receive(supplied));
+        REQUIRE(receive_now(port()) == 0);
+    }
+};
 
 std::size_t open_descriptors()
 {
@@ -71,12 +77,16 @@ public:
     explicit sleeper(port& at)
         : thread_{[this, &at] {
             static_cast<void>(at.rx_burst(0, {}));
-            owns_ = true;
+            owner_ = ::gettid();
             wake_ = at.rx_wait(0, deadline_in(patience));
+            woken_at_ = steady_clock::now();
             received_ = receive_now(at);
         }}
     {
-        REQUIRE(eventually([&] { return owns_.load(); }));
+        REQUIRE(eventually([&] {
+            return owner_ != 0 &&
+                   thread_state(fmt::format("/proc/self/task/{}", owner_.load())) == 'S';
+        }));
     }
     ~sleeper()
     {
@@ -88,11 +98,13 @@ public:
         thread_.join();
         return wake_;
     }
+    [[nodiscard]] steady_clock::time_point woken_at() const { return woken_at_; }
     [[nodiscard]] std::size_t received() const { return received_; }
 
 private:
-    std::atomic<bool> owns_{false};
+    std::atomic<pid_t> owner_{0};
     rx_wake wake_ = rx_wake::nothing;
+    steady_clock::time_point woken_at_;
     std::size_t received_ = 0;
     std::thread thread_;
 };
@@ -103,17 +115,23 @@ TEST_CASE("who sleeps at an empty queue is woken by a packet", "[port][contract]
 {
     const auto driver = any_live_driver();
     INFO(driver);
-    wired_port wired{driver};
-    empty(wired);
-    for (int round = 0; round != 10; ++round) {
+    empty_port wired{driver};
+    std::array<steady_clock::duration, 11> took;
+    for (auto& each : took) {
         wired.port().release_rx(0);
         sleeper asleep{wired.port()};
+        const auto supplied_at = steady_clock::now();
 
         wired.supply_one();
 
         CHECK(asleep.wake() == rx_wake::ready);
         CHECK(asleep.received() == 1);
+        each = asleep.woken_at() - supplied_at;
     }
+    // A sleeper looks again by itself after 100 ms: it would find a packet that does not wake it.
+    // The median, because a busy machine delays some.
+    std::sort(took.begin(), took.end());
+    CHECK(took[took.size() / 2] < 50ms);
 }
 
 TEST_CASE("who sleeps where packets are does not sleep", "[port][contract][sleep]")
@@ -132,8 +150,7 @@ TEST_CASE("a sleep ends at its deadline and not before", "[port][contract][sleep
 {
     const auto driver = any_finite_driver();
     INFO(driver);
-    wired_port wired{driver};
-    empty(wired);
+    empty_port wired{driver};
     const auto until = deadline_in(120ms);  // longer than a slice
 
     CHECK(wired.port().rx_wait(0, until) == rx_wake::nothing);
@@ -147,8 +164,7 @@ TEST_CASE("who sleeps lets go of a port that is stopped, and goes on when it is 
 {
     const auto driver = any_live_driver();
     INFO(driver);
-    wired_port wired{driver};
-    empty(wired);
+    empty_port wired{driver};
     auto& port = wired.port();
     REQUIRE(port.release_rx(0));
     sleeper asleep{port};
@@ -166,8 +182,7 @@ TEST_CASE("who sleeps does not keep a port from being destroyed", "[port][contra
 {
     const auto driver = any_finite_driver();
     INFO(driver);
-    wired_port wired{driver};
-    empty(wired);
+    empty_port wired{driver};
     auto other = wired.domain().find_port("port").value();
     const loop ours{other.rx_fd(0)};
     REQUIRE(wired.port().release_rx(0));
@@ -192,8 +207,7 @@ TEST_CASE("one loop around epoll waits for two ports", "[port][contract][sleep]"
 {
     const auto driver = any_live_driver();
     INFO(driver);
-    wired_port wired{driver};
-    empty(wired);
+    empty_port wired{driver};
     auto extra = wired.domain().create_ring<mbuf*>("extra", 64);
     auto second = wired.domain().create_port("second", "ring:rx=extra");
     auto& first = wired.port();
@@ -221,8 +235,7 @@ TEST_CASE("no packet is slept over, however often one comes between the look and
 {
     const auto driver = any_live_driver();
     INFO(driver);
-    wired_port wired{driver};
-    empty(wired);
+    empty_port wired{driver};
     constexpr int rounds = 100;
     const loop ours{wired.port().rx_fd(0)};
     std::atomic<int> received{0};
@@ -251,8 +264,7 @@ TEST_CASE("the queue of a sleeper that is killed wakes the next one", "[port][co
 {
     const auto driver = any_live_driver();
     INFO(driver);
-    wired_port wired{driver};
-    empty(wired);
+    empty_port wired{driver};
     auto& port = wired.port();
     const loop ours{port.rx_fd(0)};
     REQUIRE(port.release_rx(0));
@@ -274,8 +286,7 @@ TEST_CASE("a sleeper in another process is woken", "[port][contract][sleep]")
 {
     const auto driver = any_live_driver();
     INFO(driver);
-    wired_port wired{driver};
-    empty(wired);
+    empty_port wired{driver};
     REQUIRE(wired.port().release_rx(0));
     auto other = child_process::spawn("port_sleeper", {"wired"});
     other.await("asleep", patience);
@@ -291,8 +302,7 @@ TEST_CASE("an interface that goes down and up again wakes with the next packet",
     COHORT_SKIP_UNLESS(scratch_network::possible(), scratch_network::missing);
     const auto driver = any_interface_driver();
     INFO(driver);
-    wired_port wired{driver};
-    empty(wired);
+    empty_port wired{driver};
     auto& port = wired.port();
     const std::string name = driver == "tap" ? "tap" : "near";
     const loop ours{port.rx_fd(0)};
@@ -314,8 +324,7 @@ TEST_CASE("an interface that is deleted lets who sleeps sleep", "[port][contract
     COHORT_SKIP_UNLESS(scratch_network::possible(), scratch_network::missing);
     const auto driver = any_interface_driver();
     INFO(driver);
-    wired_port wired{driver};
-    empty(wired);
+    empty_port wired{driver};
     auto& port = wired.port();
     const loop ours{port.rx_fd(0)};
 
