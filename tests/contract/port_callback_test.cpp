@@ -83,7 +83,7 @@ TEST_CASE("a tx callback writes to what is sent, and sees again what the port di
     CHECK(wired.port().tx_burst(0, rest) == 0);
     CHECK(shown.size() == rest.size());
     for (auto* packet : mine)
-        CHECK(payload_of(*packet).front() == '!');
+        CHECK(text_of(*packet).front() == '!');
     free_bulk(rest);
 }
 

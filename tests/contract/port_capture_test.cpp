@@ -47,7 +47,7 @@ TEST_CASE("a capture has each packet that was received, in order, and leaves it 
     REQUIRE(packets.size() == 20);
     std::vector<std::string> received;
     for (const auto* packet : packets)
-        received.push_back(payload_of(*packet));
+        received.push_back(text_of(*packet));
     CHECK(captured_by(capture, port_direction::rx) == received);
     CHECK(capture.dropped() == 0);
     CHECK(wired.in_use() == before + 20);

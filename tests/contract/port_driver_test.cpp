@@ -72,7 +72,7 @@ TEST_CASE("each packet is received once and in order", "[port][contract]")
         return;
     }
     for (std::size_t i = 0; i != supplied; ++i)
-        CHECK(payload_of(*packets[i]) == numbered_payload(i));
+        CHECK(text_of(*packets[i]) == numbered_payload(i));
     std::array<mbuf*, 4> more;
     CHECK(wired.port().rx_burst(0, more) == 0);
     free_bulk(packets);
@@ -170,7 +170,7 @@ TEST_CASE("two handles of one lane do not disturb each other", "[port][contract]
 
     for (std::size_t i = 0; i != 10; ++i)
         for (auto* packet : receive(i % 2 == 0 ? *again : wired.port(), 3)) {
-            seen.push_back(payload_of(*packet));
+            seen.push_back(text_of(*packet));
             free(packet);
         }
 
@@ -190,7 +190,7 @@ TEST_CASE("a queue of a dead lane goes on where it was", "[port][contract]")
 
     REQUIRE(packets.size() == 5);
     if (wired.is_finite())
-        CHECK(payload_of(*packets[0]) == numbered_payload(5));
+        CHECK(text_of(*packets[0]) == numbered_payload(5));
     CHECK(wired.port().rx_stats().packets == 10);
     free_bulk(packets);
 }
@@ -218,7 +218,7 @@ TEST_CASE("a stopped port moves nothing, and started again it goes on where it w
     const auto more = wired.receive(5);
     REQUIRE(more.size() == 5);
     if (wired.is_finite())
-        CHECK(payload_of(*more[0]) == numbered_payload(5));
+        CHECK(text_of(*more[0]) == numbered_payload(5));
     free_bulk(more);
 }
 
@@ -322,7 +322,7 @@ TEST_CASE("a killed process gives its queues and buffers to the others", "[port]
     const auto rest = wired.receive(supplied - 12);
     REQUIRE(rest.size() == supplied - 12);
     if (wired.is_finite())
-        CHECK(payload_of(*rest[0]) == numbered_payload(12));
+        CHECK(text_of(*rest[0]) == numbered_payload(12));
     CHECK(wired.port().rx_stats().packets == supplied);
     CHECK(eventually([&] { return wired.in_use() == rest.size(); }));
     auto* packet = rest[0];

@@ -48,7 +48,7 @@ TEST_CASE("two ports over crossed rings are a cable", "[port]")
     CHECK(got == packet);
     REQUIRE(b.tx_burst(0, {&got, 1}) == 1);
     REQUIRE(a.rx_burst(0, {&got, 1}) == 1);
-    CHECK(payload_of(*got) == numbered_payload(5));
+    CHECK(text_of(*got) == numbered_payload(5));
     free(got);
 }
 

@@ -52,7 +52,7 @@ TEST_CASE(
         keeping.send(wired.packet(i));
     REQUIRE(kept.size() == 3);
     for (std::size_t i = 0; i != 3; ++i)
-        CHECK(payload_of(*kept[i]) == numbered_payload(i));
+        CHECK(text_of(*kept[i]) == numbered_payload(i));
     free_bulk(kept);
 }
 

@@ -3,6 +3,7 @@
 
 #include "cohort/primary/primary.hpp"
 #include "support/capture_bytes.hpp"
+#include "support/packet_bytes.hpp"
 #include "support/port_receive.hpp"
 #include "support/scratch_directory.hpp"
 #include "support/scratch_network.hpp"
@@ -27,13 +28,6 @@ inline std::string numbered_payload(std::size_t number)
 {
     auto text = "............" + std::to_string(number) + ' ';  // where Ethernet has addresses
     text.resize(packet_bytes, '.');
-    return text;
-}
-
-inline std::string payload_of(const mbuf& packet)
-{
-    std::string text(packet.pkt_len, '\0');
-    CHECK(read(packet, 0, std::as_writable_bytes(std::span{text})));
     return text;
 }
 

@@ -107,7 +107,7 @@ private:
         std::size_t count = 0;
         for (mbuf* packet = nullptr; next(packet); free(packet), ++count) {
             CHECK(find_fault(*packet, true) == nullptr);
-            CHECK(bytes_of(*packet) == frame);
+            CHECK(text_of(*packet) == frame);
         }
         return count;
     }

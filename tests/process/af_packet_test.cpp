@@ -127,10 +127,9 @@ TEST_CASE("a packet longer than the interface takes is counted and dropped, and 
     mover_stand stand{shared_stand};
     auto port = stand.domain().create_port("wire", "af_packet:iface=near");
     const raw_station far{"far"};
-    std::array<mbuf*, 2> packets{stand.outgoing().alloc_chain(5'000), nullptr};
     const auto frame = frame_of(3);
-    packets[1] = stand.outgoing().alloc_chain(frame.size());
-    REQUIRE(write(*packets[1], 0, std::as_bytes(std::span{frame})));
+    std::array<mbuf*, 2> packets{stand.outgoing().alloc_chain(5'000),
+                                 packet_of(stand.outgoing(), frame)};
 
     CHECK(port.tx_burst(0, packets) == 1);
     CHECK(port.tx_burst(0, std::span{packets}.last(1)) == 1);

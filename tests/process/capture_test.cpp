@@ -4,6 +4,7 @@
 #include "process/attempt.hpp"
 #include "support/child_process.hpp"
 #include "support/eventually.hpp"
+#include "support/packet_bytes.hpp"
 #include "support/scratch_domain.hpp"
 #include "support/skip.hpp"
 #include "support/stopped.hpp"
@@ -76,13 +77,7 @@ public:
     [[nodiscard]] ring<mbuf*>& in() noexcept { return in_; }
     [[nodiscard]] pktmbuf_pool& pool() noexcept { return pool_; }
 
-    [[nodiscard]] mbuf* packet(const std::string& text)
-    {
-        auto* made = pool_.alloc_chain(static_cast<std::uint32_t>(text.size()));
-        REQUIRE(made != nullptr);
-        REQUIRE(write(*made, 0, std::as_bytes(std::span{text})));
-        return made;
-    }
+    [[nodiscard]] mbuf* packet(const std::string& text) { return packet_of(pool_, text); }
     /// Receives it and sends it on.
     void pass(const std::string& text)
     {

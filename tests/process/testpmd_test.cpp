@@ -88,15 +88,6 @@ private:
     child_process child_;
 };
 
-mbuf* packet_of(pktmbuf_pool& pool, std::uint64_t number)
-{
-    const auto frame = frame_of(number);
-    auto* packet = pool.alloc_chain(frame.size());
-    REQUIRE(packet != nullptr);
-    REQUIRE(write(*packet, 0, std::as_bytes(std::span{frame})));
-    return packet;
-}
-
 void take_all(port& from, arrivals& arrived)
 {
     std::array<mbuf*, 32> burst;
@@ -121,7 +112,7 @@ TEST_CASE("dpdk-testpmd at the other end of a cable gets each frame of an af_pac
     CHECK(eventually(
         [&] {
             while (sent != all && sent < arrived.count() + most_at_once) {
-                auto* packet = packet_of(ports.pool(), sent);
+                auto* packet = packet_of(ports.pool(), frame_of(sent));
                 while (wire.tx_burst(0, {&packet, 1}) != 1)
                     std::this_thread::yield();
                 ++sent;
@@ -153,7 +144,7 @@ TEST_CASE("dpdk-testpmd reads the file of a pcap port, and a pcap port reads its
     port_domain ports{1024};
     auto writer = ports.make("pcap:tx=" + ours, {});
     for (std::size_t number = 0; number != all; ++number) {
-        auto* packet = packet_of(ports.pool(), number);
+        auto* packet = packet_of(ports.pool(), frame_of(number));
         REQUIRE(writer.tx_burst(0, {&packet, 1}) == 1);
     }
     REQUIRE(ports.domain().destroy_port("wire"));

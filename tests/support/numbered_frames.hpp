@@ -3,6 +3,7 @@
 
 #include "cohort/packet/mbuf.hpp"
 #include "cohort/ring/ring.hpp"
+#include "support/packet_bytes.hpp"
 #include "support/scratch_network.hpp"
 
 #include <cstddef>
@@ -45,13 +46,6 @@ struct frame_kind {
 inline constexpr frame_kind plain_frames{frame_of, 14};
 inline constexpr frame_kind flow_frames{flow_frame_of, 42};
 
-inline std::string bytes_of(const mbuf& packet)
-{
-    std::string frame(packet.pkt_len, '\0');
-    CHECK(read(packet, 0, std::as_writable_bytes(std::span{frame})));
-    return frame;
-}
-
 /// Which numbers have come, each whole and once.
 class arrivals {
 public:
@@ -76,7 +70,7 @@ public:
     void take(std::span<mbuf* const> packets)
     {
         for (auto* packet : packets) {
-            note(bytes_of(*packet));
+            note(text_of(*packet));
             free(packet);
         }
     }

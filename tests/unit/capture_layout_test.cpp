@@ -3,6 +3,7 @@
 #include "cohort/port/capture_layout.hpp"
 
 #include "cohort/primary/primary.hpp"
+#include "support/packet_bytes.hpp"
 #include "support/scale.hpp"
 #include "support/scratch_domain.hpp"
 #include "support/seed.hpp"
@@ -56,14 +57,6 @@ private:
     std::unique_ptr<std::byte[], freed> place_;
     capture_layout& layout_;
 };
-
-mbuf* packet_of(pktmbuf_pool& pool, const std::string& text)
-{
-    auto* packet = pool.alloc_chain(static_cast<std::uint32_t>(text.size()));
-    REQUIRE(packet != nullptr);
-    REQUIRE(write(*packet, 0, std::as_bytes(std::span{text})));
-    return packet;
-}
 
 }  // namespace
 

@@ -3,6 +3,7 @@
 #include "cohort/packet/mbuf_copy.hpp"
 #include "cohort/packet/mbuf_external.hpp"
 #include "support/byte_pattern.hpp"
+#include "support/packet_bytes.hpp"
 #include "support/scratch_domain.hpp"
 
 #include <algorithm>
@@ -19,10 +20,7 @@ namespace {
 
 mbuf* packet_of(pktmbuf_pool& pool, std::size_t length)
 {
-    auto* packet = pool.alloc_chain(length);
-    REQUIRE(packet);
-    REQUIRE(write(*packet, 0, byte_pattern(length)));
-    return packet;
+    return test::packet_of(pool, byte_pattern(length));
 }
 
 bool shows_pattern(const mbuf& packet, std::size_t length)

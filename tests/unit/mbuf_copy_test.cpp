@@ -4,6 +4,7 @@
 #include "cohort/packet/mbuf_dump.hpp"
 #include "cohort/packet/mbuf_history.hpp"
 #include "support/byte_pattern.hpp"
+#include "support/packet_bytes.hpp"
 #include "support/scratch_domain.hpp"
 
 #include <algorithm>
@@ -13,29 +14,17 @@
 
 using namespace cohort;
 using cohort::test::byte_pattern;
+using cohort::test::bytes_of;
 using cohort::test::scratch_domain;
 
 namespace {
-
-std::vector<std::byte> content(const mbuf& packet)
-{
-    std::vector<std::byte> bytes(packet.pkt_len);
-    REQUIRE(read(packet, 0, bytes));
-    return bytes;
-}
 
 struct one_pool {
     scratch_domain domain;
     pktmbuf_pool pool = domain->create_pktmbuf_pool(
         "p", {.count = 64, .cache_size = 8, .data_room = 128 + 500, .history = 4});
 
-    mbuf* packet_of(std::size_t length)
-    {
-        auto* packet = pool.alloc_chain(length);
-        REQUIRE(packet);
-        REQUIRE(write(*packet, 0, byte_pattern(length)));
-        return packet;
-    }
+    mbuf* packet_of(std::size_t length) { return test::packet_of(pool, byte_pattern(length)); }
     ~one_pool()
     {
         CHECK(domain.audit().clean());
@@ -60,7 +49,7 @@ TEST_CASE("a copy has the bytes that were asked for, and nothing in common", "[p
     REQUIRE(made);
     const auto wanted = std::min(length, 3000 - offset);
     CHECK(find_fault(*made, true) == nullptr);
-    CHECK(std::ranges::equal(content(*made), std::span{whole}.subspan(offset, wanted)));
+    CHECK(std::ranges::equal(bytes_of(*made), std::span{whole}.subspan(offset, wanted)));
     CHECK(made->hash.rss == 5);
     CHECK(refcnt(*packet) == 1);
     CHECK(copy(*packet, with.pool.objects(), 3000) == nullptr);
@@ -74,21 +63,21 @@ TEST_CASE("linearize moves a chain into its head, or leaves it alone", "[packet]
     auto* packet = with.pool.alloc();
     for (int i = 0; i != 3; ++i)
         REQUIRE(chain(*packet, *with.packet_of(100)));
-    const auto before = content(*packet);
+    const auto before = bytes_of(*packet);
     auto* shown = clone(*packet, with.pool.objects());
 
     CHECK_FALSE(linearize(*packet));  // others see its bytes
-    CHECK(content(*packet) == before);
+    CHECK(bytes_of(*packet) == before);
     free(shown);
     REQUIRE(linearize(*packet));
     CHECK((packet->is_contiguous() && packet->data_len == 300));
-    CHECK(content(*packet) == before);
+    CHECK(bytes_of(*packet) == before);
     CHECK(find_fault(*packet, true) == nullptr);
     CHECK(linearize(*packet));
 
     auto* large = with.packet_of(1200);
     CHECK_FALSE(linearize(*large));
-    CHECK(content(*large) == byte_pattern(1200));
+    CHECK(bytes_of(*large) == byte_pattern(1200));
     free(large);
     free(packet);
 }

@@ -44,8 +44,8 @@ TEST_CASE("without a buffer no packet is lost, only late", "[port][pcap]")
     free_bulk(std::span{packets}.first(8));
 
     REQUIRE(from.rx_burst(0, packets) == 2);
-    CHECK(payload(*packets[0]) == "packet 8");
-    CHECK(payload(*packets[1]) == "packet 9");
+    CHECK(text_of(*packets[0]) == "packet 8");
+    CHECK(text_of(*packets[1]) == "packet 9");
     CHECK(from.rx_ended(0));
 }
 

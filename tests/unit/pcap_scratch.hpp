@@ -6,6 +6,7 @@
 #include "cohort/base/error.hpp"
 #include "cohort/primary/primary.hpp"
 #include "support/capture_bytes.hpp"
+#include "support/packet_bytes.hpp"
 #include "support/scratch_directory.hpp"
 
 #include <array>
@@ -63,13 +64,6 @@ inline std::string contents(const std::filesystem::path& path)
     return {std::istreambuf_iterator<char>{file}, {}};
 }
 
-inline std::string payload(const mbuf& packet)
-{
-    std::string text(packet.pkt_len, '\0');
-    CHECK(read(packet, 0, std::as_writable_bytes(std::span{text})));
-    return text;
-}
-
 /// What one packet looked like, after it was freed.
 struct received {
     std::string payload;
@@ -88,7 +82,7 @@ inline std::vector<received> receive_all(port& from, std::size_t most = 1'000'00
         for (auto* packet : std::span{packets}.first(count)) {
             CHECK(find_fault(*packet, true) == nullptr);
             CHECK(packet->port == from.layout().index);
-            all.push_back({payload(*packet), packet->timestamp, packet->wire_len, packet->nb_segs});
+            all.push_back({text_of(*packet), packet->timestamp, packet->wire_len, packet->nb_segs});
             free(packet);
         }
     }

@@ -5,6 +5,7 @@
 #include "cohort/packet/mbuf_copy.hpp"
 #include "cohort/packet/vlan.hpp"
 #include "support/byte_pattern.hpp"
+#include "support/packet_bytes.hpp"
 #include "support/scratch_domain.hpp"
 
 #include <array>
@@ -16,16 +17,10 @@
 using namespace cohort;
 using namespace cohort::mbuf_flag;
 using cohort::test::byte_pattern;
+using cohort::test::bytes_of;
 using cohort::test::scratch_domain;
 
 namespace {
-
-std::vector<std::byte> content(const mbuf& packet)
-{
-    std::vector<std::byte> bytes(packet.pkt_len);
-    REQUIRE(read(packet, 0, bytes));
-    return bytes;
-}
 
 /// Ethernet, IPv4 or IPv6 with a hop-by-hop header, TCP or UDP, and so many bytes of payload.
 struct wanted_packet {
@@ -71,13 +66,7 @@ struct one_pool {
     pktmbuf_pool pool =
         domain->create_pktmbuf_pool("p", {.count = 64, .cache_size = 8, .data_room = 128 + 100});
 
-    mbuf* packet_of(const std::vector<std::byte>& bytes)
-    {
-        auto* packet = pool.alloc_chain(bytes.size());
-        REQUIRE(packet);
-        REQUIRE(write(*packet, 0, bytes));
-        return packet;
-    }
+    mbuf* packet_of(const std::vector<std::byte>& bytes) { return test::packet_of(pool, bytes); }
     mbuf* packet_of(const wanted_packet& wanted)
     {
         auto* packet = packet_of(wanted.bytes());
@@ -96,13 +85,13 @@ TEST_CASE("a VLAN tag that is put in and taken out again leaves the frame as it 
     one_pool scene;
     for (const std::size_t length : {12u, 14u, 60u, 100u, 250u}) {
         auto* packet = scene.packet_of(byte_pattern(length));
-        const auto before = content(*packet);
+        const auto before = bytes_of(*packet);
         packet->vlan_tci = 0xa123;
         packet->ol_flags |= tx_vlan;
 
         REQUIRE(vlan_insert(*packet));
         CHECK(find_fault(*packet, true) == nullptr);
-        const auto tagged = content(*packet);
+        const auto tagged = bytes_of(*packet);
         REQUIRE(tagged.size() == length + 4);
         CHECK(std::equal(before.begin(), before.begin() + 12, tagged.begin()));
         CHECK(detail::load_be16(tagged, 12) == 0x8100);
@@ -113,7 +102,7 @@ TEST_CASE("a VLAN tag that is put in and taken out again leaves the frame as it 
         packet->vlan_tci = 0;
         REQUIRE(vlan_strip(*packet) == (length >= 14));
         if (length >= 14) {
-            CHECK(content(*packet) == before);
+            CHECK(bytes_of(*packet) == before);
             CHECK(packet->vlan_tci == 0xa123);
             CHECK((packet->ol_flags & (rx_vlan | rx_vlan_stripped)) ==
                   (rx_vlan | rx_vlan_stripped));
@@ -131,11 +120,11 @@ TEST_CASE("a frame that others show too, or that has no room, gets no tag and lo
     REQUIRE(vlan_insert(*packet));
     auto* other = clone(*packet, scene.pool.objects());
     REQUIRE(other);
-    const auto before = content(*packet);
+    const auto before = bytes_of(*packet);
     for (auto* each : {packet, other}) {
         CHECK_FALSE(vlan_strip(*each));
         CHECK_FALSE(vlan_insert(*each));
-        CHECK(content(*each) == before);
+        CHECK(bytes_of(*each) == before);
     }
     free(other);
     CHECK(vlan_strip(*packet));
@@ -156,7 +145,7 @@ TEST_CASE(
     const wanted_packet wanted{ipv6, tcp, payload};
     auto* packet = scene.packet_of(wanted);
     const auto l2_and_l3 = 14u + wanted.l3_bytes();
-    const auto pattern = content(*packet);
+    const auto pattern = bytes_of(*packet);
 
     CHECK(prepare_tx(*packet) == nullptr);
 
@@ -164,7 +153,7 @@ TEST_CASE(
     if (!ipv6)
         CHECK(ipv4_header_is_intact(view(*packet, 14, wanted.l3_bytes())));
     CHECK((packet->ol_flags & (tx_ip_cksum | tx_l4_mask)) == 0);
-    auto after = content(*packet);
+    auto after = bytes_of(*packet);
     const auto field = l2_and_l3 + (tcp ? 16 : 6);
     for (const auto at : {std::size_t{field}, std::size_t{ipv6 ? field : 14u + 10u}})
         std::copy_n(pattern.begin() + static_cast<std::ptrdiff_t>(at), 2,
@@ -202,14 +191,14 @@ TEST_CASE("what was prepared is not changed by preparing it again, tags included
     packet->ol_flags |= tx_vlan;
     packet->vlan_tci = 7;
     REQUIRE(prepare_tx(*packet) == nullptr);
-    const auto ready = content(*packet);
+    const auto ready = bytes_of(*packet);
     CHECK(verify_l4_checksum(*packet) == checksum_state::good);
     CHECK(tx_offload_parts::unpack(packet->tx_offload).l2_len == 18);
     CHECK(detail::load_be16(ready, 14) == 7);
 
     CHECK(prepare_tx(*packet) == nullptr);
 
-    CHECK(content(*packet) == ready);
+    CHECK(bytes_of(*packet) == ready);
     free(packet);
 }
 
@@ -251,7 +240,7 @@ TEST_CASE(
         for (auto*& packet : burst)
             packet = scene.packet_of(wanted_packet{.payload = 20});
         change(*burst[1]);
-        const auto before = content(*burst[1]);
+        const auto before = bytes_of(*burst[1]);
         const auto flags = burst[1]->ol_flags;
 
         const auto done = prepare_tx(burst);
@@ -260,7 +249,7 @@ TEST_CASE(
         CHECK(done.count == 1);
         REQUIRE(done.why != nullptr);
         CHECK(std::string{done.why}.find(word) != std::string::npos);
-        CHECK(content(*burst[1]) == before);
+        CHECK(bytes_of(*burst[1]) == before);
         CHECK(burst[1]->ol_flags == flags);
         CHECK(verify_l4_checksum(*burst[0]) == checksum_state::good);
         CHECK(verify_l4_checksum(*burst[2]) == checksum_state::bad);
@@ -274,11 +263,11 @@ TEST_CASE("headers that a clone shows as well are not written to", "[packet][tx_
     auto* packet = scene.packet_of(wanted_packet{.payload = 20});
     auto* other = clone(*packet, scene.pool.objects());
     REQUIRE(other);
-    const auto before = content(*packet);
+    const auto before = bytes_of(*packet);
     const auto* why = prepare_tx(*packet);
     REQUIRE(why != nullptr);
     CHECK(std::string{why}.find("copy") != std::string::npos);
-    CHECK(content(*other) == before);
+    CHECK(bytes_of(*other) == before);
     free(other);
     CHECK(prepare_tx(*packet) == nullptr);
     free(packet);
