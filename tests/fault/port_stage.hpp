@@ -6,6 +6,7 @@
 #include "fault/stepped_process.hpp"
 #include "support/eventually.hpp"
 #include "support/numbered_frames.hpp"
+#include "support/redelivered.hpp"
 #include "support/scale.hpp"
 #include "support/scratch_domain.hpp"
 #include "support/scratch_network.hpp"
@@ -111,13 +112,6 @@ private:
         }
         return count;
     }
-    [[nodiscard]] pktmbuf_pool make_pool(const char* name, const char* back_to)
-    {
-        return domain_->create_pktmbuf_pool(name, {.count = options_.pool_count,
-                                                   .cache_size = 8,
-                                                   .policy = recovery_policy::redeliver,
-                                                   .redeliver_to = back_to});
-    }
 
     options options_;
     scratch_network network_;
@@ -126,8 +120,10 @@ protected:
     scratch_domain domain_;
     ring<mbuf*> again_{domain_->create_ring<mbuf*>("again", 64)};
     ring<mbuf*> got_{domain_->create_ring<mbuf*>("got", 64)};
-    pktmbuf_pool outgoing_{make_pool("outgoing", "again")};
-    pktmbuf_pool incoming_{make_pool("incoming", "got")};
+    pktmbuf_pool outgoing_{
+        domain_->create_pktmbuf_pool("outgoing", redelivered_to("again", options_.pool_count))};
+    pktmbuf_pool incoming_{
+        domain_->create_pktmbuf_pool("incoming", redelivered_to("got", options_.pool_count))};
     port wire_{domain_->create_port(
         "wire", options_.spec, {.rx_pool = "incoming", .rx_descriptors = options_.rx_descriptors})};
     raw_station kernel_{options_.far};

@@ -3,6 +3,7 @@
 #include "support/child_process.hpp"
 #include "support/eventually.hpp"
 #include "support/member_process.hpp"
+#include "support/redelivered.hpp"
 #include "support/scratch_domain.hpp"
 #include "support/stopped.hpp"
 
@@ -222,10 +223,7 @@ TEST_CASE("what somebody else has put back is given to nobody twice when its giv
 TEST_CASE("packets that find the redelivery ring full wait and are never dropped", "[death]")
 {
     scratch_domain domain;
-    auto pool = domain->create_pktmbuf_pool("p", {.count = 1024,
-                                                  .cache_size = 64,
-                                                  .policy = recovery_policy::redeliver,
-                                                  .redeliver_to = "again"});
+    auto pool = domain->create_pktmbuf_pool("p", test::redelivered_to("again", 1024, 64));
     auto ring = domain->create_ring<mbuf*>("r", 256);
     auto again = domain->create_ring<mbuf*>("again", 8);
     send_numbered(pool, ring, 50);

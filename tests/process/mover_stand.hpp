@@ -5,6 +5,7 @@
 #include "cohort/primary/primary.hpp"
 #include "process/living_domain.hpp"
 #include "support/numbered_frames.hpp"
+#include "support/redelivered.hpp"
 #include "support/scratch_network.hpp"
 
 #include <algorithm>
@@ -73,14 +74,6 @@ public:
     }
 
 private:
-    [[nodiscard]] pktmbuf_pool make_pool(const char* name, const char* back_to)
-    {
-        return domain_->create_pktmbuf_pool(name, {.count = options_.count,
-                                                   .cache_size = 8,
-                                                   .policy = recovery_policy::redeliver,
-                                                   .redeliver_to = back_to});
-    }
-
     options options_;
     scratch_network network_;
     scratch_runtime_directory directory_;
@@ -88,8 +81,10 @@ private:
         {.name = options_.domain, .memory = options_.memory, .huge = huge_policy::none})};
     ring<mbuf*> got_{domain_->create_ring<mbuf*>("got", options_.count)};
     ring<mbuf*> waiting_{domain_->create_ring<mbuf*>("send", options_.count)};
-    pktmbuf_pool incoming_{make_pool("packets", "got")};
-    pktmbuf_pool outgoing_{make_pool("outgoing", "send")};
+    pktmbuf_pool incoming_{
+        domain_->create_pktmbuf_pool("packets", redelivered_to("got", options_.count))};
+    pktmbuf_pool outgoing_{
+        domain_->create_pktmbuf_pool("outgoing", redelivered_to("send", options_.count))};
     std::array<std::optional<child_process>, 3> movers_;
 };
 

@@ -42,6 +42,7 @@
 #include "support/conversation.hpp"
 #include "support/eventually.hpp"
 #include "support/lost_thread.hpp"
+#include "support/redelivered.hpp"
 
 #include <algorithm>
 #include <array>
@@ -195,10 +196,7 @@ void copy_capture(const arguments& given)
     auto found_redo = domain->find_ring<mbuf*>("redo");
     auto redo = found_redo ? *found_redo : domain->create_ring<mbuf*>("redo", 64);
     if (!domain->find_pktmbuf_pool("captured"))
-        domain->create_pktmbuf_pool("captured", {.count = 128,
-                                                 .cache_size = 16,
-                                                 .policy = recovery_policy::redeliver,
-                                                 .redeliver_to = "redo"});
+        domain->create_pktmbuf_pool("captured", test::redelivered_to("redo", 128, 16));
     auto found_port = domain->find_port("copy");
     auto copy = found_port ? std::move(*found_port)
                            : domain->create_port("copy", "pcap:rx=" + given[2] + ",tx=" + given[3],
@@ -260,10 +258,7 @@ public:
         domain_->create_ring<mbuf*>("again", 6);
         auto work = domain_->create_ring<mbuf*>("work", 64);
         auto plain = domain_->create_pktmbuf_pool("plain", {.count = 512, .cache_size = 32});
-        auto kept = domain_->create_pktmbuf_pool("kept", {.count = 256,
-                                                          .cache_size = 16,
-                                                          .policy = recovery_policy::redeliver,
-                                                          .redeliver_to = "again"});
+        auto kept = domain_->create_pktmbuf_pool("kept", test::redelivered_to("again", 256, 16));
         for (auto* pool : {&plain, &kept})
             for (int i = 0; i != 20; ++i)
                 require(work.enqueue(pool->alloc()), "the ring is full");

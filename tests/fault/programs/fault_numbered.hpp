@@ -2,6 +2,7 @@
 // Numbered packets on their way from ring to port to ring, by one process after the other.
 
 #include "fault_member.hpp"
+#include "support/redelivered.hpp"
 
 #include <array>
 #include <cstddef>
@@ -24,10 +25,7 @@ inline pktmbuf_pool make_redelivered(domain& shared, const char* pool, const cha
                                      std::uint32_t count)
 {
     shared.create_ring<mbuf*>(ring, count);
-    return shared.create_pktmbuf_pool(pool, {.count = count,
-                                             .cache_size = 8,
-                                             .policy = recovery_policy::redeliver,
-                                             .redeliver_to = ring});
+    return shared.create_pktmbuf_pool(pool, test::redelivered_to(ring, count));
 }
 
 inline void send_all(pktmbuf_pool& from, ring<mbuf*>& waiting)
