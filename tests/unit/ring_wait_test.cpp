@@ -342,6 +342,21 @@ TEST_CASE("a descriptor for epoll tells of room, and that the peer is gone", "[r
     CHECK(test::eventually([&] { return arrivals->is_peer_gone(); }));
 }
 
+TEST_CASE("a descriptor for epoll that goes in the moment it becomes readable ends its thread",
+          "[ring][wait][threads]")
+{
+    scratch_domain domain;
+    auto ring = domain->create_ring<std::uint64_t>("r", 4);
+    REQUIRE(ring.enqueue(1));
+    auto random = test::random_engine("event that goes");
+    for (int round = 0; round != 2000; ++round) {
+        const ring_event arrivals{ring.layout(), ring_waiter::what::elements};
+        const auto until = steady_clock::now() + std::chrono::nanoseconds{random() % 30'000};
+        while (steady_clock::now() < until) {}
+    }
+    SUCCEED("no thread was waited for in vain");
+}
+
 TEST_CASE("elements of a size chosen at run time are waited for, too", "[ring][wait][element]")
 {
     scratch_domain domain;

@@ -8,14 +8,13 @@
 /// *When a process dies here*: the ring's bell stays armed, which costs its producer one vain wake.
 
 #include "cohort/base/clock.hpp"
-#include "cohort/base/file_descriptor.hpp"
 #include "cohort/memory/memory_layout.hpp"
 #include "cohort/port/port_layout.hpp"
+#include "cohort/ring/event_thread.hpp"
 #include "cohort/ring/ring_layout.hpp"
 
-#include <atomic>
+#include <cstddef>
 #include <cstdint>
-#include <thread>
 
 namespace cohort::detail {
 
@@ -44,29 +43,19 @@ private:
     std::uint64_t generation_;
 };
 
-/// An eventfd that a thread writes when the ring has elements: once after each acknowledgement.
+/// A descriptor that is readable when the ring has elements; for one that is destroyed it waits.
+/// Begins when it is acknowledged. Its end takes a slice at most.
 class ring_watch {
 public:
     /// Throws `errc::system` when there is no descriptor or thread left.
     explicit ring_watch(const ring_source& ring);
-    /// Takes a slice at most.
-    ~ring_watch();
-    ring_watch(const ring_watch&) = delete;
-    ring_watch& operator=(const ring_watch&) = delete;
 
-    [[nodiscard]] int fd() const noexcept { return event_.get(); }
-    /// Makes the descriptor unreadable until the ring has elements, which it is looked for from
-    /// now on. By one thread at a time.
-    void acknowledge() noexcept;
+    [[nodiscard]] int fd() const noexcept { return thread_.fd(); }
+    /// By one thread at a time.
+    void acknowledge() noexcept { thread_.acknowledge(); }
 
 private:
-    void watch() noexcept;
-
-    ring_source ring_;
-    file_descriptor event_;
-    std::atomic<bool> stop_{false};
-    std::atomic<std::uint32_t> looks_{0};  ///< 1: the thread is to look
-    std::thread thread_;
+    event_thread thread_;
 };
 
 }  // namespace cohort::detail

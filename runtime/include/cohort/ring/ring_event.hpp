@@ -14,10 +14,8 @@
 /// readable once more, and `is_peer_gone` says why.
 /// *When not to use*: with many rings and few processors; there is a thread for each.
 
-#include "cohort/base/file_descriptor.hpp"
+#include "cohort/ring/event_thread.hpp"
 #include "cohort/ring/ring_wait.hpp"
-
-#include <thread>
 
 namespace cohort {
 
@@ -31,11 +29,11 @@ public:
     ring_event(const ring_event&) = delete;
     ring_event& operator=(const ring_event&) = delete;
 
-    [[nodiscard]] int fd() const noexcept { return event_.get(); }
+    [[nodiscard]] int fd() const noexcept { return thread_.fd(); }
 
     /// Makes the descriptor unreadable, until there is something once more. Call it before the ring
     /// is emptied: what comes in between is then not missed.
-    void acknowledge() noexcept;
+    void acknowledge() noexcept { thread_.acknowledge(); }
     /// The wait has ended for good: nobody is left to wait for.
     [[nodiscard]] bool is_peer_gone() const noexcept
     {
@@ -43,16 +41,9 @@ public:
     }
 
 private:
-    void watch() noexcept;
-    void signal() noexcept;
-
     ring_waiter waiter_;
-    std::uint32_t need_;
-    file_descriptor event_;
-    std::atomic<bool> stop_{false};
     std::atomic<bool> peer_gone_{false};
-    std::atomic<std::uint32_t> acknowledged_{1};  ///< 1: the thread may look
-    std::thread thread_;
+    event_thread thread_;
 };
 
 }  // namespace cohort
