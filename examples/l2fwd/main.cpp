@@ -75,7 +75,7 @@ void show(cohort::domain& domain, arguments)
                "errors");
     for (const std::string name : {"left", "right"}) {
         const auto port = find(domain, name);
-        for (std::uint16_t queue = 0; queue != port.layout().rx_queues; ++queue) {
+        for (std::uint16_t queue = 0; queue != port.rx_queues(); ++queue) {
             const auto rx = port.rx_stats(queue);
             const auto tx = port.tx_stats(queue);
             fmt::print("{:<6} {:>5} {:>10} {:>10} {:>8} {:>8}\n", name, queue, rx.packets,

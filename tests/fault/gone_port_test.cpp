@@ -15,12 +15,13 @@ TEST_CASE("who was stopped behind its look at a port writes nothing into what co
           "[fault][port][stop]")
 {
     COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    const auto use = GENERATE(as<std::string>{}, "memzone", "port");
     const auto [what, point] = GENERATE(table<std::string, std::string>({
         {"claim", "port.owning:1:stop"},
         {"set up", "port.owning:1:stop"},
         {"stop", "port.changing:2:stop"},
     }));
-    INFO(what);
+    INFO(what << ", then a " << use);
     faulty_domain domain;
     domain.bring_to_life();
     auto stale = domain.spawn({"stale", what}, point);
@@ -28,7 +29,7 @@ TEST_CASE("who was stopped behind its look at a port writes nothing into what co
     stale.tell("go");
     await_stop(stale);
 
-    auto successor = domain.spawn({"reuse"});
+    auto successor = domain.spawn({"reuse", use});
     successor.await("ready", patience);
     stale.kill(SIGCONT);
     CHECK(stale.wait(patience) == exit_status{});

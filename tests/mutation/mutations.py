@@ -27,6 +27,8 @@ ROBUST = "runtime/src/member/robust_lock.cpp"
 RECOVERY = "runtime/src/recovery/buffer_recovery.cpp"
 CAPTURE = "runtime/src/port/capture_layout.cpp"
 JOURNAL = "runtime/src/port/burst_journal.cpp"
+PORT = "runtime/src/port/port.cpp"
+PORT_HEADER = "runtime/include/cohort/port/port.hpp"
 TAP_QUEUE = "runtime/drivers/tap/tap_queue.cpp"
 
 MUTATIONS = [
@@ -369,6 +371,56 @@ MUTATIONS = [
         "            detach_tap(file);\n",
         "            static_cast<void>(file);\n",
         "a port that is destroyed*",
+        suite="contract",
+    ),
+    Mutation(
+        "a burst asks whether the port is there",
+        PORT_HEADER,
+        "        return is_there() && queue.owner.holder() == self_->lane() &&\n",
+        "        return queue.owner.holder() == self_->lane() &&\n",
+        "[gone]",
+        suite="contract",
+    ),
+    Mutation(
+        "a count is that of the port that the handle is of",
+        PORT_HEADER,
+        "        if (!is_there())\n            return false;\n        look();\n",
+        "        look();\n        return true;\n",
+        "[gone]",
+        suite="contract",
+    ),
+    Mutation(
+        "nobody writes counters of a port that is gone",
+        PORT,
+        "        there = is_there();\n",
+        "        there = true;\n",
+        "[gone]",
+        suite="contract",
+    ),
+    Mutation(
+        "a queue of a port that is gone is not let go",
+        PORT,
+        "    if (!is_there() || self_->known_lane() == 0 ||",
+        "    if (self_->known_lane() == 0 ||",
+        "[gone]",
+        suite="contract",
+    ),
+    Mutation(
+        "the thread behind a descriptor sees that it is to end",
+        "runtime/src/ring/event_thread.cpp",
+        "        if (stop_.load(std::memory_order_acquire))\n"
+        "            return;\n"
+        "        looks_.wait(0, std::memory_order_acquire);\n",
+        "        looks_.wait(0, std::memory_order_acquire);\n",
+        "a descriptor for epoll that goes*",
+    ),
+    Mutation(
+        "who sleeps at a ring port hears its bell",
+        "runtime/drivers/ring/ring_watch.cpp",
+        "    if (ring.count() == 0)\n        ring.producer.bell.sleep(armed, until);\n",
+        "    if (ring.count() == 0)\n        std::this_thread::sleep_until(until);\n"
+        "    static_cast<void>(armed);\n",
+        "who sleeps at an empty queue*",
         suite="contract",
     ),
 ]

@@ -60,6 +60,7 @@ public:
         sockets_ = std::move(sockets);
     }
 
+    [[nodiscard]] bool keeps_counts() const noexcept override { return true; }
     void update_stats() noexcept override
     {
         for (std::size_t i = 0; i != sockets_.size(); ++i) {

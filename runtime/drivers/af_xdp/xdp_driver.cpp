@@ -71,6 +71,7 @@ public:
         sockets_ = std::move(files);
     }
 
+    [[nodiscard]] bool keeps_counts() const noexcept override { return true; }
     /// The kernel counts from the making of a socket on, and forgets nothing.
     void update_stats() noexcept override
     {

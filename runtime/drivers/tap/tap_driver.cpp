@@ -38,6 +38,7 @@ public:
         queues_ = std::move(files);
     }
 
+    [[nodiscard]] bool keeps_counts() const noexcept override { return true; }
     /// The kernel counts by interface: what it drops appears at queue 0.
     void update_stats() noexcept override
     {

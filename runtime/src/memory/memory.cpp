@@ -255,6 +255,12 @@ void memory::repair_after(lane_id dead, actor who) noexcept
         const guard held{*this, who, dead};
 }
 
+bool memory::begin_stillness(actor who, deadline until) noexcept
+{
+    guard held{*this, who, until};
+    return held.keep();
+}
+
 std::size_t memory::undo_of(member_id dead) noexcept
 {
     layout_.event_listeners.fetch_and(~(std::uint64_t{1} << dead),

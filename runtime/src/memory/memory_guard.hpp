@@ -4,6 +4,8 @@
 #include "cohort/base/error.hpp"
 #include "cohort/memory/memory.hpp"
 
+#include <utility>
+
 #include <fmt/format.h>
 
 namespace cohort {
@@ -36,6 +38,8 @@ public:
     guard& operator=(const guard&) = delete;
 
     [[nodiscard]] bool held() const noexcept { return held_; }
+    /// Whether it is held; if so, the caller unlocks it, and not this.
+    [[nodiscard]] bool keep() noexcept { return std::exchange(held_, false); }
     /// Throws `errc::stalled`, naming the holder.
     void require() const
     {

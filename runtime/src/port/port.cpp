@@ -68,12 +68,6 @@ port::port(port_layout& layout, port_host& host)
     io_ = device_->io.get();
 }
 
-/// An owner need not ask: nothing goes before it has let go.
-bool port::is_there() const noexcept
-{
-    return cohort::is_there(*entry_, generation_);
-}
-
 bool port::own(port_queue_layout& queue, port_state wanted, std::uint64_t& phase) noexcept
 {
     const auto me = self_->lane();
@@ -88,12 +82,11 @@ bool port::own(port_queue_layout& queue, port_state wanted, std::uint64_t& phase
 
 bool port::claim(port_queue_layout& queue, std::uint64_t& phase) noexcept
 {
-    const bool held = queue.owner.holder() == self_->lane() && self_->lane() != 0;
     if (!is_there()) {
         close_device();
         return false;
     }
-    if (held)
+    if (queue.owner.holder() == self_->lane() && self_->lane() != 0)
         queue.owner.unlock();  // opened anew, or by another handle of this lane
     if (!own(queue, port_state::started, phase))
         return false;
@@ -111,22 +104,38 @@ void port::close_device() noexcept
     device_->io.reset();
 }
 
+template <typename Work>
+bool port::with_port_still(Work&& work) const noexcept
+{
+    bool there = false;
+    static_cast<void>(host_->segments().hold_still(self_->who(), deadline_in(1s), [&] {
+        there = is_there();
+        if (there)
+            work();
+    }));
+    return there;
+}
+
+/// The device's counts go to words of the port, which this thread does not own.
 void port::update_stats() const noexcept
 {
     const std::lock_guard guard{device_->mutex};
-    if (device_->io)
-        device_->io->update_stats();
+    if (device_->io && device_->io->keeps_counts())
+        static_cast<void>(with_port_still([&] { device_->io->update_stats(); }));
 }
 
 const char* port::find_fault() const noexcept
 {
     const std::lock_guard guard{device_->mutex};
-    return device_->io ? device_->io->find_fault() : nullptr;
+    const char* fault = nullptr;
+    if (device_->io)
+        static_cast<void>(with_port_still([&] { fault = device_->io->find_fault(); }));
+    return fault;
 }
 
 void port::prime() noexcept
 {
-    if (layout_->primes == 0 || entry_->word().state != zone_state::live)
+    if (!is_there() || !entry_->is_live() || layout_->primes == 0)
         return;
     for (std::uint16_t i = 0; i != rx_queues_; ++i) {
         const bool ours = layout_->rx[i].owner.holder() == self_->lane();
@@ -168,8 +177,7 @@ bool port::claim_tx(std::uint16_t queue) noexcept
 
 bool port::release(port_queue_layout& queue, opened& seen) noexcept
 {
-    const bool held = queue.owner.holder() == self_->known_lane() && self_->known_lane() != 0;
-    if (!held || !is_there())
+    if (!is_there() || self_->known_lane() == 0 || queue.owner.holder() != self_->known_lane())
         return false;
     seen = {};
     queue.owner.unlock();
@@ -222,44 +230,66 @@ std::size_t port::tx_recorded(std::uint16_t queue, std::span<mbuf* const> packet
 
 bool port::is_started() const noexcept
 {
-    const auto word = layout_->phase.load(std::memory_order_acquire);  // STARTED
-    return is_there() && port_phase::unpack(word).state == port_state::started;
+    auto state = port_state::stopped;
+    const bool there = saw([&] {
+        const auto word = layout_->phase.load(std::memory_order_acquire);  // STARTED
+        state = port_phase::unpack(word).state;
+    });
+    return there && state == port_state::started;
+}
+
+template <typename Sum>
+port_stats port::counted(Sum&& sum) const noexcept
+{
+    port_stats counts;
+    return saw([&] { counts = sum(*layout_); }) ? counts : port_stats{};
 }
 
 port_stats port::rx_stats(std::uint16_t queue) const noexcept
 {
     update_stats();
-    return queue < rx_queues_ ? since_reset(layout_->rx[queue]) : port_stats{};
+    if (queue >= rx_queues_)
+        return {};
+    return counted([&](const port_layout& shared) { return since_reset(shared.rx[queue]); });
 }
 
 port_stats port::tx_stats(std::uint16_t queue) const noexcept
 {
-    return queue < tx_queues_ ? since_reset(layout_->tx[queue]) : port_stats{};
+    if (queue >= tx_queues_)
+        return {};
+    return counted([&](const port_layout& shared) { return since_reset(shared.tx[queue]); });
 }
 
 port_stats port::rx_stats() const noexcept
 {
     update_stats();
-    return sum(layout_->rx, rx_queues_);
+    return counted([&](const port_layout& shared) { return sum(shared.rx, rx_queues_); });
 }
 
 port_stats port::tx_stats() const noexcept
 {
-    return sum(layout_->tx, tx_queues_);
+    return counted([&](const port_layout& shared) { return sum(shared.tx, tx_queues_); });
 }
 
-void port::reset_stats() noexcept
+bool port::reset_stats() noexcept
 {
     update_stats();
-    for (std::uint16_t i = 0; i != rx_queues_; ++i)
-        reset(layout_->rx[i]);
-    for (std::uint16_t i = 0; i != tx_queues_; ++i)
-        reset(layout_->tx[i]);
+    return with_port_still([&] {
+        for (std::uint16_t i = 0; i != rx_queues_; ++i)
+            reset(layout_->rx[i]);
+        for (std::uint16_t i = 0; i != tx_queues_; ++i)
+            reset(layout_->tx[i]);
+    });
 }
 
 bool port::rx_ended(std::uint16_t queue) const noexcept
 {
-    return queue < rx_queues_ && layout_->rx[queue].ended.load(std::memory_order_acquire) != 0;
+    if (queue >= rx_queues_)
+        return false;
+    bool ended = false;
+    const bool there =
+        saw([&] { ended = layout_->rx[queue].ended.load(std::memory_order_acquire) != 0; });
+    return !there || ended;
 }
 
 }  // namespace cohort

@@ -123,9 +123,8 @@ void port::own_for_set_up(port_queue_layout& queue)
     const auto until = deadline_in(queue_patience);
     if (self_->lane() == 0)
         throw error{errc::no_space, "this thread has no lane; end a thread that has one"};
-    const bool held = queue.owner.holder() == self_->lane();
     require_there(is_there());
-    if (held)
+    if (queue.owner.holder() == self_->lane())
         queue.owner.unlock();
     for (std::uint64_t phase = 0; !own(queue, port_state::stopped, phase);) {
         require_there(is_there());

@@ -104,8 +104,9 @@ void rx_signal::note(std::uint64_t phase, std::uint64_t owner) noexcept
 
 void rx_signal::look() noexcept
 {
-    const auto phase = port_.phase.load(std::memory_order_relaxed);  // compared, orders nothing
-    if (!is_there(entry_, generation_) || phase != phase_.load(std::memory_order_relaxed) ||
+    if (!entry_.is_there(generation_) ||
+        port_.phase.load(std::memory_order_relaxed) !=  // compared, orders nothing
+            phase_.load(std::memory_order_relaxed) ||
         queue_.owner.word() != owner_.load(std::memory_order_relaxed))  // see the header
         raise();
 }

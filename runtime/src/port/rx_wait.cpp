@@ -44,18 +44,18 @@ rx_wake port::rx_wait(std::uint16_t queue, deadline until) noexcept
 int port::rx_fd(std::uint16_t queue)
 {
     const std::lock_guard guard{device_->mutex};
-    if (queue >= rx_queues_ || !device_->io)
+    if (queue < rx_queues_ && device_->signals[queue])
+        return device_->signals[queue]->fd();
+    const bool there = device_->io && is_there();
+    if (queue >= rx_queues_ || !there)
         throw error{errc::invalid_argument,
                     fmt::format("there is no rx queue {} to wait at: the port {}", queue,
-                                device_->io ? fmt::format("has {}", rx_queues_)
-                                            : std::string{"has been destroyed"})};
-    auto& signal = device_->signals[queue];
-    if (!signal) {
-        static_cast<void>(device_->io->rx_descriptor(queue));  // what cannot be had throws here
-        signal =
-            std::make_unique<rx_signal>(*layout_, queue, *entry_, generation_, host_->sleepers());
-    }
-    return signal->fd();
+                                there ? fmt::format("has {}", rx_queues_)
+                                      : std::string{"has been destroyed"})};
+    static_cast<void>(device_->io->rx_descriptor(queue));  // what cannot be had throws here
+    device_->signals[queue] =
+        std::make_unique<rx_signal>(*layout_, queue, *entry_, generation_, host_->sleepers());
+    return device_->signals[queue]->fd();
 }
 
 rx_wake port::rx_arm(std::uint16_t queue) noexcept
@@ -66,8 +66,9 @@ rx_wake port::rx_arm(std::uint16_t queue) noexcept
         const std::lock_guard guard{device_->mutex};
         return device_->signals[queue].get();
     }();
-    if (signal) {
+    if (signal)
         signal->clear();
+    if (signal && is_there()) {
         // Before the queue is asked for: what changes in between is noticed.
         const auto owner = layout_->rx[queue].owner.word();
         signal->note(layout_->phase.load(std::memory_order_relaxed), owner);  // compared only

@@ -15,13 +15,13 @@ std::vector<xstat> xstats(const port& of)
         {"rx_good_bytes", rx.bytes},     {"tx_good_bytes", tx.bytes},
         {"rx_missed_errors", rx.missed}, {"rx_errors", rx.errors},
         {"tx_errors", tx.errors},        {"rx_mbuf_allocation_errors", rx.no_buffer}};
-    for (std::uint16_t i = 0; i != of.layout().rx_queues; ++i) {
+    for (std::uint16_t i = 0; i != of.rx_queues(); ++i) {
         const auto queue = of.rx_stats(i);
         all.push_back({fmt::format("rx_q{}_packets", i), queue.packets});
         all.push_back({fmt::format("rx_q{}_bytes", i), queue.bytes});
         all.push_back({fmt::format("rx_q{}_errors", i), queue.errors});
     }
-    for (std::uint16_t i = 0; i != of.layout().tx_queues; ++i) {
+    for (std::uint16_t i = 0; i != of.tx_queues(); ++i) {
         const auto queue = of.tx_stats(i);
         all.push_back({fmt::format("tx_q{}_packets", i), queue.packets});
         all.push_back({fmt::format("tx_q{}_bytes", i), queue.bytes});

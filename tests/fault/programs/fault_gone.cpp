@@ -30,20 +30,49 @@ void use_gone_port(const arguments& given)
     }
 }
 
-void reuse_port_memory(const arguments& given)
+namespace {
+
+void wait_until_told()
 {
-    const auto shared = join(given);
-    const auto* port = &shared->find_port("gone").value().layout();
-    require(shared->destroy_port("gone"), "the port is gone");
-    const auto zone = shared->reserve_memzone("reuse", sizeof(port_layout));
-    const auto bytes = zone.bytes();
-    require(reinterpret_cast<const void*>(bytes.data()) == port, "other memory is used");
     test::say("ready");
     static_cast<void>(test::hear());
+}
+
+void use_as_memzone(domain& shared, const port_layout* place)
+{
+    const auto bytes = shared.reserve_memzone("reuse", sizeof(port_layout)).bytes();
+    require(static_cast<const void*>(bytes.data()) == place, "other memory is used");
+    wait_until_told();
     require(std::all_of(bytes.begin(), bytes.end(),
                         [](std::byte each) { return each == std::byte{0}; }),
             "somebody has written there");
-    shared->release_memzone("reuse");
+    shared.release_memzone("reuse");
+}
+
+void use_as_port(domain& shared, const port_layout* place)
+{
+    const auto next = shared.create_port("next", "null:no-rx=1");
+    const auto& layout = next.layout();
+    require(&layout == place, "other memory is used");
+    const auto phase = layout.phase.load();
+    wait_until_told();
+    require(layout.phase.load() == phase && next.is_started(), "somebody has stopped the port");
+    require(layout.tx[0].owner.holder() == 0, "somebody has a queue of it");
+    require(shared.destroy_port("next"), "the next port is gone");
+}
+
+}  // namespace
+
+/// $3: as a "memzone" or a "port".
+void reuse_port_memory(const arguments& given)
+{
+    const auto shared = join(given);
+    const auto* place = &shared->find_port("gone").value().layout();
+    require(shared->destroy_port("gone"), "the port is gone");
+    if (given[2] == "port")
+        use_as_port(*shared, place);
+    else
+        use_as_memzone(*shared, place);
 }
 
 }  // namespace cohort::fault_member

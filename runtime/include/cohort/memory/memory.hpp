@@ -100,6 +100,20 @@ public:
     /// `errc::stalled`. A page made by somebody who read a hole is a fault, too.
     [[nodiscard]] std::optional<std::string> find_fault(actor who);
 
+    /// Calls `work` while no memory changes hands: nothing is reserved, and no page comes or goes.
+    /// What an object was in stays that, or nobody's, so whoever does not own an object may write
+    /// to it here, if it is there. False, and nothing was called, when the memory lock was not to
+    /// be had in time. `work` is short: others wait for it.
+    template <typename Work>
+    [[nodiscard]] bool hold_still(actor who, deadline until, Work&& work) noexcept
+    {
+        if (!begin_stillness(who, until))
+            return false;
+        work();
+        layout_.lock.unlock();
+        return true;
+    }
+
     [[nodiscard]] memory_watch& watch() noexcept { return watch_; }
 
     /// The nodes that this process sees. A test may bring its own.
@@ -108,6 +122,7 @@ public:
 
 private:
     class guard;
+    [[nodiscard]] bool begin_stillness(actor who, deadline until) noexcept;
     struct span {
         std::size_t list = 0;
         std::uint64_t address = 0;

@@ -145,6 +145,13 @@ struct memzone_layout {
         return zone_word::unpack(state.load(std::memory_order_acquire));  // PUBLISHED
     }
     [[nodiscard]] bool is_live() const noexcept { return word().state == zone_state::live; }
+    /// The object of that generation, for whoever made it or found it before: not so once it goes.
+    [[nodiscard]] bool is_there(std::uint32_t generation) const noexcept
+    {
+        const auto seen = word();
+        return seen.generation == generation &&
+               (seen.state == zone_state::live || seen.state == zone_state::init);
+    }
     [[nodiscard]] void* data() const noexcept { return reinterpret_cast<void*>(address); }
     [[nodiscard]] bool is_external() const noexcept { return list == external_list; }
     [[nodiscard]] bool is_attached(member_id member) const noexcept

@@ -11,7 +11,8 @@
 /// *When a process dies here*: its queues are free for the next lane, which carries on where the
 /// shared state says. Each driver states what that means for packets half-way; for those that use
 /// burst_journal.hpp, no packet is lost or doubled. Killed while it closes a port: the port is
-/// stopped.
+/// stopped. *Once it is destroyed*: the handle reads and writes nothing of it any more, for its
+/// memory may be another's; bursts return 0, counts are 0, changes are refused.
 
 #include "cohort/port/port_callbacks.hpp"
 #include "cohort/port/port_driver.hpp"
@@ -111,13 +112,19 @@ public:
     /// Of all queues of a direction together.
     [[nodiscard]] port_stats rx_stats() const noexcept;
     [[nodiscard]] port_stats tx_stats() const noexcept;
-    void reset_stats() noexcept;
+    /// False, and nothing is reset, when the port is gone, or the memory lock not to be had within
+    /// a second.
+    bool reset_stats() noexcept;
 
-    /// True once an rx queue's source has no more packets (files only).
+    /// True once an rx queue's source has no more packets: files do, and so does a port that is
+    /// gone.
     [[nodiscard]] bool rx_ended(std::uint16_t queue) const noexcept;
     /// nullptr when the driver's invariants hold, else the one that does not, in words. Exact when
     /// nobody is at work.
     [[nodiscard]] const char* find_fault() const noexcept;
+    [[nodiscard]] std::uint16_t rx_queues() const noexcept { return rx_queues_; }
+    [[nodiscard]] std::uint16_t tx_queues() const noexcept { return tx_queues_; }
+    /// Only while the port is there.
     [[nodiscard]] port_layout& layout() const noexcept { return *layout_; }
 
 private:
@@ -130,7 +137,8 @@ private:
 
     [[nodiscard]] bool holds(const port_queue_layout& queue, const opened& seen) const noexcept
     {
-        return queue.owner.holder() == self_->lane() && queue.owner.word() == seen.owner &&
+        return is_there() && queue.owner.holder() == self_->lane() &&
+               queue.owner.word() == seen.owner &&
                layout_->phase.load(std::memory_order_relaxed) == seen.phase;  // claiming orders
     }
     [[nodiscard]] bool is_captured() const noexcept
@@ -140,7 +148,17 @@ private:
     void record_rx(std::uint16_t queue, std::span<mbuf* const> packets) noexcept;
     std::size_t tx_recorded(std::uint16_t queue, std::span<mbuf* const> packets) noexcept;
     [[nodiscard]] capture_layout* streams() const noexcept;
-    [[nodiscard]] bool is_there() const noexcept;
+    [[nodiscard]] bool is_there() const noexcept { return entry_->is_there(generation_); }
+    /// Whether what `look` reads of the layout was of this port.
+    template <typename Look>
+    [[nodiscard]] bool saw(Look&& look) const noexcept
+    {
+        if (!is_there())
+            return false;
+        look();
+        std::atomic_signal_fence(std::memory_order_acquire);  // loads stay in order: LOOKED
+        return is_there();
+    }
     /// One try to own a queue while the port is in that state. Writes to nothing of a port that is
     /// gone.
     [[nodiscard]] bool own(port_queue_layout& queue, port_state wanted,
@@ -156,6 +174,12 @@ private:
     {
         return holds(layout_->rx[queue], rx_[queue]) || claim_rx(queue);
     }
+    /// Calls `work` on a port that is there and stays. False when it is not, or `work` not begun
+    /// within a second.
+    template <typename Work>
+    [[nodiscard]] bool with_port_still(Work&& work) const noexcept;
+    template <typename Sum>
+    [[nodiscard]] port_stats counted(Sum&& sum) const noexcept;
     void update_stats() const noexcept;
     void close_device() noexcept;
 

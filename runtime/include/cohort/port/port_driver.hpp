@@ -46,7 +46,9 @@ public:
     /// What is readable, after `waiting`, as soon as packets are there; of this process, and the
     /// same as long as this object lives. -1 when there is none. Any thread. Throws `error`.
     [[nodiscard]] virtual int rx_descriptor(std::uint16_t) { return -1; }
-    /// Brings counters up to date that the device keeps. Any thread.
+    /// Whether the device counts something by itself, which `update_stats` brings to the port's
+    /// counters. Any thread, while the port is there and stays.
+    [[nodiscard]] virtual bool keeps_counts() const noexcept { return false; }
     virtual void update_stats() noexcept {}
     /// nullptr when the port's words agree with the device, else what does not. While nobody works.
     [[nodiscard]] virtual const char* find_fault() noexcept { return nullptr; }

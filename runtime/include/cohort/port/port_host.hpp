@@ -26,14 +26,6 @@ struct port_key {
     friend bool operator==(const port_key&, const port_key&) = default;
 };
 
-/// Not so once the port of that generation was destroyed.
-[[nodiscard]] inline bool is_there(const memzone_layout& entry, std::uint32_t generation) noexcept
-{
-    const auto word = entry.word();
-    return (word.state == zone_state::live || word.state == zone_state::init) &&
-           word.generation == generation;
-}
-
 class port_host {
 public:
     explicit port_host(memory& segments) : segments_{&segments} {}
