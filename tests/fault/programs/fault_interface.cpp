@@ -7,7 +7,7 @@
 namespace cohort::fault_member {
 namespace {
 
-void prepare(domain& shared)
+void prepare_cable(domain& shared)
 {
     prepare_way(shared);
     shared.create_port("near", "af_packet:iface=near");
@@ -20,7 +20,7 @@ void cross_the_cable(const arguments& given)
 {
     const auto domain = join(given);
     if (!domain->find_ring<mbuf*>(not_sent))
-        prepare(*domain);
+        prepare_cable(*domain);
     auto waiting = domain->find_ring<mbuf*>(not_sent).value();
     auto near = domain->find_port("near").value();
     auto far = domain->find_port("far").value();

@@ -12,7 +12,7 @@ namespace cohort::fault_member {
 
 namespace {
 
-constexpr std::uint32_t all_packets = 6;
+constexpr std::uint32_t staged_packets = 6;
 
 }  // namespace
 
@@ -21,7 +21,7 @@ void pass_stages(const arguments& given)
     const auto shared = join(given);
     auto pool = shared->find_pktmbuf_pool("plain").value();
     auto ring = shared->create_staged_ring<mbuf*>("stages", 8, {.stages = 1});
-    for (std::uint32_t number = 0; number != all_packets; ++number) {
+    for (std::uint32_t number = 0; number != staged_packets; ++number) {
         auto* packet = pool.alloc();
         require(packet != nullptr, "the pool is empty");
         packet->hash.tag = number;
@@ -39,7 +39,7 @@ void pass_stages(const arguments& given)
             "the stage does not end");
     std::uint32_t next = 0;
     drain_stages(*shared, next);
-    require(next == all_packets, "packets are missing");
+    require(next == staged_packets, "packets are missing");
 }
 
 void drain_stages(domain& shared, std::uint32_t& next)

@@ -8,7 +8,7 @@
 namespace cohort::fault_member {
 namespace {
 
-void prepare(domain& shared)
+void prepare_tap(domain& shared)
 {
     prepare_way(shared, 128);
     shared.create_port("tap", "tap:iface=tap", {.rx_pool = "at the turn"});
@@ -21,7 +21,7 @@ void go_through_the_tap(const arguments& given)
 {
     const auto domain = join(given);
     if (!domain->find_ring<mbuf*>(not_sent))
-        prepare(*domain);
+        prepare_tap(*domain);
     way_round way{*domain, domain->find_port("tap").value()};
     auto& tap = way.at_turn();
     auto& there = way.there();

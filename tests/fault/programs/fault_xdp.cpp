@@ -8,7 +8,7 @@
 namespace cohort::fault_member {
 namespace {
 
-void prepare(domain& shared)
+void prepare_xdp(domain& shared)
 {
     prepare_way(shared, 256);
     shared.create_port("kernel", "af_packet:iface=far,promiscuous=1", {.rx_pool = "incoming"});
@@ -38,7 +38,7 @@ void go_through_the_socket(const arguments& given)
 {
     const auto domain = join(given);
     if (!domain->find_ring<mbuf*>(not_sent))
-        prepare(*domain);
+        prepare_xdp(*domain);
     if (auto wire = domain->find_port("wire")) {
         way_round way{*domain, std::move(*wire)};
         turn_round(way);
