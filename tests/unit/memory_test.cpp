@@ -3,6 +3,7 @@
 #include "cohort/memory/memseg_walk.hpp"
 #include "support/scratch_domain.hpp"
 #include "support/seed.hpp"
+#include "support/zero_bytes.hpp"
 
 #include <algorithm>
 #include <map>
@@ -27,11 +28,6 @@ errc refusal(const std::function<void()>& call)
     return errc{};
 }
 
-bool is_zero(std::span<const std::byte> bytes)
-{
-    return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{}; });
-}
-
 }  // namespace
 
 TEST_CASE("a memzone is found by its name at the same address until it is released", "[memory]")
@@ -41,7 +37,7 @@ TEST_CASE("a memzone is found by its name at the same address until it is releas
     const auto zone = domain->reserve_memzone("state", 1000);
 
     CHECK(zone.size() == 1024);
-    CHECK(is_zero(zone));
+    CHECK(test::is_zero(zone));
     CHECK(domain->find_memzone("state").data() == zone.data());
     CHECK(domain->release_memzone("state"));
     CHECK(domain->find_memzone("state").empty());
@@ -106,7 +102,7 @@ TEST_CASE("memory grows on demand and what was used before is zeroed again", "[m
     const auto again = domain->reserve_memzone("again", 32_MiB);
 
     CHECK(again.data() == before);
-    CHECK(is_zero(again));
+    CHECK(test::is_zero(again));
 }
 
 TEST_CASE("a handle knows when its memzone is gone, also when the name is used again", "[memory]")

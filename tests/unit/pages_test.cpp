@@ -4,6 +4,7 @@
 #include "cohort/memory/memseg_walk.hpp"
 #include "support/scratch_domain.hpp"
 #include "support/seed.hpp"
+#include "support/zero_bytes.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -35,11 +36,6 @@ std::uint64_t published(scratch_domain& domain)
 std::optional<std::string> fault_of(scratch_domain& domain)
 {
     return domain->segments().find_fault(domain->members().who());
-}
-
-bool is_zero(std::span<const std::byte> bytes)
-{
-    return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{}; });
 }
 
 }  // namespace
@@ -86,7 +82,7 @@ TEST_CASE("a memzone is zero wherever its pages have been", "[memory][pages]")
 
     for (int round = 0; round != 40; ++round) {
         const auto zone = domain->reserve_memzone("dirty", 1_MiB + random() % 60_MiB);
-        CHECK(is_zero(zone));
+        CHECK(test::is_zero(zone));
         std::memset(zone.data(), 0xee, zone.size());
         domain->release_memzone("dirty");
         if (round % 7 == 0)
