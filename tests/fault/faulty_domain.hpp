@@ -140,6 +140,16 @@ public:
         bystander_->kill(SIGCONT);
     }
 
+    static void check_audit()
+    {
+        auto tool = child_process::spawn("cohort", {"--domain", name, "audit"});
+        std::string said;
+        while (const auto line = tool.read_line(patience))
+            said += *line + '\n';
+        INFO(said);
+        CHECK(tool.wait(patience) == exit_status{});
+    }
+
     /// The survivors carry on, newcomers are admitted, and every buffer comes back.
     void check_survivors()
     {
@@ -154,8 +164,7 @@ public:
         });
         INFO(describe(seen.region()));
         CHECK(whole);
-        auto tool = child_process::spawn("cohort", {"--domain", name, "audit"});
-        CHECK(tool.wait(patience) == exit_status{});
+        check_audit();
     }
 
     /// The name starts again without help, and in the end nothing is left.
@@ -168,8 +177,7 @@ public:
             const auto seen = secondary::observe(name, patience);
             CHECK(eventually([&] { return is_whole(seen.region(), 1); }));
         }
-        auto tool = child_process::spawn("cohort", {"--domain", name, "audit"});
-        CHECK(tool.wait(patience) == exit_status{});
+        check_audit();
         next.kill(SIGTERM);
         CHECK(next.wait(patience) == exit_status{});
         CHECK(std::filesystem::is_empty(root()));
