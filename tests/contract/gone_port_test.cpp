@@ -52,6 +52,8 @@ const std::vector<port_call>& calls()
                                 [](const xstat& each) { return each.value == 0; });
          }},
         {"reset_stats", [](port& at) { return !at.reset_stats(); }},
+        {"link", [](port& at) { return !at.link().up && at.link().mtu == 0; }},
+        {"set_promiscuous", [](port& at) { return refuses([&] { at.set_promiscuous(true); }); }},
         {"find_fault", [](port& at) { return at.find_fault() == nullptr; }},
         {"is_started", [](port& at) { return !at.is_started(); }},
         {"rx_ended", [](port& at) { return at.rx_ended(0); }},

@@ -391,7 +391,7 @@ MUTATIONS = [
     ),
     Mutation(
         "nobody writes counters of a port that is gone",
-        PORT,
+        PORT_HEADER,
         "        there = is_there();\n",
         "        there = true;\n",
         "[gone]",

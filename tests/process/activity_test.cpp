@@ -166,6 +166,10 @@ TEST_CASE("cohort ports counts what went through a port", "[tool]")
     CHECK(shown.at("tx_packets") == 5);
     CHECK(shown.at("tx_bytes") == 300);
     CHECK(shown.at("rx_packets") == 0);
+    CHECK(shown.at("mtu").is_null());
+    CHECK(shown.at("captured_by").is_null());
+    const auto capture = domain->capture_port("wire", 100);
+    CHECK(json_of({"ports", "--json"}).at(0).at("captured_by") == "primary");
 }
 
 TEST_CASE("cohort queues names the member that polls a queue, and what went through it", "[tool]")

@@ -30,15 +30,41 @@ const char* state_of(const port_layout& port)
     return "?";
 }
 
-/// The member whose lane polls a queue.
-cell owner_cell(const region_layout& region, lane_id lane)
+/// nullptr when the lane is nobody's.
+const member_layout* member_of(const region_layout& region, lane_id lane)
 {
     const auto word = lane < max_lanes ? region.members.lanes[lane].word() : lane_word{};
     if (lane == 0 || word.member == 0 || word.member >= max_members)
+        return nullptr;
+    return &region.members.members[word.member];
+}
+
+/// The member whose lane polls a queue.
+cell owner_cell(const region_layout& region, lane_id lane)
+{
+    const auto* member = member_of(region, lane);
+    if (!member)
         return {"-", {{"owner", nullptr}, {"lane", nullptr}}};
-    const auto& member = region.members.members[word.member];
-    return {fmt::format("{} (lane {})", member.name.view(), lane),
-            {{"owner", member.name.view()}, {"lane", lane}}};
+    return {fmt::format("{} (lane {})", member->name.view(), lane),
+            {{"owner", member->name.view()}, {"lane", lane}}};
+}
+
+/// The member that captures what passes a port.
+cell capturer_cell(const region_layout& region, const port_layout& port)
+{
+    const bool captured = port.capture.load(std::memory_order_relaxed) != 0;  // for display
+    const auto* member = captured ? member_of(region, port.capturer.holder()) : nullptr;
+    if (!member)
+        return {"-", {{"captured_by", nullptr}}};
+    return member->name.view();
+}
+
+/// Of the device as it was when the port was made.
+cell mtu_cell(const port_layout& port)
+{
+    if (port.mtu == 0)
+        return {"-", {{"mtu", nullptr}}};
+    return port.mtu;
 }
 
 cell pool_cell(const region_layout& region, std::uint32_t pool)
@@ -53,7 +79,7 @@ cell pool_cell(const region_layout& region, std::uint32_t pool)
 table list_ports(const region_layout& region)
 {
     table shown{{"port", "driver", "state", "rx_queues", "tx_queues", "rx_packets", "rx_bytes",
-                 "tx_packets", "tx_bytes", "errors", "missed", "no_buffer"},
+                 "tx_packets", "tx_bytes", "errors", "missed", "no_buffer", "mtu", "captured_by"},
                 {}};
     for_each_live(region.memory, zone_kind::port, [&](const memzone_layout& zone) {
         const auto& port = *static_cast<const port_layout*>(zone.data());
@@ -70,7 +96,8 @@ table list_ports(const region_layout& region)
                               tx.size(), sum(rx, &queue::packets), sum(rx, &queue::bytes),
                               sum(tx, &queue::packets), sum(tx, &queue::bytes),
                               sum(rx, &queue::errors) + sum(tx, &queue::errors),
-                              sum(rx, &queue::missed), sum(rx, &queue::no_buffer)});
+                              sum(rx, &queue::missed), sum(rx, &queue::no_buffer), mtu_cell(port),
+                              capturer_cell(region, port)});
     });
     std::sort(shown.rows.begin(), shown.rows.end());
     return shown;

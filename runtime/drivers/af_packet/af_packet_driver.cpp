@@ -4,6 +4,7 @@
 #include "cohort/port/drivers.hpp"
 #include "cohort/port/port_driver.hpp"
 #include "cohort/port/port_host.hpp"
+#include "interface_view.hpp"
 #include "packet_queue.hpp"
 #include "queue_io.hpp"
 
@@ -49,7 +50,9 @@ ring_shape shape_of(const port_layout& port) noexcept
 
 class af_packet_io final : public queue_io<packet_rx, packet_tx> {
 public:
-    af_packet_io(port_layout& port, std::vector<file_descriptor> sockets) : port_{port}
+    af_packet_io(port_layout& port, std::vector<file_descriptor> sockets)
+        : port_{port}
+        , interface_{static_cast<int>(port.driver_words[af_packet_word::interface_index])}
     {
         const std::size_t longest = port.mtu + ETH_HLEN;
         for (std::size_t i = 0; i != sockets.size(); ++i) {
@@ -72,8 +75,18 @@ public:
         }
     }
 
+    [[nodiscard]] std::optional<port_link> link() noexcept override
+    {
+        return look_at_interface(sockets_[0].get(), interface_);
+    }
+    [[nodiscard]] int receive_also(reception what, bool on) noexcept override
+    {
+        return detail::receive_also(sockets_[0].get(), interface_, what, on);
+    }
+
 private:
     port_layout& port_;
+    int interface_;
     std::vector<file_descriptor> sockets_;
     std::deque<mapped_rings> rings_;  // the queues refer to them
 };
@@ -113,12 +126,19 @@ void af_packet_driver::create(port_layout& port, const port_request& request, po
     port.limits.default_descriptors = shape.rx_frames;
     const socket_wishes wishes{
         .interface_index = facts.index,
-        .promiscuous = number_option("af_packet", options, "promiscuous", 0, {0, 1}) != 0,
         .qdisc_bypass = number_option("af_packet", options, "qdisc_bypass", 1, {0, 1}) != 0};
     std::vector<file_descriptor> sockets;
     for (std::uint64_t i = 0; i != queues; ++i)
         sockets.push_back(make_packet_socket(wishes, shape));
     join_fanout(sockets);
+    if (number_option("af_packet", options, "promiscuous", 0, {0, 1}) != 0) {
+        if (const int failed =
+                detail::receive_also(sockets[0].get(), facts.index, reception::promiscuous, true);
+            failed != 0)
+            throw_errno(failed, "cannot set the promiscuous mode of an interface");
+        port.receives.store(static_cast<std::uint32_t>(reception::promiscuous),
+                            std::memory_order_relaxed);  // not published yet
+    }
 
     port.driver_words[af_packet_word::frame_bytes] = shape.frame_bytes;
     port.driver_words[af_packet_word::block_bytes] = shape.block_bytes;

@@ -100,12 +100,6 @@ file_descriptor make_packet_socket(const socket_wishes& wishes, const ring_shape
     address.sll_ifindex = wishes.interface_index;
     if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
         throw_errno(errno, "cannot bind a packet socket to its interface");
-    if (wishes.promiscuous) {
-        packet_mreq membership{};
-        membership.mr_ifindex = wishes.interface_index;
-        membership.mr_type = PACKET_MR_PROMISC;
-        set_option(socket, PACKET_ADD_MEMBERSHIP, membership, "the promiscuous mode");
-    }
     return socket;
 }
 

@@ -50,7 +50,6 @@ struct ring_shape {
 
 struct socket_wishes {
     int interface_index = 0;
-    bool promiscuous = false;
     bool qdisc_bypass = true;
 };
 

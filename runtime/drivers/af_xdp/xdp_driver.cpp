@@ -5,6 +5,7 @@
 #include "cohort/port/drivers.hpp"
 #include "cohort/port/port_driver.hpp"
 #include "cohort/port/port_host.hpp"
+#include "interface_view.hpp"
 #include "queue_io.hpp"
 #include "xdp_device.hpp"
 #include "xdp_grace.hpp"
@@ -29,7 +30,7 @@ constexpr std::array<std::string_view, 3> af_xdp_option_keys{"iface", "queues", 
 constexpr std::uint32_t least_slots = 64;
 constexpr std::uint32_t most_slots = 16'384;
 constexpr std::uint32_t usual_slots = 512;
-constexpr std::size_t files_beside_sockets = 3;  // map, program, link
+constexpr std::size_t files_beside_sockets = 4;  // view, map, program, link
 
 std::size_t longest_xdp_frame(std::uint32_t mtu) noexcept
 {
@@ -56,10 +57,12 @@ mempool_layout& device_pool(const port_layout& port, port_host& host)
 
 class af_xdp_io final : public queue_io<xdp_rx, xdp_tx> {
 public:
-    /// A socket for each queue, the map, the program and the link.
+    /// A socket for each queue, one that looks at the interface, the map, the program and the link.
     af_xdp_io(port_layout& port, mempool_layout& pool, std::vector<file_descriptor> files)
         : device_{port, pool, std::move(files[files.size() - 3]),
                   std::move(files[files.size() - 2]), std::move(files.back())}
+        , interface_{static_cast<int>(port.driver_words[xdp_word::interface_index])}
+        , view_{std::move(files[files.size() - files_beside_sockets])}
     {
         files.resize(files.size() - files_beside_sockets);
         const auto slots = static_cast<std::uint32_t>(port.driver_words[xdp_word::slots]);
@@ -82,6 +85,15 @@ public:
                 continue;
             note_drops(device_.port().rx[i], counts.rx_dropped + counts.rx_ring_full);
         }
+    }
+
+    [[nodiscard]] std::optional<port_link> link() noexcept override
+    {
+        return look_at_interface(view_.get(), interface_);
+    }
+    [[nodiscard]] int receive_also(reception what, bool on) noexcept override
+    {
+        return detail::receive_also(view_.get(), interface_, what, on);
     }
 
     [[nodiscard]] const char* find_fault() noexcept override
@@ -114,6 +126,8 @@ private:
     }
 
     xdp_device device_;
+    int interface_;
+    file_descriptor view_;
     std::vector<file_descriptor> sockets_;
     std::deque<xdp_rings> rings_;  // the queues refer to them
 };
@@ -179,6 +193,7 @@ void af_xdp_driver::create(port_layout& port, const port_request& request, port_
     auto files = make_xdp_sockets(
         {.interface_index = facts.index, .interface_name = name, .queues = queues, .slots = slots},
         umem);
+    files.push_back(open_view(view_kind::packet));
     files.push_back(make_socket_map(queues));
     files.push_back(load_program(files.back()));
     files.push_back(attach_program(files.back(), facts.index, name, mode));
@@ -224,7 +239,7 @@ void af_xdp_driver::let_go(port_layout& port, port_host& host) const
     {
         const auto files = all_files(port, host);
         for (std::uint16_t i = 0; i != port.rx_queues; ++i)
-            disconnect_socket(files[port.rx_queues], i);
+            disconnect_socket(files[files.size() - 3], i);
         detach_program(files.back());
     }
     flush_all(port, host);

@@ -4,6 +4,7 @@
 #include "cohort/port/drivers.hpp"
 #include "cohort/port/port_driver.hpp"
 #include "cohort/port/port_host.hpp"
+#include "interface_view.hpp"
 #include "queue_io.hpp"
 #include "tap_device.hpp"
 #include "tap_interface.hpp"
@@ -14,6 +15,8 @@
 
 #include <fmt/format.h>
 
+#include <net/if.h>
+
 namespace cohort {
 namespace {
 
@@ -21,16 +24,19 @@ using namespace detail;
 
 constexpr std::array<std::string_view, 5> tap_option_keys{"iface", "queues", "persist", "mac",
                                                           "mtu"};
-constexpr number_range tap_mtu{68, 65'521};  // the kernel's
+constexpr std::size_t files_beside_queues = 2;  // a socket to look at the interface, its counts
+constexpr number_range tap_mtu{68, 65'521};     // the kernel's
 
 class tap_io final : public queue_io<tap_rx, tap_tx> {
 public:
-    /// A descriptor for each queue, and the kernel's counts.
+    /// A descriptor for each queue, a view, and the kernel's counts.
     tap_io(port_layout& port, std::vector<file_descriptor> files)
         : port_{port}
+        , interface_{static_cast<int>(port.driver_words[tap_word::interface_index])}
+        , view_{std::move(files[files.size() - 2])}
         , counts_{std::move(files.back())}
     {
-        files.pop_back();
+        files.resize(files.size() - files_beside_queues);
         for (std::size_t i = 0; i != files.size(); ++i) {
             rx_.emplace_back(port, port.rx[i], files[i].get());
             tx_.emplace_back(port, port.tx[i], files[i].get());
@@ -54,9 +60,16 @@ public:
             }
     }
 
+    [[nodiscard]] std::optional<port_link> link() noexcept override
+    {
+        return look_at_interface(view_.get(), interface_);
+    }
+
 private:
     port_layout& port_;
+    int interface_;
     std::vector<file_descriptor> queues_;
+    file_descriptor view_;
     file_descriptor counts_;
 };
 
@@ -66,11 +79,11 @@ public:
     [[nodiscard]] std::unique_ptr<port_io> open(port_layout& port, port_host& host) const override
     {
         auto files = host.files_of(port);
-        if (files.size() != port.rx_queues + 1u)
+        if (files.size() != port.rx_queues + files_beside_queues)
             throw error{errc::stalled,
                         fmt::format("the port has {} descriptors but {} came from the members that "
                                     "have them; is one of them stopped?",
-                                    port.rx_queues + 1u, files.size())};
+                                    port.rx_queues + files_beside_queues, files.size())};
         if (port.driver_words[tap_word::persist] != 0)
             keep_tap(files[0]);
         return std::make_unique<tap_io>(port, std::move(files));
@@ -78,8 +91,8 @@ public:
     void let_go(port_layout& port, port_host& host) const override
     {
         auto files = host.files_of(port);
-        if (files.size() == port.rx_queues + 1u)
-            files.pop_back();
+        if (files.size() == port.rx_queues + files_beside_queues)
+            files.resize(port.rx_queues);
         for (const auto& file : files)
             detach_tap(file);
     }
@@ -100,9 +113,11 @@ void tap_driver::create(port_layout& port, const port_request& request, port_hos
     const auto name = option_value(options, "iface");
     auto files = open_tap(name, queues);
     const auto state = set_up_interface(name, wanted);
+    files.push_back(open_view(view_kind::datagram));
     files.push_back(open_interface_counts());
 
     port.driver_words[tap_word::persist] = persist;
+    port.driver_words[tap_word::interface_index] = ::if_nametoindex(name.c_str());
     port.rx_queues = static_cast<std::uint16_t>(queues);
     port.tx_queues = static_cast<std::uint16_t>(queues);
     port.mtu = state.mtu;

@@ -104,18 +104,6 @@ void port::close_device() noexcept
     device_->io.reset();
 }
 
-template <typename Work>
-bool port::with_port_still(Work&& work) const noexcept
-{
-    bool there = false;
-    static_cast<void>(host_->segments().hold_still(self_->who(), deadline_in(1s), [&] {
-        there = is_there();
-        if (there)
-            work();
-    }));
-    return there;
-}
-
 /// The device's counts go to words of the port, which this thread does not own.
 void port::update_stats() const noexcept
 {
@@ -131,6 +119,24 @@ const char* port::find_fault() const noexcept
     if (device_->io)
         static_cast<void>(with_port_still([&] { fault = device_->io->find_fault(); }));
     return fault;
+}
+
+port_link port::link() const noexcept
+{
+    const std::lock_guard guard{device_->mutex};
+    port_link now;
+    std::uint32_t receives = 0;
+    if (!device_->io || !saw([&] {
+            receives = layout_->receives.load(std::memory_order_relaxed);  // for display
+        }))
+        return now;
+    if (const auto device = device_->io->link())
+        now = *device;
+    else
+        now.up = is_started();
+    now.promiscuous = (receives & static_cast<std::uint32_t>(reception::promiscuous)) != 0;
+    now.all_multicast = (receives & static_cast<std::uint32_t>(reception::all_multicast)) != 0;
+    return now;
 }
 
 void port::prime() noexcept

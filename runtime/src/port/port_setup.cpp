@@ -174,6 +174,38 @@ void port::set_up_tx(std::uint16_t queue, const tx_queue_setup& wanted)
     set_up(*layout_, layout_->tx[queue], wanted);
 }
 
+void port::receive_also(reception what, bool on)
+{
+    const std::lock_guard guard{device_->mutex};
+    require_there(device_->io && is_there());
+    int refused = 0;
+    // A bit that is set speaks the truth: it comes after the wish, and goes before it.
+    const bool done = with_port_still([&] {
+        auto& receives = layout_->receives;
+        const auto bit = static_cast<std::uint32_t>(what);
+        if (!on)
+            receives.fetch_and(~bit, std::memory_order_relaxed);         // under the memory lock
+        else if ((receives.load(std::memory_order_relaxed) & bit) != 0)  // under the memory lock
+            return;
+        COHORT_FAULT_POINT("port.choosing");
+        refused = device_->io->receive_also(what, on);
+        COHORT_FAULT_POINT("port.chosen");
+        if (on && refused == 0)
+            receives.fetch_or(bit, std::memory_order_relaxed);  // under the memory lock
+    });
+    if (!done) {
+        require_there(is_there());
+        throw error{errc::stalled, "the memory lock is held by a live lane for more than a second; "
+                                   "see \"cohort lanes\""};
+    }
+    if (refused == EOPNOTSUPP)
+        throw error{errc::invalid_argument,
+                    fmt::format("the {} port has no device that can be told what to receive",
+                                layout_->driver.view())};
+    if (refused != 0)
+        throw_errno(refused, "cannot tell an interface what to receive");
+}
+
 port_callbacks& port::callbacks()
 {
     if (!callbacks_)

@@ -25,6 +25,9 @@ void cross_the_cable(const arguments& given)
     auto near = domain->find_port("near").value();
     auto far = domain->find_port("far").value();
     auto there = domain->find_ring<mbuf*>(arrived).value();
+    far.set_all_multicast(false);
+    far.set_all_multicast(true);
+    require(far.link().all_multicast, "the port tells what it receives");
     require(test::eventually([&] {
                 send(waiting, near);
                 receive(far, there);

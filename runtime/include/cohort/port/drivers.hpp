@@ -61,6 +61,7 @@ inline constexpr std::size_t interface_index = 4;
 /// What the tap driver keeps in port_layout::driver_words.
 namespace tap_word {
 inline constexpr std::size_t persist = 0;
+inline constexpr std::size_t interface_index = 1;
 }  // namespace tap_word
 
 /// What the pcap driver keeps in port_layout::driver_words, from creation on.

@@ -16,6 +16,8 @@
 
 #include "cohort/port/port_callbacks.hpp"
 #include "cohort/port/port_driver.hpp"
+#include "cohort/port/port_host.hpp"
+#include "cohort/port/port_link.hpp"
 #include "cohort/port/rx_signal.hpp"
 #include "cohort/port/rx_wait.hpp"
 
@@ -107,6 +109,14 @@ public:
     void set_up_rx(std::uint16_t queue, const rx_queue_setup& wanted);
     void set_up_tx(std::uint16_t queue, const tx_queue_setup& wanted);
 
+    /// The device as it is now; of a port that is gone, one that is down. Asks the kernel.
+    [[nodiscard]] port_link link() const noexcept;
+    /// Begins or ends, for all queues and members. Throws `errc::invalid_argument` when the driver
+    /// has no such thing or the port is gone, `stalled`, or what the kernel says.
+    void receive_also(reception what, bool on);
+    void set_promiscuous(bool on) { receive_also(reception::promiscuous, on); }
+    void set_all_multicast(bool on) { receive_also(reception::all_multicast, on); }
+
     [[nodiscard]] port_stats rx_stats(std::uint16_t queue) const noexcept;
     [[nodiscard]] port_stats tx_stats(std::uint16_t queue) const noexcept;
     /// Of all queues of a direction together.
@@ -177,7 +187,16 @@ private:
     /// Calls `work` on a port that is there and stays. False when it is not, or `work` not begun
     /// within a second.
     template <typename Work>
-    [[nodiscard]] bool with_port_still(Work&& work) const noexcept;
+    [[nodiscard]] bool with_port_still(Work&& work) const noexcept
+    {
+        bool there = false;
+        static_cast<void>(host_->segments().hold_still(self_->who(), deadline_in(1s), [&] {
+            there = is_there();
+            if (there)
+                work();
+        }));
+        return there;
+    }
     template <typename Sum>
     [[nodiscard]] port_stats counted(Sum&& sum) const noexcept;
     void update_stats() const noexcept;

@@ -8,9 +8,12 @@
 #include "cohort/base/clock.hpp"
 #include "cohort/packet/mbuf.hpp"
 #include "cohort/port/port_layout.hpp"
+#include "cohort/port/port_link.hpp"
 
+#include <cerrno>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -50,6 +53,12 @@ public:
     /// counters. Any thread, while the port is there and stays.
     [[nodiscard]] virtual bool keeps_counts() const noexcept { return false; }
     virtual void update_stats() noexcept {}
+    /// The device as it is now; nothing when the driver has none. Any thread. What it is to receive
+    /// is filled in by others.
+    [[nodiscard]] virtual std::optional<port_link> link() noexcept { return std::nullopt; }
+    /// Returns 0 or an errno. Any thread, one in all members at a time. To begin or end twice is to
+    /// do it once. It ends with the port's descriptors.
+    [[nodiscard]] virtual int receive_also(reception, bool) noexcept { return EOPNOTSUPP; }
     /// nullptr when the port's words agree with the device, else what does not. While nobody works.
     [[nodiscard]] virtual const char* find_fault() noexcept { return nullptr; }
 };

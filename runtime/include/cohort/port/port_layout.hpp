@@ -123,6 +123,7 @@ struct alignas(cache_line_bytes) port_layout {
     fixed_name<2048> options;  ///< "rx=/tmp/a.pcap,tx=/tmp/b.pcap", as the driver completed them
     std::uint64_t driver_words[8]{};  ///< what the driver fixed at creation, e.g. the link type
     owner_lock capturer;              ///< the lane that captures, or that closes the port
+    std::atomic<std::uint32_t> receives{0};  ///< values of `reception`, for port_link only
     port_queue_layout rx[max_port_queues];
     port_queue_layout tx[max_port_queues];
 

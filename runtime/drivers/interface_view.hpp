@@ -1,0 +1,25 @@
+#pragma once
+/// An interface of the kernel, seen through a socket of its network namespace: the members of a
+/// port need not be in that one.
+///
+/// *Thread safety*: any thread.
+
+#include "cohort/base/file_descriptor.hpp"
+#include "cohort/port/port_link.hpp"
+
+namespace cohort::detail {
+
+/// The state of interface `index`; down when there is none. `socket` is of any kind that the kernel
+/// lets ask: a datagram socket or a packet socket, but not an AF_XDP socket.
+[[nodiscard]] port_link look_at_interface(int socket, int index) noexcept;
+
+/// Returns 0 or an errno. The wish is the packet socket's and ends with it. To begin or end twice
+/// is to do it once; to begin it again ends it for a moment.
+[[nodiscard]] int receive_also(int packet_socket, int index, reception what, bool on) noexcept;
+
+/// Of the calling thread's namespace. A packet socket receives nothing. Throws `no_permission`, or
+/// what the kernel says.
+enum class view_kind { datagram, packet };
+[[nodiscard]] file_descriptor open_view(view_kind kind);
+
+}  // namespace cohort::detail
