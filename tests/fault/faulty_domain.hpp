@@ -61,7 +61,7 @@ namespace cohort::test {
         for_each_block(*static_cast<const heap_arena_layout*>(zone.data()),
                        [&](const auto&, block_word word) { no_block &= !word.is_used(); });
     });
-    const auto report = audit(audited(region));
+    const auto report = audit(audited(region), 1);
     return no_block && report.clean() &&
            std::all_of(report.pools.begin(), report.pools.end(),
                        [](const auto& pool) { return pool.in_pool + pool.cached == pool.count; });

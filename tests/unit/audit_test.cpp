@@ -107,6 +107,24 @@ TEST_CASE("an audit beside a flow that is faster than its scans finds no buffer 
     CHECK(domain.audit().clean());
 }
 
+TEST_CASE("an audit waits for who was preempted in the middle of a move", "[audit]")
+{
+    scratch_domain domain;
+    auto pool = domain->create_pktmbuf_pool("p", {.count = 64, .cache_size = 8});
+    auto* packet = pool.alloc();
+    const auto ours = packet->custody;
+    packet->custody = custody::holder(9, 3);
+    std::thread mover{[&] {
+        std::this_thread::sleep_for(10ms);
+        std::atomic_ref{packet->custody}.store(ours);
+    }};
+
+    const auto report = domain.audit();
+
+    mover.join();
+    CHECK(report.faults == std::vector<std::string>{});
+}
+
 TEST_CASE("holders says who has received, fresh and cached buffers", "[audit]")
 {
     scratch_domain domain;

@@ -1,5 +1,6 @@
 #include "cohort/recovery/audit.hpp"
 
+#include "cohort/base/clock.hpp"
 #include "cohort/memory/heap_layout.hpp"
 #include "cohort/pool/pool_growth.hpp"
 #include "cohort/port/capture_layout.hpp"
@@ -9,6 +10,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <thread>
 #include <tuple>
 
 #include <fmt/format.h>
@@ -335,6 +337,8 @@ void scan::place_objects()
     }
 }
 
+constexpr auto pause_between_scans = 20ms;  // for who was preempted in the middle of a move
+
 }  // namespace
 
 audit_report audit(const audited_region& region, int scans)
@@ -342,6 +346,8 @@ audit_report audit(const audited_region& region, int scans)
     audit_report report;
     std::set<finding> constant;
     for (int i = 0; i == 0 || (i < scans && !constant.empty()); ++i) {
+        if (i != 0)
+            std::this_thread::sleep_for(pause_between_scans);
         scan pass{region};
         pass.run();
         std::set<finding> still;

@@ -10,8 +10,9 @@
 /// and each buffer has as many clones as its count word says.
 ///
 /// Reads only, so it serves members and observers alike. While others work a buffer may be seen on
-/// its way from one place to the next; so a live audit scans several times and reports only what
-/// stays unexplained, with the same word, in all scans. At rest the sums are exact.
+/// its way from one place to the next; so a live audit scans several times, with a pause in which a
+/// thread that was preempted goes on, and reports only what stays unexplained, with the same word,
+/// in all scans. At rest the sums are exact, and one scan will do.
 ///
 /// *Thread safety*: any number at a time, beside anything.
 /// *When a process dies here*: nothing was written.
