@@ -1,6 +1,6 @@
 #pragma once
 /// An interface of the kernel, seen through a socket of its network namespace: the members of a
-/// port need not be in that one.
+/// port need not be in that one. What the drivers af_packet, af_xdp and tap have in common.
 ///
 /// *Thread safety*: any thread.
 
@@ -17,8 +17,8 @@ namespace cohort::detail {
 /// is to do it once; to begin it again ends it for a moment.
 [[nodiscard]] int receive_also(int packet_socket, int index, reception what, bool on) noexcept;
 
-/// Of the calling thread's namespace. A packet socket receives nothing. Throws `no_permission`, or
-/// what the kernel says.
+/// Of the calling thread's namespace. A packet socket receives nothing until it is bound. Throws
+/// `no_permission`, or what the kernel says.
 enum class view_kind { datagram, packet };
 [[nodiscard]] file_descriptor open_view(view_kind kind);
 

@@ -5,12 +5,13 @@
 #include "cohort/base/error.hpp"
 #include "contract/any_driver.hpp"
 #include "contract/wired_port.hpp"
+#include "support/kernel_says.hpp"
 #include "support/skip.hpp"
 
 #include <algorithm>
-#include <cstdio>
 #include <iterator>
 #include <string>
+#include <utility>
 
 namespace cohort::test {
 namespace {
@@ -19,17 +20,6 @@ namespace {
 std::string interface_of(const std::string& driver)
 {
     return driver == "tap" ? "tap" : "near";
-}
-
-/// A number that ip prints behind `word` for the interface `near`.
-int kernel_says(const std::string& word)
-{
-    auto* const output = ::popen("ip -d -o link show near", "r");
-    std::string text(4096, '\0');
-    text.resize(std::fread(text.data(), 1, text.size(), output));
-    ::pclose(output);
-    const auto at = text.find(word + ' ');
-    return at == std::string::npos ? -1 : std::stoi(text.substr(at + word.size()));
 }
 
 std::string any_driver_that_chooses()
@@ -42,6 +32,30 @@ std::string any_driver_that_chooses()
     }();
     return GENERATE(from_range(all));
 }
+
+/// This thread has the lock, as somebody would who reserves memory for long.
+class held_memory_lock {
+public:
+    explicit held_memory_lock(domain& of) : lock_{of.segments().layout().lock}
+    {
+        const auto nobody_is_dead = [](lane_id) { return false; };
+        REQUIRE(lock_.lock(of.members().lane(), deadline{}, nobody_is_dead) ==
+                lock_result::acquired);
+    }
+    ~held_memory_lock() { let_go(); }
+    held_memory_lock(const held_memory_lock&) = delete;
+    held_memory_lock& operator=(const held_memory_lock&) = delete;
+
+    void let_go() noexcept
+    {
+        if (std::exchange(held_, false))
+            lock_.unlock();
+    }
+
+private:
+    owner_lock& lock_;
+    bool held_ = true;
+};
 
 }  // namespace
 
@@ -105,20 +119,20 @@ TEST_CASE("promiscuous and all-multicast begin, end, and go with the port",
     INFO(driver);
     wired_port wired{driver};
     auto other = wired.domain().find_port("port").value();
-    const auto before = kernel_says("promiscuity");
+    const auto before = kernel_says("near", "promiscuity");
 
     for (int twice = 0; twice != 2; ++twice) {
         wired.port().set_promiscuous(true);
         other.set_all_multicast(true);
     }
-    CHECK(kernel_says("promiscuity") == before + 1);
-    CHECK(kernel_says("allmulti") == 1);
+    CHECK(kernel_says("near", "promiscuity") == before + 1);
+    CHECK(kernel_says("near", "allmulti") == 1);
     CHECK(other.link().promiscuous);
     CHECK(wired.port().link().all_multicast);
 
     for (int twice = 0; twice != 2; ++twice)
         other.set_promiscuous(false);
-    CHECK(kernel_says("promiscuity") == before);
+    CHECK(kernel_says("near", "promiscuity") == before);
     CHECK_FALSE(wired.port().link().promiscuous);
     CHECK(wired.port().link().all_multicast);
 
@@ -126,10 +140,58 @@ TEST_CASE("promiscuous and all-multicast begin, end, and go with the port",
     REQUIRE(wired.domain().destroy_port("port"));
     for (auto* handle : {&wired.port(), &other})
         CHECK(handle->rx_burst(0, {}) == 0);  // lets go of the sockets
-    CHECK(eventually(
-        [&] { return kernel_says("promiscuity") == 0 && kernel_says("allmulti") == 0; }));
+    CHECK(eventually([&] {
+        return kernel_says("near", "promiscuity") == 0 && kernel_says("near", "allmulti") == 0;
+    }));
     CHECK_THROWS_AS(other.set_promiscuous(true), error);
     CHECK_FALSE(other.link().up);
+}
+
+TEST_CASE("behind a holder of the memory lock a port counts, and says what it cannot do",
+          "[port][contract][link]")
+{
+    COHORT_SKIP_UNLESS(scratch_network::possible(), scratch_network::missing);
+    wired_port wired{"af_packet"};
+    free_bulk(wired.receive(8));
+    held_memory_lock held{wired.domain()};
+
+    CHECK(wired.port().rx_stats().packets == 8);
+    CHECK_FALSE(wired.port().reset_stats());
+    CHECK_THAT(wired.port().find_fault(), Catch::Contains("memory lock"));
+    try {
+        wired.port().set_promiscuous(true);
+        FAIL("it was done");
+    } catch (const error& refused) {
+        CHECK(refused.reason() == errc::stalled);
+        CHECK_THAT(refused.what(), Catch::Contains("live lane"));
+    }
+    held.let_go();
+    CHECK(wired.port().reset_stats());
+    CHECK(wired.port().rx_stats().packets == 0);
+    CHECK(wired.port().find_fault() == nullptr);
+}
+
+TEST_CASE("what a device drops while nobody can count it is counted later",
+          "[port][contract][link]")
+{
+    COHORT_SKIP_UNLESS(scratch_network::possible(), scratch_network::missing);
+    wired_port wired{"af_packet"};
+    const raw_station far{"far", raw_station::hears::nothing};
+    std::size_t sent = supplied;
+    {
+        held_memory_lock held{wired.domain()};
+        for (int round = 0; round != 2; ++round) {
+            for (int i = 0; i != 800; ++i, ++sent)  // more than the ring has frames
+                REQUIRE(far.send(numbered_payload(sent)));
+            CHECK(wired.port().rx_stats().missed == 0);
+        }
+    }
+
+    CHECK(eventually([&] {
+        free_bulk(wired.receive(supplied));
+        const auto counted = wired.port().rx_stats();
+        return counted.missed > 800 && counted.packets + counted.missed == sent;
+    }));
 }
 
 TEST_CASE("a port that cannot choose what it receives says so", "[port][contract][link]")

@@ -11,7 +11,8 @@
 
 namespace cohort::test {
 
-TEST_CASE("who was stopped behind its look at a port writes nothing into what comes after it",
+TEST_CASE("who was stopped behind its look at a port neither writes into what comes after it nor "
+          "counts that",
           "[fault][port][stop]")
 {
     COHORT_SKIP_WITHOUT_FAULT_POINTS();
@@ -20,6 +21,7 @@ TEST_CASE("who was stopped behind its look at a port writes nothing into what co
         {"claim", "port.owning:1:stop"},
         {"set up", "port.owning:1:stop"},
         {"stop", "port.changing:2:stop"},
+        {"count", "port.reading:1:stop"},
     }));
     INFO(what << ", then a " << use);
     faulty_domain domain;

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <deque>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -63,16 +64,25 @@ public:
         sockets_ = std::move(sockets);
     }
 
-    [[nodiscard]] bool keeps_counts() const noexcept override { return true; }
-    void update_stats() noexcept override
+    /// The kernel forgets what it has told.
+    [[nodiscard]] bool look_at_drops() noexcept override
     {
+        bool any = false;
         for (std::size_t i = 0; i != sockets_.size(); ++i) {
             tpacket_stats since{};
             socklen_t length = sizeof since;
             if (::getsockopt(sockets_[i].get(), SOL_PACKET, PACKET_STATISTICS, &since, &length) ==
                 0)
-                port_.rx[i].missed.fetch_add(since.tp_drops, std::memory_order_relaxed);  // a count
+                drops_[i] += since.tp_drops;
+            any = any || drops_[i] != 0;
         }
+        return any;
+    }
+    void count_drops() noexcept override
+    {
+        for (std::size_t i = 0; i != sockets_.size(); ++i)
+            port_.rx[i].missed.fetch_add(std::exchange(drops_[i], 0),
+                                         std::memory_order_relaxed);  // a count
     }
 
     [[nodiscard]] std::optional<port_link> link() noexcept override
@@ -88,7 +98,8 @@ private:
     port_layout& port_;
     int interface_;
     std::vector<file_descriptor> sockets_;
-    std::deque<mapped_rings> rings_;  // the queues refer to them
+    std::deque<mapped_rings> rings_;                      // the queues refer to them
+    std::array<std::uint64_t, max_port_queues> drops_{};  // not added yet
 };
 
 class af_packet_driver final : public port_driver {
@@ -112,7 +123,7 @@ void af_packet_driver::create(port_layout& port, const port_request& request, po
     check_option_keys("af_packet", options, af_packet_option_keys);
     const auto queues = number_option("af_packet", options, "queues", 1, {1, max_port_queues});
     const auto facts = look_up_interface(option_value(options, "iface"));
-    auto shape = ring_shape::for_mtu(facts.mtu);
+    auto shape = ring_shape::for_mtu(facts.link.mtu);
     port.limits.align_descriptors = shape.frames_per_block();
     port.limits.min_descriptors =
         std::max<std::uint32_t>(2 * max_port_burst, shape.frames_per_block());
@@ -147,8 +158,8 @@ void af_packet_driver::create(port_layout& port, const port_request& request, po
     port.driver_words[af_packet_word::interface_index] = static_cast<std::uint64_t>(facts.index);
     port.rx_queues = static_cast<std::uint16_t>(queues);
     port.tx_queues = static_cast<std::uint16_t>(queues);
-    port.mtu = facts.mtu;
-    std::copy(std::begin(facts.mac), std::end(facts.mac), std::begin(port.mac));
+    port.mtu = facts.link.mtu;
+    std::copy(facts.link.mac.begin(), facts.link.mac.end(), std::begin(port.mac));
     host.keep(host.key_of(port), std::move(sockets));
 }
 

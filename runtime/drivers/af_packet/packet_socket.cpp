@@ -1,6 +1,7 @@
 #include "packet_socket.hpp"
 
 #include "cohort/base/error.hpp"
+#include "interface_view.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -21,18 +22,6 @@ namespace cohort::detail {
 namespace {
 
 constexpr std::uint32_t block_least = 64 * 1024;
-
-file_descriptor open_socket(int domain, int kind)
-{
-    file_descriptor made{::socket(domain, kind | SOCK_CLOEXEC, 0)};
-    if (!made && (errno == EPERM || errno == EACCES))
-        throw error{errc::no_permission,
-                    "an af_packet port needs the right CAP_NET_RAW in its network namespace; run "
-                    "as root or grant it"};
-    if (!made)
-        throw_errno(errno, "cannot make a socket");
-    return made;
-}
 
 template <typename Value>
 void set_option(const file_descriptor& socket, int option, const Value& value, const char* what)
@@ -60,22 +49,13 @@ interface_facts look_up_interface(const std::string& name)
                                 "characters",
                                 name, IFNAMSIZ - 1)};
     std::memcpy(request.ifr_name, name.data(), name.size());
-    const auto socket = open_socket(AF_INET, SOCK_DGRAM);
-    const auto ask = [&](unsigned long what) {
-        if (::ioctl(socket.get(), what, &request) != 0)
-            throw error{errc::invalid_argument,
-                        fmt::format("there is no interface \"{}\" in this network namespace: {}; "
-                                    "\"ip link\" lists them",
-                                    name, describe_errno(errno))};
-    };
-    interface_facts facts;
-    ask(SIOCGIFINDEX);
-    facts.index = request.ifr_ifindex;
-    ask(SIOCGIFMTU);
-    facts.mtu = static_cast<std::uint32_t>(request.ifr_mtu);
-    ask(SIOCGIFHWADDR);
-    std::memcpy(facts.mac, request.ifr_hwaddr.sa_data, sizeof facts.mac);
-    return facts;
+    const auto view = open_view(view_kind::datagram);
+    if (::ioctl(view.get(), SIOCGIFINDEX, &request) != 0)
+        throw error{errc::invalid_argument,
+                    fmt::format("there is no interface \"{}\" in this network namespace: {}; \"ip "
+                                "link\" lists them",
+                                name, describe_errno(errno))};
+    return {request.ifr_ifindex, look_at_interface(view.get(), request.ifr_ifindex)};
 }
 
 ring_shape ring_shape::for_mtu(std::uint32_t mtu) noexcept
@@ -87,7 +67,7 @@ ring_shape ring_shape::for_mtu(std::uint32_t mtu) noexcept
 
 file_descriptor make_packet_socket(const socket_wishes& wishes, const ring_shape& shape)
 {
-    auto socket = open_socket(AF_PACKET, SOCK_RAW);
+    auto socket = open_view(view_kind::packet);
     set_option(socket, PACKET_VERSION, int{TPACKET_V2}, "the version");
     set_option(socket, PACKET_IGNORE_OUTGOING, int{1}, "what it ignores");
     set_option(socket, PACKET_QDISC_BYPASS, int{wishes.qdisc_bypass}, "the qdisc bypass");

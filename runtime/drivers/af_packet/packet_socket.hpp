@@ -8,6 +8,7 @@
 /// take no place in the window.
 
 #include "cohort/base/file_descriptor.hpp"
+#include "cohort/port/port_link.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -20,8 +21,7 @@ namespace cohort::detail {
 
 struct interface_facts {
     int index = 0;
-    std::uint32_t mtu = 0;
-    std::uint8_t mac[6]{};
+    port_link link;
 };
 /// Throws `errc::invalid_argument` when there is none of that name.
 [[nodiscard]] interface_facts look_up_interface(const std::string& name);

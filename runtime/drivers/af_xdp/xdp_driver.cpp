@@ -7,6 +7,7 @@
 #include "cohort/port/port_host.hpp"
 #include "interface_view.hpp"
 #include "queue_io.hpp"
+#include "queue_words.hpp"
 #include "xdp_device.hpp"
 #include "xdp_grace.hpp"
 #include "xdp_queue.hpp"
@@ -74,17 +75,22 @@ public:
         sockets_ = std::move(files);
     }
 
-    [[nodiscard]] bool keeps_counts() const noexcept override { return true; }
     /// The kernel counts from the making of a socket on, and forgets nothing.
-    void update_stats() noexcept override
+    [[nodiscard]] bool look_at_drops() noexcept override
     {
         for (std::size_t i = 0; i != sockets_.size(); ++i) {
             xdp_statistics counts{};
             socklen_t length = sizeof counts;
-            if (::getsockopt(sockets_[i].get(), SOL_XDP, XDP_STATISTICS, &counts, &length) != 0)
-                continue;
-            note_drops(device_.port().rx[i], counts.rx_dropped + counts.rx_ring_full);
+            if (::getsockopt(sockets_[i].get(), SOL_XDP, XDP_STATISTICS, &counts, &length) == 0)
+                dropped_[i] = counts.rx_dropped + counts.rx_ring_full;
         }
+        return dropped_ != counted_;
+    }
+    void count_drops() noexcept override
+    {
+        for (std::size_t i = 0; i != sockets_.size(); ++i)
+            count_drops_since(device_.port().rx[i], xdp_queue_word::drops, dropped_[i]);
+        counted_ = dropped_;
     }
 
     [[nodiscard]] std::optional<port_link> link() noexcept override
@@ -114,22 +120,13 @@ public:
     }
 
 private:
-    static void note_drops(port_queue_layout& queue, std::uint64_t drops) noexcept
-    {
-        auto& noted = queue.aux[xdp_queue_word::drops];
-        auto before = noted.load(std::memory_order_relaxed);  // a count
-        while (drops > before)
-            if (noted.compare_exchange_weak(before, drops, std::memory_order_relaxed)) {  // a count
-                queue.missed.fetch_add(drops - before, std::memory_order_relaxed);        // a count
-                return;
-            }
-    }
-
     xdp_device device_;
     int interface_;
     file_descriptor view_;
     std::vector<file_descriptor> sockets_;
-    std::deque<xdp_rings> rings_;  // the queues refer to them
+    std::deque<xdp_rings> rings_;                           // the queues refer to them
+    std::array<std::uint64_t, max_port_queues> dropped_{};  // as the kernel said last
+    std::array<std::uint64_t, max_port_queues> counted_{};  // of these, by this object
 };
 
 class af_xdp_driver final : public port_driver {
@@ -189,7 +186,7 @@ void af_xdp_driver::create(port_layout& port, const port_request& request, port_
     const auto facts = look_up_interface(name);
     const auto slots = choose_slots(std::max(request.rx_descriptors, request.tx_descriptors),
                                     queues, request.pool->count());
-    const auto umem = umem_shape::of(*request.pool, longest_xdp_frame(facts.mtu));
+    const auto umem = umem_shape::of(*request.pool, longest_xdp_frame(facts.link.mtu));
     auto files = make_xdp_sockets(
         {.interface_index = facts.index, .interface_name = name, .queues = queues, .slots = slots},
         umem);
@@ -209,10 +206,10 @@ void af_xdp_driver::create(port_layout& port, const port_request& request, port_
     port.limits.default_descriptors = slots;
     port.rx_queues = static_cast<std::uint16_t>(queues);
     port.tx_queues = static_cast<std::uint16_t>(queues);
-    port.mtu = facts.mtu;
+    port.mtu = facts.link.mtu;
     port.device_pool = request.pool->index + 1u;
     port.primes = 1;
-    std::copy(std::begin(facts.mac), std::end(facts.mac), std::begin(port.mac));
+    std::copy(facts.link.mac.begin(), facts.link.mac.end(), std::begin(port.mac));
     host.keep(host.key_of(port), std::move(files));
 }
 

@@ -6,6 +6,7 @@
 #include "cohort/port/port_host.hpp"
 #include "interface_view.hpp"
 #include "queue_io.hpp"
+#include "queue_words.hpp"
 #include "tap_device.hpp"
 #include "tap_interface.hpp"
 #include "tap_queue.hpp"
@@ -14,8 +15,6 @@
 #include <array>
 
 #include <fmt/format.h>
-
-#include <net/if.h>
 
 namespace cohort {
 namespace {
@@ -44,20 +43,16 @@ public:
         queues_ = std::move(files);
     }
 
-    [[nodiscard]] bool keeps_counts() const noexcept override { return true; }
     /// The kernel counts by interface: what it drops appears at queue 0.
-    void update_stats() noexcept override
+    [[nodiscard]] bool look_at_drops() noexcept override
     {
-        const auto drops = dropped_frames(counts_.get(), tap_name(queues_[0].get()));
-        auto& noted = port_.rx[0].aux[tap_queue_word::drops];
-        auto before = noted.load(std::memory_order_relaxed);  // a count
-        while (drops && *drops > before)
-            if (noted.compare_exchange_weak(before, *drops,
-                                            std::memory_order_relaxed)) {  // a count
-                port_.rx[0].missed.fetch_add(*drops - before,
-                                             std::memory_order_relaxed);  // a count
-                return;
-            }
+        dropped_ = dropped_frames(counts_.get(), tap_name(queues_[0].get())).value_or(dropped_);
+        return dropped_ != counted_;
+    }
+    void count_drops() noexcept override
+    {
+        count_drops_since(port_.rx[0], tap_queue_word::drops, dropped_);
+        counted_ = dropped_;
     }
 
     [[nodiscard]] std::optional<port_link> link() noexcept override
@@ -71,6 +66,8 @@ private:
     std::vector<file_descriptor> queues_;
     file_descriptor view_;
     file_descriptor counts_;
+    std::uint64_t dropped_ = 0;  // as the kernel said last
+    std::uint64_t counted_ = 0;  // of these, by this object
 };
 
 class tap_driver final : public port_driver {
@@ -112,12 +109,13 @@ void tap_driver::create(port_layout& port, const port_request& request, port_hos
 
     const auto name = option_value(options, "iface");
     auto files = open_tap(name, queues);
-    const auto state = set_up_interface(name, wanted);
+    const int index = set_up_interface(name, wanted);
     files.push_back(open_view(view_kind::datagram));
+    const auto state = look_at_interface(files.back().get(), index);
     files.push_back(open_interface_counts());
 
     port.driver_words[tap_word::persist] = persist;
-    port.driver_words[tap_word::interface_index] = ::if_nametoindex(name.c_str());
+    port.driver_words[tap_word::interface_index] = static_cast<std::uint64_t>(index);
     port.rx_queues = static_cast<std::uint16_t>(queues);
     port.tx_queues = static_cast<std::uint16_t>(queues);
     port.mtu = state.mtu;

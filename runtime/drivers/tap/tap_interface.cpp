@@ -144,7 +144,7 @@ mac_address parse_mac(std::string_view text)
     return mac;
 }
 
-interface_state set_up_interface(const std::string& name, const interface_settings& wanted)
+int set_up_interface(const std::string& name, const interface_settings& wanted)
 {
     settings_of interface {
         name
@@ -164,12 +164,8 @@ interface_state set_up_interface(const std::string& name, const interface_settin
         request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
         interface.call(SIOCSIFFLAGS, "set the state \"up\"");
     }
-    interface_state now;
-    interface.call(SIOCGIFMTU, "read the MTU");
-    now.mtu = static_cast<std::uint32_t>(request.ifr_mtu);
-    interface.call(SIOCGIFHWADDR, "read the MAC address");
-    std::memcpy(now.mac.data(), request.ifr_hwaddr.sa_data, now.mac.size());
-    return now;
+    interface.call(SIOCGIFINDEX, "read the index");
+    return request.ifr_ifindex;
 }
 
 std::optional<std::uint32_t> attached_queues(const std::string& name)

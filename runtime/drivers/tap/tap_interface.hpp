@@ -22,13 +22,9 @@ struct interface_settings {
     std::optional<mac_address> mac{};
     std::optional<std::uint32_t> mtu{};
 };
-struct interface_state {
-    mac_address mac{};
-    std::uint32_t mtu = 0;
-};
-/// Sets what is given, brings the interface up and says how it is now. In the network namespace of
+/// Sets what is given and brings the interface up; returns its index. In the network namespace of
 /// the calling thread. Throws `no_permission`, or what the kernel says.
-interface_state set_up_interface(const std::string& name, const interface_settings& wanted);
+int set_up_interface(const std::string& name, const interface_settings& wanted);
 
 /// How many queues of the interface have a reader; nothing when it is not a tap interface.
 [[nodiscard]] std::optional<std::uint32_t> attached_queues(const std::string& name);

@@ -108,16 +108,16 @@ void port::close_device() noexcept
 void port::update_stats() const noexcept
 {
     const std::lock_guard guard{device_->mutex};
-    if (device_->io && device_->io->keeps_counts())
-        static_cast<void>(with_port_still([&] { device_->io->update_stats(); }));
+    if (device_->io && device_->io->look_at_drops())
+        static_cast<void>(with_port_still([&] { device_->io->count_drops(); }));
 }
 
 const char* port::find_fault() const noexcept
 {
     const std::lock_guard guard{device_->mutex};
     const char* fault = nullptr;
-    if (device_->io)
-        static_cast<void>(with_port_still([&] { fault = device_->io->find_fault(); }));
+    if (device_->io && !with_port_still([&] { fault = device_->io->find_fault(); }) && is_there())
+        return "it cannot be looked at: somebody has the memory lock for more than a second";
     return fault;
 }
 

@@ -195,8 +195,10 @@ void port::receive_also(reception what, bool on)
     });
     if (!done) {
         require_there(is_there());
-        throw error{errc::stalled, "the memory lock is held by a live lane for more than a second; "
-                                   "see \"cohort lanes\""};
+        throw error{errc::stalled,
+                    fmt::format("the memory lock is held by live lane {} for more than a second; "
+                                "see \"cohort lanes\"",
+                                host_->segments().layout().lock.holder())};
     }
     if (refused == EOPNOTSUPP)
         throw error{errc::invalid_argument,

@@ -4,12 +4,14 @@
 #include "fault_member.hpp"
 #include "support/conversation.hpp"
 
-#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <string>
 
 namespace cohort::fault_member {
 
-/// Makes the port, and then does $3 with it: "claim", "set up" or "stop". Refused or not, it ends.
+/// Makes the port, and then does $3 with it: "claim", "set up", "stop" or "count". Refused or not,
+/// it ends.
 void use_gone_port(const arguments& given)
 {
     const auto shared = join(given);
@@ -23,6 +25,8 @@ void use_gone_port(const arguments& given)
             require(port.tx_burst(0, {}) == 0, "nothing was sent");
         else if (given[2] == "set up")
             port.set_up_tx(0, {});
+        else if (given[2] == "count")
+            require(port.tx_stats().packets == 0, "what is there now is not counted");
         else
             port.stop();
     } catch (const error& refused) {
@@ -38,14 +42,23 @@ void wait_until_told()
     static_cast<void>(test::hear());
 }
 
+/// Another value in each word, so that none is mistaken for a count of nothing.
+std::uint64_t mark_at(std::size_t word)
+{
+    return (word + 1) * 0x9e3779b97f4a7c15u;
+}
+
 void use_as_memzone(domain& shared, const port_layout* place)
 {
-    const auto bytes = shared.reserve_memzone("reuse", sizeof(port_layout)).bytes();
-    require(static_cast<const void*>(bytes.data()) == place, "other memory is used");
+    auto* const words = reinterpret_cast<std::uint64_t*>(
+        shared.reserve_memzone("reuse", sizeof(port_layout)).data());
+    require(static_cast<const void*>(words) == place, "other memory is used");
+    constexpr auto count = sizeof(port_layout) / sizeof *words;
+    for (std::size_t i = 0; i != count; ++i)
+        words[i] = mark_at(i);
     wait_until_told();
-    require(std::all_of(bytes.begin(), bytes.end(),
-                        [](std::byte each) { return each == std::byte{0}; }),
-            "somebody has written there");
+    for (std::size_t i = 0; i != count; ++i)
+        require(words[i] == mark_at(i), "somebody has written there");
     shared.release_memzone("reuse");
 }
 

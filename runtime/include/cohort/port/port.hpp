@@ -14,6 +14,7 @@
 /// stopped. *Once it is destroyed*: the handle reads and writes nothing of it any more, for its
 /// memory may be another's; bursts return 0, counts are 0, changes are refused.
 
+#include "cohort/base/fault_point.hpp"
 #include "cohort/port/port_callbacks.hpp"
 #include "cohort/port/port_driver.hpp"
 #include "cohort/port/port_host.hpp"
@@ -117,6 +118,8 @@ public:
     void set_promiscuous(bool on) { receive_also(reception::promiscuous, on); }
     void set_all_multicast(bool on) { receive_also(reception::all_multicast, on); }
 
+    /// With what the device has dropped by its own count, unless the memory lock, under which that
+    /// is added, is not to be had within a second: then the next call adds it.
     [[nodiscard]] port_stats rx_stats(std::uint16_t queue) const noexcept;
     [[nodiscard]] port_stats tx_stats(std::uint16_t queue) const noexcept;
     /// Of all queues of a direction together.
@@ -129,8 +132,8 @@ public:
     /// True once an rx queue's source has no more packets: files do, and so does a port that is
     /// gone.
     [[nodiscard]] bool rx_ended(std::uint16_t queue) const noexcept;
-    /// nullptr when the driver's invariants hold, else the one that does not, in words. Exact when
-    /// nobody is at work.
+    /// nullptr when the driver's invariants hold or the port is gone, else the one that does not,
+    /// in words, or why they cannot be looked at. Exact when nobody is at work.
     [[nodiscard]] const char* find_fault() const noexcept;
     [[nodiscard]] std::uint16_t rx_queues() const noexcept { return rx_queues_; }
     [[nodiscard]] std::uint16_t tx_queues() const noexcept { return tx_queues_; }
@@ -165,8 +168,9 @@ private:
     {
         if (!is_there())
             return false;
+        COHORT_FAULT_POINT("port.reading");
         look();
-        std::atomic_signal_fence(std::memory_order_acquire);  // loads stay in order: LOOKED
+        std::atomic_signal_fence(std::memory_order_acquire);  // loads stay in order: THERE
         return is_there();
     }
     /// One try to own a queue while the port is in that state. Writes to nothing of a port that is

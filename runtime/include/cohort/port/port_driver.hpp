@@ -49,10 +49,12 @@ public:
     /// What is readable, after `waiting`, as soon as packets are there; of this process, and the
     /// same as long as this object lives. -1 when there is none. Any thread. Throws `error`.
     [[nodiscard]] virtual int rx_descriptor(std::uint16_t) { return -1; }
-    /// Whether the device counts something by itself, which `update_stats` brings to the port's
-    /// counters. Any thread, while the port is there and stays.
-    [[nodiscard]] virtual bool keeps_counts() const noexcept { return false; }
-    virtual void update_stats() noexcept {}
+    /// What the device has dropped by its own count, in two steps, so that nobody waits for the
+    /// kernel under a lock. The first asks the device, keeps the answer in this object and says
+    /// whether there is anything to add; the second adds it to the port's counters. Any thread, one
+    /// at a time; the second while the port is there and stays.
+    [[nodiscard]] virtual bool look_at_drops() noexcept { return false; }
+    virtual void count_drops() noexcept {}
     /// The device as it is now; nothing when the driver has none. Any thread. What it is to receive
     /// is filled in by others.
     [[nodiscard]] virtual std::optional<port_link> link() noexcept { return std::nullopt; }
