@@ -17,13 +17,12 @@ ring_source::ring_source(const port_queue_layout& queue, memory_layout& memory) 
         return queue.aux[i].load(std::memory_order_relaxed);  // fixed at creation
     };
     zone_ = &memory.zones[word(ring_word::entry)];
-    generation_ = word(ring_word::generation);
+    generation_ = static_cast<std::uint32_t>(word(ring_word::generation));
 }
 
 bool ring_source::is_there() const noexcept
 {
-    return zone_->is_live() && zone_->kind == zone_kind::ring &&
-           zone_->word().generation == generation_;
+    return zone_->is_there(generation_);
 }
 
 void ring_source::sleep(deadline until) const noexcept

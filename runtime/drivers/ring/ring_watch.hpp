@@ -40,7 +40,7 @@ public:
 
 private:
     memzone_layout* zone_;
-    std::uint64_t generation_;
+    std::uint32_t generation_;
 };
 
 /// A descriptor that is readable when the ring has elements; for one that is destroyed it waits.
