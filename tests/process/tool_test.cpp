@@ -179,12 +179,15 @@ TEST_CASE("what the cohort command cannot print at once is refused in a sentence
 
 TEST_CASE("the cohort command fails when its report cannot be written", "[tool]")
 {
-    const living_domain domain;
+    scratch_domain domain;
     const auto tool =
         std::filesystem::read_symlink("/proc/self/exe").parent_path() / "../secondary/cohort";
+    const std::string zones = GENERATE("few", "many");  // less than a buffer, and more
+    for (int i = 0; zones == "many" && i != 100; ++i)
+        domain->reserve_memzone("zone " + std::to_string(i), 64);
 
-    const auto seen = run("/bin/sh", {"-c", "exec " + tool.string() + " -d " + domain.name() +
-                                                " ps --json >/dev/full"});
+    const auto seen =
+        run("/bin/sh", {"-c", "exec " + tool.string() + " -d scratch zones --json >/dev/full"});
 
     check_refused(seen, errc::system, {"standard output", "ENOSPC"});
 }

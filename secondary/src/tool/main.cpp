@@ -11,6 +11,7 @@
 #include "handover.hpp"
 #include "holders.hpp"
 #include "metrics.hpp"
+#include "report.hpp"
 #include "top.hpp"
 
 #include <algorithm>
@@ -313,7 +314,8 @@ void declare(CLI::App& program, arguments& given)
         ->add_flag("--dead", given.dead_only, "only of members that are gone");
     add("rings", "rings: fill, roles, stalls");
     add("pools", "pools: counts, caches");
-    add("ports", "ports: driver, state, packets and bytes moved, errors, what was missed");
+    add("ports",
+        "ports: driver, state, packets and bytes moved, errors, missed, MTU, who captures");
     add("queues", "queues of the ports: who polls them, pools, and the same counters");
     auto* holders = add("holders", "who holds buffers of a pool");
     holders->add_option("POOL", given.pool, "name of the pool")->required();
@@ -364,16 +366,6 @@ int refuse(const CLI::App& program, const CLI::ParseError& wrong)
     return static_cast<int>(cohort::errc::invalid_argument);
 }
 
-/// A report that did not reach its reader is a failure, whatever it says.
-int end_of_output(int code)
-{
-    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0)
-        return code;
-    throw cohort::error{cohort::errc::system,
-                        fmt::format("cannot write the report to standard output: {}",
-                                    cohort::describe_errno(errno))};
-}
-
 }  // namespace
 
 int main(int argc, char** argv)
@@ -387,7 +379,7 @@ int main(int argc, char** argv)
         return refuse(program, wrong);
     }
     try {
-        return end_of_output(run(program, given));
+        return cohort::tool::report([&] { return run(program, given); });
     } catch (const cohort::error& refused) {
         fmt::print(stderr, "cohort: {}\n", refused.what());
         return refused.exit_code();
