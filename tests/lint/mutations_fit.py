@@ -2,6 +2,7 @@
 """Each rule that tests/mutation breaks still stands in the sources as it is written there."""
 
 import runpy
+import sys
 
 import tree
 
@@ -10,6 +11,7 @@ def check(root):
     table = root / "tests/mutation/mutations.py"
     if not table.is_file():
         return
+    sys.path.insert(0, str(table.parent))  # for what it imports
     for mutation in runpy.run_path(str(table))["MUTATIONS"]:
         source = root / mutation.file
         count = source.read_text(encoding="utf-8").count(mutation.before) if source.is_file() else 0

@@ -1,21 +1,7 @@
-"""Rules of the sources, each as what it takes to break it, and the tests that must notice.
+"""All rules: those of ports are beside."""
 
-`before` occurs once in `file`. Tests are those of `suite` that the Catch2 filter `tests` selects; a
-`sanitize` kind is for rules of ordering that this machine's processor keeps by itself.
-"""
-
-from typing import NamedTuple
-
-
-class Mutation(NamedTuple):
-    rule: str
-    file: str
-    before: str
-    after: str
-    tests: str
-    suite: str = "unit"
-    sanitize: str = ""
-
+from mutation import Mutation
+from port_mutations import PORT_MUTATIONS
 
 RING = "runtime/include/cohort/ring/ring.hpp"
 RING_CLAIM = "runtime/include/cohort/ring/ring_claim.hpp"
@@ -25,27 +11,8 @@ LOCK = "runtime/include/cohort/sync/owner_lock.hpp"
 POOL = "runtime/include/cohort/pool/mempool.hpp"
 ROBUST = "runtime/src/member/robust_lock.cpp"
 RECOVERY = "runtime/src/recovery/buffer_recovery.cpp"
-CAPTURE = "runtime/src/port/capture_layout.cpp"
-JOURNAL = "runtime/src/port/burst_journal.cpp"
-PORT = "runtime/src/port/port.cpp"
-PORT_HEADER = "runtime/include/cohort/port/port.hpp"
-TAP_QUEUE = "runtime/drivers/tap/tap_queue.cpp"
 
 MUTATIONS = [
-    Mutation(
-        "what the driver did not accept is not captured",
-        CAPTURE,
-        "    const auto published = std::min(count, written_);\n",
-        "    const auto published = written_;\n",
-        "[capture]",
-    ),
-    Mutation(
-        "a record is not written over what has not been read",
-        CAPTURE,
-        "    if (end_ + skipped + bytes - tail > capture_stream_bytes)\n",
-        "    if (end_ + skipped + bytes - tail > 2 * capture_stream_bytes)\n",
-        "[capture]",
-    ),
     Mutation(
         "a commit is released after what it publishes",
         RING_CLAIM,
@@ -223,13 +190,6 @@ MUTATIONS = [
         suite="process",
     ),
     Mutation(
-        "the packets of a burst are listed before they are committed",
-        JOURNAL,
-        "    queue.journal.armed.store(list(queue.journal, 0, packets), in_order);\n",
-        "",
-        "[journal]",
-    ),
-    Mutation(
         "what a heap is owed is paid before it is acquitted",
         "runtime/src/memory/heap_debts.cpp",
         "        if (generation != 0)\n            bury(dead, generation, who);\n"
@@ -334,78 +294,6 @@ MUTATIONS = [
         "an object is refused as another type*",
     ),
     Mutation(
-        "what the dead was writing to a tap interface is not written again",
-        TAP_QUEUE,
-        "    promise_tx(queue_);\n",
-        "",
-        "[fault][tap]",
-        suite="fault",
-    ),
-    Mutation(
-        "a frame that the dead was writing counts as an error",
-        TAP_QUEUE,
-        "        queue_.errors.store(queue_.aux[tap_queue_word::errors].load(plain) + 1, in_order);\n",
-        "        queue_.errors.store(queue_.aux[tap_queue_word::errors].load(plain), in_order);\n",
-        "[fault][tap]",
-        suite="fault",
-    ),
-    Mutation(
-        "a frame that the kernel gave to the dead counts as missed",
-        TAP_QUEUE,
-        "        queue_.missed.fetch_add(1, plain);  // lost with the last owner\n",
-        "        queue_.missed.fetch_add(0, plain);\n",
-        "[fault][tap]",
-        suite="fault",
-    ),
-    Mutation(
-        "a frame that was cut is no packet",
-        TAP_QUEUE,
-        "    if ((flags & TUN_PKT_STRIP) != 0 || *length == 0) {",
-        "    if ((flags & 0x8000) != 0 || *length == 0) {",
-        "[tap]",
-        suite="process",
-    ),
-    Mutation(
-        "who destroys a tap port detaches its descriptors, which others still have",
-        "runtime/drivers/tap/tap_driver.cpp",
-        "            detach_tap(file);\n",
-        "            static_cast<void>(file);\n",
-        "a port that is destroyed*",
-        suite="contract",
-    ),
-    Mutation(
-        "a burst asks whether the port is there",
-        PORT_HEADER,
-        "        return is_there() && queue.owner.holder() == self_->lane() &&\n",
-        "        return queue.owner.holder() == self_->lane() &&\n",
-        "[gone]",
-        suite="contract",
-    ),
-    Mutation(
-        "a count is that of the port that the handle is of",
-        PORT_HEADER,
-        "        if (!is_there())\n            return false;\n        look();\n",
-        "        look();\n        return true;\n",
-        "[gone]",
-        suite="contract",
-    ),
-    Mutation(
-        "nobody writes counters of a port that is gone",
-        PORT_HEADER,
-        "        there = is_there();\n",
-        "        there = true;\n",
-        "[gone]",
-        suite="contract",
-    ),
-    Mutation(
-        "a queue of a port that is gone is not let go",
-        PORT,
-        "    if (!is_there() || self_->known_lane() == 0 ||",
-        "    if (self_->known_lane() == 0 ||",
-        "[gone]",
-        suite="contract",
-    ),
-    Mutation(
         "the thread behind a descriptor sees that it is to end",
         "runtime/src/ring/event_thread.cpp",
         "        if (stop_.load(std::memory_order_acquire))\n"
@@ -414,13 +302,5 @@ MUTATIONS = [
         "        looks_.wait(0, std::memory_order_acquire);\n",
         "a descriptor for epoll that goes*",
     ),
-    Mutation(
-        "who sleeps at a ring port hears its bell",
-        "runtime/drivers/ring/ring_watch.cpp",
-        "    if (ring.count() == 0)\n        ring.producer.bell.sleep(armed, until);\n",
-        "    if (ring.count() == 0)\n        std::this_thread::sleep_until(until);\n"
-        "    static_cast<void>(armed);\n",
-        "who sleeps at an empty queue*",
-        suite="contract",
-    ),
+    *PORT_MUTATIONS,
 ]

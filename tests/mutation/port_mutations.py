@@ -1,0 +1,139 @@
+"""Rules of ports, their drivers and captures."""
+
+from mutation import Mutation
+
+CAPTURE = "runtime/src/port/capture_layout.cpp"
+JOURNAL = "runtime/src/port/burst_journal.cpp"
+PORT = "runtime/src/port/port.cpp"
+PORT_HEADER = "runtime/include/cohort/port/port.hpp"
+TAP_QUEUE = "runtime/drivers/tap/tap_queue.cpp"
+PORT_SETUP = "runtime/src/port/port_setup.cpp"
+
+PORT_MUTATIONS = [
+    Mutation(
+        "what the driver did not accept is not captured",
+        CAPTURE,
+        "    const auto published = std::min(count, written_);\n",
+        "    const auto published = written_;\n",
+        "[capture]",
+    ),
+    Mutation(
+        "a record is not written over what has not been read",
+        CAPTURE,
+        "    if (end_ + skipped + bytes - tail > capture_stream_bytes)\n",
+        "    if (end_ + skipped + bytes - tail > 2 * capture_stream_bytes)\n",
+        "[capture]",
+    ),
+    Mutation(
+        "the packets of a burst are listed before they are committed",
+        JOURNAL,
+        "    queue.journal.armed.store(list(queue.journal, 0, packets), in_order);\n",
+        "",
+        "[journal]",
+    ),
+    Mutation(
+        "what the dead was writing to a tap interface is not written again",
+        TAP_QUEUE,
+        "    promise_tx(queue_);\n",
+        "",
+        "[fault][tap]",
+        suite="fault",
+    ),
+    Mutation(
+        "a frame that the dead was writing counts as an error",
+        TAP_QUEUE,
+        "        queue_.errors.store(queue_.aux[tap_queue_word::errors].load(plain) + 1, in_order);\n",
+        "        queue_.errors.store(queue_.aux[tap_queue_word::errors].load(plain), in_order);\n",
+        "[fault][tap]",
+        suite="fault",
+    ),
+    Mutation(
+        "a frame that the kernel gave to the dead counts as missed",
+        TAP_QUEUE,
+        "        queue_.missed.fetch_add(1, plain);  // lost with the last owner\n",
+        "        queue_.missed.fetch_add(0, plain);\n",
+        "[fault][tap]",
+        suite="fault",
+    ),
+    Mutation(
+        "a frame that was cut is no packet",
+        TAP_QUEUE,
+        "    if ((flags & TUN_PKT_STRIP) != 0 || *length == 0) {",
+        "    if ((flags & 0x8000) != 0 || *length == 0) {",
+        "[tap]",
+        suite="process",
+    ),
+    Mutation(
+        "who destroys a tap port detaches its descriptors, which others still have",
+        "runtime/drivers/tap/tap_driver.cpp",
+        "            detach_tap(file);\n",
+        "            static_cast<void>(file);\n",
+        "a port that is destroyed*",
+        suite="contract",
+    ),
+    Mutation(
+        "a burst asks whether the port is there",
+        PORT_HEADER,
+        "        return is_there() && queue.owner.holder() == self_->lane() &&\n",
+        "        return queue.owner.holder() == self_->lane() &&\n",
+        "[gone]",
+        suite="contract",
+    ),
+    Mutation(
+        "a count is that of the port that the handle is of",
+        PORT_HEADER,
+        "        if (!is_there())\n            return false;\n        COHORT_FAULT_POINT",
+        "        if (true) {\n            look();\n            return true;\n        }\n        COHORT_FAULT_POINT",
+        "[gone]",
+        suite="contract",
+    ),
+    Mutation(
+        "nobody writes counters of a port that is gone",
+        PORT_HEADER,
+        "        there = is_there();\n",
+        "        there = true;\n",
+        "[gone]",
+        suite="contract",
+    ),
+    Mutation(
+        "a queue of a port that is gone is not let go",
+        PORT,
+        "    if (!is_there() || self_->known_lane() == 0 ||",
+        "    if (self_->known_lane() == 0 ||",
+        "[gone]",
+        suite="contract",
+    ),
+    Mutation(
+        "who sleeps at a ring port hears its bell",
+        "runtime/drivers/ring/ring_watch.cpp",
+        "    if (ring.count() == 0)\n        ring.producer.bell.sleep(armed, until);\n",
+        "    if (ring.count() == 0)\n        std::this_thread::sleep_until(until);\n"
+        "    static_cast<void>(armed);\n",
+        "who sleeps at an empty queue*",
+        suite="contract",
+    ),
+    Mutation(
+        "what was read of a port that has gone meanwhile is dropped",
+        PORT_HEADER,
+        "  // loads stay in order: THERE\n        return is_there();\n",
+        "\n        return true;\n",
+        "[fault][port][stop]",
+        suite="fault",
+    ),
+    Mutation(
+        "a port that tells of a wish has it",
+        PORT_SETUP,
+        "        else if ((receives.load(std::memory_order_relaxed) & bit) != 0)",
+        "        else if ((receives.fetch_or(bit) & bit) != 0)",
+        "a member killed at an interface*",
+        suite="fault",
+    ),
+    Mutation(
+        "what the device dropped is added when the memory lock is free again",
+        "runtime/drivers/af_packet/af_packet_driver.cpp",
+        "                drops_[i] += since.tp_drops;\n",
+        "                drops_[i] = since.tp_drops;\n",
+        "what a device drops while nobody can count it*",
+        suite="contract",
+    ),
+]
