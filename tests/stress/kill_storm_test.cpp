@@ -2,6 +2,7 @@
 
 #include "cohort/base/log.hpp"
 #include "cohort/secondary/secondary.hpp"
+#include "stress/killed_holding.hpp"
 #include "support/child_process.hpp"
 #include "support/eventually.hpp"
 #include "support/scale.hpp"
@@ -39,13 +40,15 @@ public:
     {
         const auto victim = tester_->actions().find_member(role);
         REQUIRE(victim);
-        REQUIRE(eventually([&] { return shows_holding(*victim); }, patience));
+        REQUIRE(
+            eventually([&] { return test::shows_holding(*tester_, "flow", *victim); }, patience));
         auto& process = children_.at(role);
         process.kill();
         REQUIRE(process.wait(patience));
 
-        REQUIRE(eventually([&] { return obituary_of(*victim) != nullptr; }, patience));
-        const auto& obituary = *obituary_of(*victim);
+        REQUIRE(
+            eventually([&] { return test::obituary_of(*tester_, *victim) != nullptr; }, patience));
+        const auto& obituary = *test::obituary_of(*tester_, *victim);
         const auto held = obituary.released.load() + obituary.redelivered.load();
         const auto cached = obituary.cached.load();
         CAPTURE(role);
@@ -88,26 +91,6 @@ private:
         auto child = child_process::spawn("flow_member", {role}, {"COHORT_LOG=off"});
         child.await("ready", patience);
         children_.emplace(role, std::move(child));
-    }
-
-    bool shows_holding(member_ref victim)
-    {
-        const auto* pool = tester_->segments().find(zone_kind::mempool, "flow");
-        for (const auto& held : holders(audited(tester_->region()), *pool))
-            if (held.member == victim.id && held.generation == victim.generation)
-                return held.received + held.fresh > 0;
-        return false;
-    }
-
-    const obituary_layout* obituary_of(member_ref victim)
-    {
-        if (tester_->members().members().is_current(victim))
-            return nullptr;
-        for (const auto& obituary : tester_->region().recovery.obituaries)
-            if (obituary.number.load() != 0 && obituary.member == victim.id &&
-                obituary.generation == victim.generation)
-                return &obituary;
-        return nullptr;
     }
 
     std::uint64_t arrived()
