@@ -1,5 +1,7 @@
 // cohort_bench: every measurement in one run with its peers. See tests/bench/run.sh.
 
+#include "action_bench.hpp"
+#include "action_player.hpp"
 #include "copy_bench.hpp"
 #include "heap_bench.hpp"
 #include "packet_bench.hpp"
@@ -30,6 +32,7 @@ struct options {
     std::string json;
     std::string compete;
     std::vector<std::string> part;
+    std::vector<std::string> action;
     std::size_t rounds = 15;
     bool check = false;
     bool no_heaps = false;
@@ -124,7 +127,12 @@ int measure(const options& given)
     }
     std::vector<row> rows;
     // First: what follows pins this process, and its children would inherit that.
-    measure_all(process_measurements(), given, rows);
+    if (!given.filter.starts_with("action"))
+        measure_all(process_measurements(), given, rows);
+    if (any_of("action", given)) {
+        action_stage actions;
+        measure_all(actions.measurements(), given, rows);
+    }
     if (any_of("ring", given)) {
         ring_stage rings;
         measure_all(rings.measurements(), given, rows);
@@ -134,7 +142,8 @@ int measure(const options& given)
         measure_all(copy_measurements_any(), given, rows);
         measure_all(copy_measurements_native(), given, rows);
     }
-    if (!given.no_heaps && !given.filter.starts_with("ring") && !given.filter.starts_with("copy"))
+    if (!given.no_heaps && !given.filter.starts_with("ring") && !given.filter.starts_with("copy") &&
+        !given.filter.starts_with("action"))
         measure_beside_eal(given, rows);
     return report(rows, given);
 }
@@ -156,6 +165,9 @@ int main(int argc, char** argv)
     program.add_option("--part", given.part, "be a process of a measurement")
         ->expected(5)
         ->group("");  // not for people
+    program.add_option("--action", given.action, "be a process of an action measurement")
+        ->expected(5)
+        ->group("");
     program.add_option("--ring", given.ring, "be a process of a ring measurement")->group("");
     program.add_option("--packets", given.packets, "be the other process of packet measurements")
         ->group("");
@@ -164,6 +176,8 @@ int main(int argc, char** argv)
     try {
         if (!given.part.empty())
             return play(part::from(given.part));
+        if (!given.action.empty())
+            return play_action(action_part::from(given.action));
         if (!given.ring.empty())
             return play_ring(given.ring, given.who);
         if (!given.packets.empty())

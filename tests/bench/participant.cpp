@@ -174,8 +174,10 @@ int attach(const part& given)
     took.touch = milliseconds_since(attached);
     took.total = milliseconds_since(begin);
     require_memory(*self, given.megabytes * 1_MiB);
-    test::say(took.line());
+    const auto end = clock::now();
     self->leave();
+    took.end = milliseconds_since(end);
+    test::say(took.line());
     return 0;
 }
 

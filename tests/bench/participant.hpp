@@ -26,7 +26,7 @@ struct timing {
     double total = 0;    ///< until each page can be used, `touch` included
     double touch = 0;    ///< a byte of each page
     double little = 0;   ///< the same with next to no memory, less the zeroing of that
-    double end = 0;      ///< of what was started
+    double end = 0;      ///< of what was started or attached to
 
     [[nodiscard]] std::string line() const;
     [[nodiscard]] static timing from(const std::string& line);

@@ -195,6 +195,11 @@ double end_of(const timing& took)
     return took.end;
 }
 
+double total_and_end(const timing& took)
+{
+    return took.total + took.end;
+}
+
 double ours_beyond_zeroing(const timing& took)
 {
     return std::max(took.total - took.zeroing, took.little + took.touch);
@@ -269,6 +274,7 @@ std::vector<measurement> process_measurements()
                               dpdk ? std::make_shared<series>(dpdk, take) : nullptr};
     };
     const auto starts = both(start);
+    const auto attaches = both(attach);
     const auto growths = both(grow);
 
     std::vector<measurement> rows{
@@ -276,7 +282,8 @@ std::vector<measurement> process_measurements()
         starts.row("start, beyond zeroing", ours_beyond_zeroing, beyond_zeroing, 5),
         starts.row("kernel zeroing, 512 MiB", zeroing, zeroing),
         starts.row("end of a primary, 512 MiB", end_of, end_of),
-        both(attach).row("attach, 512 MiB", total, total, 20),
+        attaches.row("attach, 512 MiB", total, total, 20),
+        attaches.row("attach and leave, 512 MiB", total_and_end, total_and_end, 20),
         growths.row("growth by 64 MiB, 3 members", total, total, 1.2),
         growths.row("growth, beyond zeroing", ours_beyond_zeroing, beyond_zeroing, 5),
         growths.row("kernel zeroing, 64 MiB", zeroing, zeroing),
