@@ -259,14 +259,18 @@ void actions::spin_for(std::uint64_t id)
     auto& bell = domain_.region().members.members[domain_.self().id].mailbox_bell;
     const auto until = deadline_in(spin_time);
     bool more = false;
+    bool done = false;
     bell.disarm();
-    for (unsigned round = 1; !book_->is_done(id); ++round) {
-        if (!courier_.is_empty())
+    for (unsigned round = 1; !done; ++round) {
+        const bool arrived = !courier_.is_empty();
+        if (arrived)
             more = collect() || more;
-        else if (round % 64 == 0 && steady_clock::now() >= until)
-            break;
         else
             cpu_relax();
+        // Others settle it too: the dispatcher, and threads that look for answers of their own.
+        done = (arrived || round % 16 == 0) && book_->is_done(id);
+        if (round % 64 == 0 && steady_clock::now() >= until)
+            break;
     }
     bell.arm();
     if (more || !courier_.is_empty())
@@ -308,7 +312,8 @@ std::string actions::call_handler(message& received)
         if (!called)
             return answer_unregistered(received);
         called->handler(received);
-        refusal = fmt::format("the handler of {} gave no reply", naming(domain_.self()));
+        if (!received.answered_)
+            refusal = fmt::format("the handler of {} gave no reply", naming(domain_.self()));
     } catch (const std::exception& thrown) {
         refusal =
             fmt::format("the handler of {} failed: {}", naming(domain_.self()), thrown.what());
@@ -327,6 +332,8 @@ std::string actions::answer_unregistered(message& received)
         unregistered_ ? unregistered_(received.action(), received.text()) : std::nullopt;
     if (given)
         received.reply(*given);
+    if (received.answered_)
+        return {};
     return fmt::format("{} offers no action \"{}\"", naming(domain_.self()), received.action());
 }
 

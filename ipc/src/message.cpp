@@ -48,6 +48,24 @@ post_office::post_office(domain& shared)
 {
 }
 
+std::optional<ring<message_layout*>> post_office::inbox_of(member_id member)
+{
+    auto& zones = domain_.segments().layout().zones;
+    auto& found = found_[member];  // relaxed: what it says is asked again at the zone
+    if (const auto word = found.load(std::memory_order_relaxed); word != 0) {
+        const auto& zone = zones[static_cast<std::uint32_t>(word) - 1];
+        if (zone.is_there(static_cast<std::uint32_t>(word >> 32)))
+            return ring<message_layout*>{*static_cast<ring_layout*>(zone.data())};
+    }
+    auto inbox = domain_.find_ring<message_layout*>(inbox_name(member));
+    if (inbox) {
+        const std::uint64_t index = inbox->layout().index;
+        found.store(std::uint64_t{zones[index].word().generation} << 32 | (index + 1),
+                    std::memory_order_relaxed);
+    }
+    return inbox;
+}
+
 post_office::delivery post_office::post(member_ref to, const envelope& sent,
                                         const std::function<void(member_ref)>& ring_bell)
 {
@@ -55,7 +73,7 @@ post_office::delivery post_office::post(member_ref to, const envelope& sent,
         return delivery::too_large;
     if (to.id == 0 || to.id >= max_members || !domain_.members().members().is_live(to))
         return delivery::no_such_member;
-    auto inbox = domain_.find_ring<message_layout*>(inbox_name(to.id));
+    auto inbox = inbox_of(to.id);
     if (!inbox)
         return delivery::no_such_member;
     auto& pool = sent.payload.size() <= small_payload ? small_ : large_;
@@ -127,7 +145,7 @@ std::optional<post_office::taken_message> post_office::take()
 
 void post_office::drain(member_id gone)
 {
-    auto inbox = domain_.find_ring<message_layout*>(inbox_name(gone));
+    auto inbox = inbox_of(gone);
     for (message_layout* message = nullptr; inbox && inbox->dequeue(message);)
         free(message);
 }

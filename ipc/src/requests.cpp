@@ -28,6 +28,7 @@ std::uint64_t request_book::open(std::span<const member_ref> peers, deadline unt
     asked.missing = closed_ ? 0 : peers.size();
     asked.until = until;
     asked.then = std::move(then);
+    with_callback_ += asked.then ? 1 : 0;
     return id;
 }
 
@@ -76,6 +77,7 @@ bool request_book::cancel(std::uint64_t id)
     if (found == entries_.end())
         return false;
     const bool open = found->second.missing != 0;
+    with_callback_ -= found->second.then ? 1 : 0;
     entries_.erase(found);
     return open;
 }
@@ -122,7 +124,7 @@ answers request_book::take(std::uint64_t id)
 std::size_t request_book::run_callbacks()
 {
     std::size_t called = 0;
-    for (;;) {
+    while (with_callback_ != 0) {
         answers_handler then;
         answers given;
         {
@@ -137,10 +139,12 @@ std::size_t request_book::run_callbacks()
             then = std::move(ended->second.then);
             given = std::move(ended->second.given);
             entries_.erase(ended);
+            --with_callback_;
         }
         then(std::move(given));
         ++called;
     }
+    return called;
 }
 
 deadline request_book::next_deadline() const
@@ -206,7 +210,7 @@ answers async_request::wait()
     if (serve_meanwhile_) {
         while (!is_done())
             serve_meanwhile_();
-    } else if (!is_done()) {
+    } else if (!book_->is_done(id_)) {
         spin_(id_);
         book_->wait(id_, until_);
     }

@@ -302,5 +302,13 @@ MUTATIONS = [
         "        looks_.wait(0, std::memory_order_acquire);\n",
         "a descriptor for epoll that goes*",
     ),
+    Mutation(
+        "who has said that it sleeps looks for messages again",
+        "ipc/src/dispatcher.cpp",
+        "            hear(actions_.post().is_empty() ? milliseconds_left(until) : 0);\n",
+        "            hear(milliseconds_left(until));\n",
+        "a message wakes its receiver*",
+        suite="process",
+    ),
     *PORT_MUTATIONS,
 ]

@@ -9,6 +9,8 @@
 #include "cohort/base/fixed_name.hpp"
 #include "cohort/domain/domain.hpp"
 
+#include <array>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -105,11 +107,15 @@ public:
 
 private:
     [[nodiscard]] mempool* pool_of(const message_layout* message) noexcept;
+    [[nodiscard]] std::optional<ring<message_layout*>> inbox_of(member_id member);
 
     domain& domain_;
     mempool small_;
     mempool large_;
     ring<message_layout*> inbox_;
+    /// Where inboxes lay when they were last looked up by name: the generation of the memzone, and
+    /// below it its index plus 1. 0 = not looked up.
+    std::array<std::atomic<std::uint64_t>, max_members> found_{};
     std::uint64_t dropped_ = 0;
 };
 

@@ -13,6 +13,7 @@
 #include "cohort/base/file_descriptor.hpp"
 #include "cohort/member/member_table.hpp"
 
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -102,6 +103,7 @@ private:
     std::uint64_t next_id_ = 1;
     std::uint64_t late_replies_ = 0;
     bool closed_ = false;
+    std::atomic<std::size_t> with_callback_{0};  ///< entries; written under the mutex
 };
 
 /// A request that its maker has not waited for. One with a callback goes on when this is destroyed;

@@ -1,0 +1,142 @@
+// Members that sleep: each message wakes them, and they cost nothing until it comes.
+
+#include "cohort/base/cache_line.hpp"
+#include "support/eventually.hpp"
+#include "support/member_process.hpp"
+#include "support/scale.hpp"
+#include "support/scratch_domain.hpp"
+#include "support/seed.hpp"
+#include "support/skip.hpp"
+#include "support/thread_state.hpp"
+
+#include <deque>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include <unistd.h>
+
+using namespace cohort;
+using test::member_process;
+using test::scratch_domain;
+
+namespace {
+
+constexpr auto patience = 30s;
+
+/// A member that may sleep beside a message.
+class sleeper {
+public:
+    sleeper(scratch_domain& domain, member_ref member, pid_t pid)
+        : inbox_{
+              domain->find_ring<ipc::message_layout*>("cohort.inbox." + std::to_string(member.id))
+                  .value()}
+    {
+        for (const auto& lane : domain->region().members.lanes)
+            if (lane.word().member == member.id && lane.name.view() == "dispatcher")
+                dispatcher_ = std::filesystem::path{"/proc"} / std::to_string(pid) / "task" /
+                              std::to_string(lane.tid);
+        REQUIRE(test::thread_state(dispatcher_));
+    }
+
+    /// Until it has taken what lies there. True when it sleeps instead: for ten milliseconds a
+    /// message lies there and the thread that should take it sleeps.
+    [[nodiscard]] bool misses_one() const
+    {
+        const auto late = steady_clock::now() + 20ms;
+        while (!inbox_.empty() && steady_clock::now() < late)
+            cpu_relax();
+        for (int i = 0; i != 10; ++i) {
+            if (inbox_.empty() || test::thread_state(dispatcher_) != 'S')
+                return false;
+            std::this_thread::sleep_for(1ms);
+        }
+        return true;
+    }
+
+private:
+    ring<ipc::message_layout*> inbox_;
+    std::filesystem::path dispatcher_;
+};
+
+void spin_for(std::chrono::nanoseconds time)
+{
+    const auto until = steady_clock::now() + time;
+    while (steady_clock::now() < until)
+        cpu_relax();
+}
+
+/// Nanoseconds that all threads of a process have run. Nothing where the kernel does not count
+/// them.
+std::optional<std::uint64_t> time_run(pid_t pid)
+{
+    std::uint64_t sum = 0;
+    for (const auto& thread : std::filesystem::directory_iterator{std::filesystem::path{"/proc"} /
+                                                                  std::to_string(pid) / "task"}) {
+        std::uint64_t ran = 0;
+        if (!(std::ifstream{thread.path() / "schedstat"} >> ran))
+            return std::nullopt;
+        sum += ran;
+    }
+    return sum;
+}
+
+}  // namespace
+
+TEST_CASE("a message wakes its receiver at whatever moment of falling asleep it comes",
+          "[actions][sleep]")
+{
+    scratch_domain domain;
+    member_process receiver{"receiver"};
+    receiver.tell("offer ping");
+    const auto member = domain->actions().find_member("receiver").value();
+    const sleeper asleep{domain, member, receiver.process().pid()};
+    auto random = test::random_engine("sleep");
+    // From when it has taken a message until it sleeps, and beyond.
+    std::uniform_int_distribution<int> nanoseconds{0, 5'000};
+    const auto messages = test::scaled(100'000, 10'000'000);
+    std::uint64_t refused = 0;
+    std::uint64_t lost = 0;
+
+    for (std::uint64_t i = 0; i != messages; ++i) {
+        spin_for(std::chrono::nanoseconds{nanoseconds(random)});
+        refused += domain->actions().send(member, "ping") != 1;
+        lost += asleep.misses_one();
+    }
+
+    CHECK(refused == 0);
+    CHECK(lost == 0);
+}
+
+TEST_CASE("eight idle members need less than a hundredth of a processor", "[actions][sleep]")
+{
+    scratch_domain domain;
+    std::deque<member_process> members;
+    for (int i = 1; i != 8; ++i)
+        members.emplace_back("idle " + std::to_string(i));
+    std::vector<pid_t> processes{::getpid()};
+    for (auto& each : members)
+        processes.push_back(each.process().pid());
+    const auto run_by_all = [&] {
+        std::uint64_t sum = 0;
+        for (const auto pid : processes)
+            sum += time_run(pid).value();
+        return sum;
+    };
+    COHORT_SKIP_UNLESS(time_run(::getpid()), "a kernel that counts the time of threads");
+    const auto time = test::full_scale() ? 30s : 2s;
+
+    std::this_thread::sleep_for(200ms);  // news of those who joined have been heard
+    const auto before = run_by_all();
+    std::this_thread::sleep_for(time);
+    const auto ran = std::chrono::nanoseconds{run_by_all() - before};
+
+    // A sanitizer's checks are not the members' own cost.
+    CHECK(ran < std::chrono::nanoseconds{time} / (test::slow_sanitizer ? 20 : 100));
+}
