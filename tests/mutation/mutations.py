@@ -303,6 +303,13 @@ MUTATIONS = [
         "a descriptor for epoll that goes*",
     ),
     Mutation(
+        "who unlocks wakes a sleeper",
+        ROBUST,
+        "    futex_wake(&word_, 1);\n",
+        "    static_cast<void>(word_);\n",
+        "who unlocks wakes a sleeper*",
+    ),
+    Mutation(
         "who has said that it sleeps looks for messages again",
         "ipc/src/dispatcher.cpp",
         "            hear(actions_.post().is_empty() ? milliseconds_left(until) : 0);\n",

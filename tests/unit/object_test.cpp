@@ -1,10 +1,12 @@
 // Typed objects of users, and the lock that goes with them.
 
 #include "cohort/base/error.hpp"
+#include "cohort/ipc/reports.hpp"
 #include "support/lost_thread.hpp"
 #include "support/scratch_domain.hpp"
 #include "support/totals.hpp"
 
+#include <algorithm>
 #include <array>
 #include <stdexcept>
 #include <string>
@@ -57,6 +59,23 @@ TEST_CASE("an object is made from its arguments and found as what it is", "[obje
     CHECK(domain->create<point>("default").y == 7);
     CHECK(domain->find<point>("other") == nullptr);
     CHECK(domain.audit().clean());
+}
+
+TEST_CASE("a list of the zones names the types of objects as people write them", "[object]")
+{
+    scratch_domain domain;
+    domain->create<point>("p");
+    domain->reserve_memzone("plain", 64);
+    const auto shown = ipc::list_zones(domain->region()).as_json();
+    const auto type_of = [&](std::string_view name) -> nlohmann::json {
+        for (const auto& row : shown)
+            if (row["name"] == name)
+                return row["type"];
+        return "not there";
+    };
+
+    CHECK(type_of("p") == "cohort::test::(anonymous namespace)::point");
+    CHECK(type_of("plain") == nullptr);
 }
 
 TEST_CASE("an object keeps its alignment", "[object]")
@@ -200,6 +219,31 @@ TEST_CASE("a sleeper finds the death of the holder", "[object][lock]")
     shared.lock.unlock();
     holder.join();
     late.join();
+}
+
+TEST_CASE("who unlocks wakes a sleeper, who need not find out by himself", "[object][lock]")
+{
+    scratch_domain domain;
+    auto& shared = domain->create<totals>("t");
+    std::vector<steady_clock::duration> waits;
+    for (int i = 0; i != 21; ++i) {
+        REQUIRE(shared.lock.lock(deadline_in(1s)) == lock_result::acquired);
+        steady_clock::time_point got;
+        std::thread waiter{[&] {
+            if (shared.lock.lock(deadline_in(60s)) == lock_result::acquired) {
+                got = steady_clock::now();
+                shared.lock.unlock();
+            }
+        }};
+        std::this_thread::sleep_for(50ms);  // by now it looks by itself every 16 ms
+        const auto unlocked = steady_clock::now();
+        shared.lock.unlock();
+        waiter.join();
+        waits.push_back(got - unlocked);
+    }
+    std::nth_element(waits.begin(), waits.begin() + 10, waits.end());
+
+    CHECK(waits[10] < 3ms);  // half of the sleepers' own looks come later than 8 ms
 }
 
 TEST_CASE("behind a live holder a lane gives up at its deadline, behind itself at once",

@@ -2,6 +2,7 @@
 
 #include "cohort/base/clock.hpp"
 #include "cohort/base/error.hpp"
+#include "cohort/domain/object_layout.hpp"
 #include "cohort/memory/memseg_walk.hpp"
 #include "cohort/pool/mempool.hpp"
 
@@ -84,6 +85,13 @@ cell actions_cell(const member_layout& member)
 std::string member_name(const region_layout& region, member_id id)
 {
     return id < max_members ? std::string{region.members.members[id].name.view()} : "?";
+}
+
+cell type_cell(const memzone_layout& zone)
+{
+    if (zone.kind != zone_kind::object)
+        return {"-", {{"type", nullptr}}};
+    return readable_type(static_cast<const object_layout*>(zone.data())->type.peek().view());
 }
 
 }  // namespace
@@ -169,16 +177,17 @@ table list_lanes(const region_layout& region)
 
 table list_zones(const region_layout& region)
 {
-    table shown{{"kind", "name", "address", "bytes", "page", "node", "creator"}, {}};
+    table shown{{"kind", "name", "address", "bytes", "page", "node", "creator", "type"}, {}};
     for_each_used(region.memory, [&](const auto& zone) {
         if (!zone.is_live())
             return;
         const auto& list = region.memory.lists[zone.list % max_memseg_lists];
         const bool external = zone.is_external();
-        shown.rows.push_back(
-            {to_text(zone.kind), zone.name.view(), fmt::format("{:#x}", zone.address), zone.length,
-             external ? cell{"external"} : page_cell(list.page_bytes),
-             external ? nlohmann::json(nullptr) : nlohmann::json(list.numa_node), zone.creator});
+        shown.rows.push_back({to_text(zone.kind), zone.name.view(),
+                              fmt::format("{:#x}", zone.address), zone.length,
+                              external ? cell{"external"} : page_cell(list.page_bytes),
+                              external ? nlohmann::json(nullptr) : nlohmann::json(list.numa_node),
+                              zone.creator, type_cell(zone)});
     });
     std::sort(shown.rows.begin(), shown.rows.end(),
               [](const auto& a, const auto& b) { return a[2] < b[2]; });

@@ -22,14 +22,6 @@ std::uint64_t hash_of(std::string_view mangled) noexcept
     return fnv1a(mangled.data(), mangled.size());
 }
 
-std::string readable(std::string_view mangled)
-{
-    int status = 0;
-    const std::unique_ptr<char, decltype(&std::free)> text{
-        abi::__cxa_demangle(std::string{mangled}.c_str(), nullptr, nullptr, &status), &std::free};
-    return text ? text.get() : std::string{mangled};
-}
-
 bool is_of(const object_layout& object, const object_type& type) noexcept
 {
     return object.type_hash == hash_of(type.mangled) && object.bytes == type.bytes &&
@@ -41,11 +33,19 @@ void refuse_other(std::string_view name, const object_layout& object, const obje
     throw error{errc::invalid_argument,
                 fmt::format("the object \"{}\" is a {} of {} bytes aligned to {}, not a {} of {} "
                             "aligned to {}; build both programs with the type it was created as",
-                            name, readable(object.type.view()), object.bytes, object.alignment,
-                            readable(type.mangled), type.bytes, type.alignment)};
+                            name, readable_type(object.type.view()), object.bytes, object.alignment,
+                            readable_type(type.mangled), type.bytes, type.alignment)};
 }
 
 }  // namespace
+
+std::string readable_type(std::string_view mangled)
+{
+    int status = 0;
+    const std::unique_ptr<char, decltype(&std::free)> text{
+        abi::__cxa_demangle(std::string{mangled}.c_str(), nullptr, nullptr, &status), &std::free};
+    return text ? text.get() : std::string{mangled};
+}
 
 void* domain::create_object(std::string_view name, const object_type& type,
                             const std::function<void(void*)>& construct)

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <typeinfo>
 
@@ -33,6 +34,9 @@ struct object_type {
         return std::max<std::size_t>(alignment, cache_line_bytes);
     }
 };
+
+/// As people write it, or the name itself when it is cut or no compiler's.
+[[nodiscard]] std::string readable_type(std::string_view mangled);
 
 /// Written before the entry is LIVE, and never again.
 struct object_layout {
