@@ -33,6 +33,7 @@ struct arguments {
     unsigned emulated_nodes = 0;
     bool transparent = false;
     double shut_down_s = 0;
+    double timeout_s = 5;
     bool adopt = false;
     bool fresh = false;
     bool automatic = false;
@@ -75,6 +76,11 @@ void declare_takeover(CLI::App& program, arguments& given)
     ways->add_flag("--hand-over", given.hand_over,
                    "ask the live primary to hand over, which then ends; adopt when it is dead");
     ways->require_option(0, 1);
+    program
+        .add_option("--timeout", given.timeout_s,
+                    "seconds for members to answer an adopter, or for a primary to hand over")
+        ->check(CLI::Range(0.1, 3600.0))
+        ->capture_default_str();
     program.add_option(
         "--shut-down", given.shut_down_s,
         "when asked to end, ask the members to leave first and wait for them so many "
@@ -100,6 +106,12 @@ void declare(CLI::App& program, arguments& given)
     declare_takeover(program, given);
 }
 
+cohort::steady_clock::duration duration_of(double seconds)
+{
+    return std::chrono::duration_cast<cohort::steady_clock::duration>(
+        std::chrono::duration<double>{seconds});
+}
+
 cohort::primary::start_options options_from(const arguments& given)
 {
     using namespace cohort;
@@ -111,7 +123,8 @@ cohort::primary::start_options options_from(const arguments& given)
                                   .huge_dir = given.huge_dir,
                                   .transparent_hugepages = given.transparent,
                                   .max_zones = given.max_zones,
-                                  .emulated_nodes = given.emulated_nodes};
+                                  .emulated_nodes = given.emulated_nodes,
+                                  .patience = duration_of(given.timeout_s)};
     if (!given.numa_mem.empty())
         wanted.node_memory = options::parse_amounts("--numa-mem", given.numa_mem);
     if (!given.numa_limit.empty())
@@ -172,10 +185,7 @@ int shut_down(cohort::primary::owner& domain, double patience_s)
 {
     if (patience_s <= 0 || domain.handed_over())
         return 0;
-    using cohort::deadline_in;
-    const auto patience = std::chrono::duration_cast<cohort::steady_clock::duration>(
-        std::chrono::duration<double>{patience_s});
-    const auto left = domain.shut_down(deadline_in(patience));
+    const auto left = domain.shut_down(cohort::deadline_in(duration_of(patience_s)));
     if (left.empty())
         return 0;
     fmt::print(stderr,

@@ -184,8 +184,8 @@ TEST_CASE("while one successor is stopped others are refused, and when it dies t
                                  {"COHORT_FAULT=" + point + ":1:stop"});
         await_stop(successor);
 
-        auto another =
-            child_process::spawn("cohortd", {"--domain", "held", "--huge", "none", "--hand-over"});
+        auto another = child_process::spawn(
+            "cohortd", {"--domain", "held", "--huge", "none", "--hand-over", "--timeout", "1"});
         CHECK(another.wait(patience).value_or(exit_status{}) != exit_status{});
         CHECK(member->primary_alive());
 

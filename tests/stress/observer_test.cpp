@@ -35,6 +35,7 @@ public:
         tester_ = secondary::attach("storm", 10s, "tester");
         for (const auto* role : {"sink", "worker", "source"})
             start(role);
+        std::this_thread::sleep_for(300ms);  // each has learnt of each
     }
 
     [[nodiscard]] std::uint64_t arrived()
@@ -57,16 +58,16 @@ public:
             });
         return words;
     }
-    /// Descriptors that the processes of the flow have open, together.
-    [[nodiscard]] std::size_t descriptors() const
+    /// How many descriptors each process of the flow has open.
+    [[nodiscard]] std::vector<std::ptrdiff_t> descriptors() const
     {
-        std::size_t sum = 0;
+        std::vector<std::ptrdiff_t> counts;
         for (const auto& child : children_) {
             const std::filesystem::directory_iterator open{"/proc/" + std::to_string(child.pid()) +
                                                            "/fd"};
-            sum += static_cast<std::size_t>(std::distance(begin(open), end(open)));
+            counts.push_back(std::distance(begin(open), end(open)));
         }
-        return sum;
+        return counts;
     }
     [[nodiscard]] std::uint64_t deaths()
     {
@@ -122,7 +123,9 @@ TEST_CASE(
     CHECK(running.flows());
     CHECK(running.members() == members);
     CHECK(running.deaths() == 0);
-    CHECK(eventually([&] { return running.descriptors() == descriptors; }, patience));
+    static_cast<void>(
+        eventually([&] { return running.descriptors() == descriptors; }, std::chrono::seconds{5}));
+    CHECK(running.descriptors() == descriptors);
     const auto report = running.audit_now();
     CAPTURE(report.faults);
     CHECK(report.clean());
