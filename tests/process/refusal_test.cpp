@@ -73,7 +73,7 @@ const std::vector<refusal> table{
      [](living_domain& domain) {
          return run(probe, {domain.name(), "1", "--lock-future"});
      },
-     {"mlockall(MCL_FUTURE)", "attach before locking memory"}},
+     {"mlockall(MCL_FUTURE)", "call it with MCL_ONFAULT"}},
     {"the name of the member is too long",
      errc::name_too_long,
      [](living_domain& domain) {

@@ -147,7 +147,8 @@ void refuse_locked_future()
     if (status.st_blocks != 0)
         throw error{errc::no_memory,
                     "this process has called mlockall(MCL_FUTURE), which would fill "
-                    "every hole of the window; attach before locking memory"};
+                    "every hole of the window; call it with MCL_ONFAULT, which locks pages when "
+                    "they are used"};
 }
 
 }  // namespace cohort

@@ -12,6 +12,7 @@
 //   --occupy ADDRESS    maps a page there first (hexadecimal)
 //   --descriptors N     lowers RLIMIT_NOFILE to that first
 //   --lock-future       calls mlockall(MCL_FUTURE) first
+//   --lock-used         calls mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) first
 //   --group GID         is in that group and no other first
 //   --uid UID           becomes that user first
 //
@@ -86,6 +87,13 @@ void join_group(const char* gid)
         give_up(fmt::format("cannot join group {}", gid));
 }
 
+/// Past the sanitizers, whose mlockall does nothing.
+void lock_memory(int how)
+{
+    if (::syscall(SYS_mlockall, how) != 0)
+        give_up("cannot lock memory");
+}
+
 wish read_arguments(int argc, char** argv)
 {
     if (argc < 3)
@@ -110,10 +118,12 @@ wish read_arguments(int argc, char** argv)
             join_group(value());
         else if (option == "--uid")
             become(value());
-        else if (option == "--lock-future" && ::syscall(SYS_mlockall, MCL_FUTURE) == 0)
-            continue;  // past the sanitizers, whose mlockall does nothing
+        else if (option == "--lock-future")
+            lock_memory(MCL_FUTURE);
+        else if (option == "--lock-used")
+            lock_memory(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
         else
-            give_up(fmt::format("option {} is unknown or impossible here", option));
+            give_up(fmt::format("option {} is unknown", option));
     }
     return given;
 }

@@ -30,6 +30,7 @@
 //   hold-totals NAME        locks it, adds to the first of its sums and keeps the lock
 //   release-totals NAME     adds to the second and unlocks
 //   count-totals NAME       counts under its lock until killed
+//   lock-memory             locks all of its memory, now and later, as it is used
 //   limit-files BYTES       lowers RLIMIT_FSIZE to that
 //   team LCORES NAME N      each lcore adds N to its own slot of the lane variable NAME, by ones
 //   await-shut-down         says "waiting", and leaves when the primary asks all members to
@@ -53,7 +54,9 @@
 #include <thread>
 #include <vector>
 
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 namespace {
@@ -128,6 +131,8 @@ public:
             domain_->create<test::totals>(name);
         else if (verb.ends_with("-totals"))
             use_totals(verb, *domain_->find<test::totals>(name));
+        else if (verb == "lock-memory")
+            lock_memory();
         else if (verb == "limit-files")
             limit_files(std::stoul(name));
         else if (verb == "team")
@@ -311,6 +316,13 @@ private:
             throw std::runtime_error{"the pool is empty"};
         for (auto* object : objects)
             kept_.push_back(static_cast<mbuf*>(object));
+    }
+
+    /// Past the sanitizers, whose mlockall does nothing.
+    static void lock_memory()
+    {
+        if (::syscall(SYS_mlockall, MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0)
+            throw std::runtime_error{"mlockall"};
     }
 
     static void limit_files(std::size_t bytes)
