@@ -259,17 +259,16 @@ void actions::spin_for(std::uint64_t id)
     auto& bell = domain_.region().members.members[domain_.self().id].mailbox_bell;
     const auto until = deadline_in(spin_time);
     bool more = false;
-    bool done = false;
     bell.disarm();
-    for (unsigned round = 1; !done; ++round) {
+    for (unsigned round = 1;; ++round) {
         const bool arrived = !courier_.is_empty();
         if (arrived)
             more = collect() || more;
         else
             cpu_relax();
         // Others settle it too: the dispatcher, and threads that look for answers of their own.
-        done = (arrived || round % 16 == 0) && book_->is_done(id);
-        if (round % 64 == 0 && steady_clock::now() >= until)
+        if (((arrived || round % 16 == 0) && book_->is_done(id)) ||
+            (round % 64 == 0 && steady_clock::now() >= until))
             break;
     }
     bell.arm();
@@ -328,10 +327,9 @@ std::string actions::call_handler(message& received)
 
 std::string actions::answer_unregistered(message& received)
 {
-    const auto given =
-        unregistered_ ? unregistered_(received.action(), received.text()) : std::nullopt;
-    if (given)
-        received.reply(*given);
+    if (unregistered_)
+        if (const auto given = unregistered_(received.action(), received.text()))
+            received.reply(*given);
     if (received.answered_)
         return {};
     return fmt::format("{} offers no action \"{}\"", naming(domain_.self()), received.action());
@@ -363,15 +361,11 @@ void actions::handle_foreign(std::string_view name, std::uint64_t id,
 bool actions::collect()
 {
     return courier_.collect([this](received_letter& given) {
-        const auto id = given.head.id;
-        if (given.lost)
-            book_->settle(id, given.sender(), verdict::refused,
-                          bytes_of("the descriptors of the reply have not come"));
-        else
-            book_->settle(id, given.sender(),
-                          given.head.kind == message_kind::reply ? verdict::replied
-                                                                 : verdict::refused,
-                          given.payload(), std::move(given.fds));
+        const bool replied = !given.lost && given.head.kind == message_kind::reply;
+        book_->settle(given.head.id, given.sender(), replied ? verdict::replied : verdict::refused,
+                      given.lost ? bytes_of("the descriptors of the reply have not come")
+                                 : given.payload(),
+                      std::move(given.fds));
     });
 }
 
