@@ -7,20 +7,20 @@
 #include "cohort/ring/ring.hpp"
 #include "cohort/ring/staged_ring.hpp"
 
+#include <array>
 #include <span>
 
 namespace cohort {
 namespace {
 
-/// Puts handles into their pool's ring, in batches. The ring has room for all objects, so only a
-/// claimant that is stopped can refuse: then false, and the rest keeps its word to be found again.
+/// Puts handles into their pool's ring. The ring has room for all objects, so only a claimant that
+/// is stopped can refuse: then false, and the rest keeps its word to be found again.
 bool return_to(mempool_layout& pool, std::span<void* const> handles,
                std::atomic<std::uint64_t>& counted)
 {
-    constexpr std::size_t batch = 256;
     pool_store backing{pool.backing()};
     while (!handles.empty()) {
-        const auto done = backing.put_burst(handles.first(std::min(batch, handles.size())));
+        const auto done = backing.put_burst(handles);
         COHORT_FAULT_POINT("reaper.batch");
         counted.fetch_add(done, std::memory_order_relaxed);  // a count, orders nothing
         handles = handles.subspan(done);
@@ -28,6 +28,20 @@ bool return_to(mempool_layout& pool, std::span<void* const> handles,
             return false;
     }
     return true;
+}
+
+/// Objects lie on lines, and often on pages, of their own: those that come soon are fetched while
+/// others are looked at.
+constexpr std::uint32_t ahead = 16;
+
+void fetch(const pool_view& view, std::uint32_t index) noexcept
+{
+    if (index >= view.count)
+        return;
+    const auto* handle = static_cast<const std::byte*>(view.pool->handle(index));
+    __builtin_prefetch(handle + view.pool->custody_offset);
+    if (view.pool->kind == pool_kind::pktmbuf)
+        __builtin_prefetch(handle + cache_line_bytes);
 }
 
 /// Puts one packet into a redelivery ring, or on a stack. The role of a single producer is only
@@ -75,10 +89,18 @@ public:
 
 private:
     struct lost_packet {
-        pool_view* view;
-        void* handle;
-        std::uint64_t word;
+        pool_view* view = nullptr;
+        std::uint64_t word = 0;
+        std::uint32_t index = 0;
+
+        [[nodiscard]] void* handle() const noexcept { return view->pool->handle(index); }
     };
+    static void fetch_ahead(const std::vector<lost_packet>& list, std::size_t i) noexcept
+    {
+        if (i + ahead < list.size())
+            fetch(*list[i + ahead].view, list[i + ahead].index);
+    }
+    [[nodiscard]] bool put_back(pool_view& view, std::atomic<std::uint64_t>& counted) const;
     [[nodiscard]] ring_layout* redelivery_ring(const lost_packet& packet) const;
     void take_apart(mbuf* from);
     void mend_chain(const lost_packet& packet);
@@ -102,11 +124,13 @@ bool collector::find_lost()
                (custody::holder_of(word) == holder_ ||
                 (custody::names_member(word) && !holder_lives(members_, word)));
     };
-    std::vector<lost_packet> candidates;
+    auto& candidates = to_release_;
     for (auto& view : views_.pools())
-        for (std::uint32_t i = 0; i != view.count; ++i)
+        for (std::uint32_t i = 0; i != view.count; ++i) {
+            fetch(view, i + ahead);
             if (const auto word = custody_of(*view.pool, i); is_ours(word))
-                candidates.push_back({&view, view.pool->handle(i), word});
+                candidates.push_back({&view, word, i});
+        }
     if (candidates.empty())
         return false;
 
@@ -117,22 +141,25 @@ bool collector::find_lost()
         });
     });
 
-    for (const auto& packet : candidates) {
-        const auto index =
-            packet.view->pool->index_of(reinterpret_cast<std::uint64_t>(packet.handle));
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i != candidates.size(); ++i) {
+        fetch_ahead(candidates, i);
+        const auto packet = candidates[i];
+        std::vector<bool>::reference marked = packet.view->marked[packet.index];
         // Read again after the scan: whoever took it from a ring meanwhile has written its own
         // word.
-        if (packet.view->marked[index] || !is_held(packet) ||
-            custody_of(*packet.view->pool, index) != packet.word)
+        if (marked || !is_held(packet) ||
+            custody_of(*packet.view->pool, packet.index) != packet.word)
             continue;
         const bool received = custody::is_received(packet.word);
         received_ += received;
         if (received && is_redelivered(*packet.view->pool, packet.word))
             to_deliver_.push_back(packet);
         else
-            to_release_.push_back(packet);
-        packet.view->marked[index] = true;  // from here on: listed
+            candidates[kept++] = packet;
+        marked = true;  // from here on: listed
     }
+    candidates.resize(kept);
     return true;
 }
 
@@ -142,7 +169,7 @@ bool collector::is_held(const lost_packet& packet) const
 {
     if (packet.view->pool->kind != pool_kind::pktmbuf)
         return true;
-    const auto& segment = *static_cast<const mbuf*>(packet.handle);
+    const auto& segment = *static_cast<const mbuf*>(packet.handle());
     return !segment.is_direct() || reference_word{segment.share_word()}.has_handle();
 }
 
@@ -166,7 +193,7 @@ std::size_t collector::redeliver(obituary_layout& obituary)
         auto* target = redelivery_ring(packet);
         if (packet.view->pool->kind == pool_kind::pktmbuf)
             mend_chain(packet);
-        if (target && enqueue_for(*target, packet.handle)) {
+        if (target && enqueue_for(*target, packet.handle())) {
             COHORT_FAULT_POINT("reaper.redelivered");
             obituary.redelivered.fetch_add(1, std::memory_order_relaxed);  // a count
             continue;
@@ -176,7 +203,7 @@ std::size_t collector::redeliver(obituary_layout& obituary)
         recovery_.some_wait.fetch_add(1, std::memory_order_acq_rel);
         const auto word = custody::received_from(custody::holder(custody::waiting, 0),
                                                  custody::ring_of(packet.word));
-        custody::word_at(packet.handle, packet.view->pool->custody_offset)
+        custody::word_at(packet.handle(), packet.view->pool->custody_offset)
             .store(word, std::memory_order_release);
         ++waiting;
     }
@@ -195,7 +222,7 @@ void collector::take_apart(mbuf* segment)
         if (place.view->marked[place.index])
             continue;  // listed already
         place.view->marked[place.index] = true;
-        to_release_.push_back({place.view, segment, holder_});
+        to_release_.push_back({place.view, holder_, place.index});
     }
 }
 
@@ -211,7 +238,7 @@ void mend_buffer(mbuf& segment) noexcept
 /// segment count does not include is cut off and released, and its length is added up anew.
 void collector::mend_chain(const lost_packet& packet)
 {
-    auto& head = *static_cast<mbuf*>(packet.handle);
+    auto& head = *static_cast<mbuf*>(packet.handle());
     if (head.nb_segs > 1 && head.next && !custody::is_follower(head.next->custody)) {
         head.data_len = static_cast<std::uint16_t>(head.pkt_len);  // see `linearize`
         head.nb_segs = 1;
@@ -238,7 +265,7 @@ bool collector::end_sharing(mbuf& segment)
         // Taken from nobody: if it was listed before, its handle has been let go since.
         if (auto* direct = detail::detach_clone(self, segment, holder_))
             if (const auto place = views_.find(reinterpret_cast<std::uint64_t>(direct)); place.view)
-                to_release_.push_back({place.view, direct, holder_});
+                to_release_.push_back({place.view, holder_, place.index});
     } else if (!segment.is_direct() && !detail::detach_external(self, segment, holder_)) {
         return false;
     }
@@ -253,27 +280,41 @@ bool collector::release(obituary_layout& obituary)
 {
     const auto heads = to_release_.size();
     for (std::size_t i = 0; i != heads; ++i) {
+        fetch_ahead(to_release_, i);
         const auto packet = to_release_[i];  // a copy: the list grows
         if (packet.view->pool->kind == pool_kind::pktmbuf)
-            take_apart(static_cast<mbuf*>(packet.handle)->next);
+            take_apart(static_cast<mbuf*>(packet.handle())->next);
     }
     COHORT_FAULT_POINT("reaper.taken_apart");
-    std::vector<lost_packet> ready;
+    std::size_t ready = 0;
     for (std::size_t i = 0; i != to_release_.size(); ++i) {
+        fetch_ahead(to_release_, i);
         const auto packet = to_release_[i];  // a copy: the list grows by what clones showed
         if (packet.view->pool->kind != pool_kind::pktmbuf ||
-            end_sharing(*static_cast<mbuf*>(packet.handle)))
-            ready.push_back(packet);
+            end_sharing(*static_cast<mbuf*>(packet.handle())))
+            to_release_[ready++] = packet;
     }
+    to_release_.resize(ready);
     bool complete = true;
-    for (auto& view : views_.pools()) {
-        std::vector<void*> handles;
-        for (const auto& packet : ready)
-            if (packet.view == &view)
-                handles.push_back(packet.handle);
-        complete = return_to(*view.pool, handles, obituary.released) && complete;
-    }
+    for (auto& view : views_.pools())
+        complete = put_back(view, obituary.released) && complete;
     return complete;
+}
+
+/// What is listed of that pool, in batches. False when not all could be put back.
+bool collector::put_back(pool_view& view, std::atomic<std::uint64_t>& counted) const
+{
+    std::array<void*, 256> batch;
+    std::size_t count = 0;
+    for (const auto& packet : to_release_) {
+        if (packet.view != &view)
+            continue;
+        batch[count++] = packet.handle();
+        if (count == batch.size() && !return_to(*view.pool, batch, counted))
+            return false;
+        count %= batch.size();
+    }
+    return return_to(*view.pool, std::span{batch}.first(count), counted);
 }
 
 }  // namespace
