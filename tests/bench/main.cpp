@@ -9,12 +9,16 @@
 #include "participant.hpp"
 #include "port_bench.hpp"
 #include "process_bench.hpp"
+#include "recovery_bench.hpp"
 #include "ring_bench.hpp"
 #include "support/conversation.hpp"
 #include "support/hugepages.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <fstream>
+#include <initializer_list>
+#include <string_view>
 #include <thread>
 
 #include <CLI/CLI.hpp>
@@ -38,6 +42,7 @@ struct options {
     bool no_heaps = false;
     std::string ring;
     std::string packets;
+    std::string victim;
     std::uint32_t who = 0;
 };
 
@@ -81,6 +86,12 @@ void measure_all(const std::vector<measurement>& list, const options& given, std
 bool any_of(const std::string& begin, const options& given)
 {
     return given.filter.empty() || given.filter.find(begin) != std::string::npos;
+}
+
+/// Whether only measurements can have been asked for whose names begin with one of these.
+bool any_begins(std::initializer_list<std::string_view> begins, const options& given)
+{
+    return std::ranges::any_of(begins, [&](auto begin) { return given.filter.starts_with(begin); });
 }
 
 /// What needs a running EAL beside ours, of which a process has one.
@@ -127,11 +138,15 @@ int measure(const options& given)
     }
     std::vector<row> rows;
     // First: what follows pins this process, and its children would inherit that.
-    if (!given.filter.starts_with("action"))
+    if (!any_begins({"action", "recovery"}, given))
         measure_all(process_measurements(), given, rows);
     if (any_of("action", given)) {
         action_stage actions;
         measure_all(actions.measurements(), given, rows);
+    }
+    if (any_of("recovery", given)) {
+        recovery_stage recovery;
+        measure_all(recovery.measurements(), given, rows);
     }
     if (any_of("ring", given)) {
         ring_stage rings;
@@ -142,8 +157,7 @@ int measure(const options& given)
         measure_all(copy_measurements_any(), given, rows);
         measure_all(copy_measurements_native(), given, rows);
     }
-    if (!given.no_heaps && !given.filter.starts_with("ring") && !given.filter.starts_with("copy") &&
-        !given.filter.starts_with("action"))
+    if (!given.no_heaps && !any_begins({"ring", "copy", "action", "recovery"}, given))
         measure_beside_eal(given, rows);
     return report(rows, given);
 }
@@ -171,6 +185,7 @@ int main(int argc, char** argv)
     program.add_option("--ring", given.ring, "be a process of a ring measurement")->group("");
     program.add_option("--packets", given.packets, "be the other process of packet measurements")
         ->group("");
+    program.add_option("--victim", given.victim, "be who is killed")->group("");
     program.add_option("--who", given.who, "which of them")->group("");
     CLI11_PARSE(program, argc, argv);
     try {
@@ -180,6 +195,8 @@ int main(int argc, char** argv)
             return play_action(action_part::from(given.action));
         if (!given.ring.empty())
             return play_ring(given.ring, given.who);
+        if (!given.victim.empty())
+            return play_victim(given.victim);
         if (!given.packets.empty())
             return play_packets(given.packets == "dpdk");
         return given.compete.empty() ? measure(given) : compete(given.compete);
