@@ -103,13 +103,15 @@ TEST_CASE(
     const auto members = running.members();
     const auto descriptors = running.descriptors();
     const auto observers = test::scaled(200, 10'000);
+    // Some look to their end, most do not.
+    constexpr std::uint64_t longest_us = test::slow_sanitizer ? 200'000 : 12'000;
     std::uint64_t ended_by_themselves = 0;
 
     for (std::uint64_t i = 0; i != observers; ++i) {
         auto words = looks[random() % looks.size()];
         words.insert(words.end(), {"--domain", "storm"});
         auto observer = child_process::spawn("cohort", words);
-        std::this_thread::sleep_for(std::chrono::microseconds{random() % 12'000});
+        std::this_thread::sleep_for(std::chrono::microseconds{random() % longest_us});
         observer.kill();
         const auto end = observer.wait(patience);
         REQUIRE(end);
