@@ -112,10 +112,15 @@ public:
         }
     }
 
-    [[nodiscard]] double ask_all() { return number_of(primary_, order(members)); }
+    [[nodiscard]] double ask_all()
+    {
+        static_cast<void>(number_of(primary_, order(members)));  // all are awake, as below
+        return number_of(primary_, order(members));
+    }
     /// Until the answers of the others.
     [[nodiscard]] double ask_all_but_one_stopped()
     {
+        static_cast<void>(number_of(primary_, order(members)));
         test::stop(answerers_.back());
         const auto took = number_of(primary_, order(members - 1));
         answerers_.back().kill(SIGCONT);
