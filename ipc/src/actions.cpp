@@ -272,7 +272,7 @@ void actions::spin_for(std::uint64_t id)
             break;
     }
     bell.arm();
-    if (more || !courier_.is_empty())
+    if (more || !courier_.is_empty() || book_->has_callbacks())  // some may have been answered
         courier_.wake_reader();
 }
 

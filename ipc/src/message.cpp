@@ -54,7 +54,7 @@ std::optional<ring<message_layout*>> post_office::inbox_of(member_id member)
     auto& found = found_[member];  // relaxed: what it says is asked again at the zone
     if (const auto word = found.load(std::memory_order_relaxed); word != 0) {
         const auto& zone = zones[static_cast<std::uint32_t>(word) - 1];
-        if (zone.is_there(static_cast<std::uint32_t>(word >> 32)))
+        if (zone.is_there(static_cast<std::uint32_t>(word >> 32)) && zone.kind == zone_kind::ring)
             return ring<message_layout*>{*static_cast<ring_layout*>(zone.data())};
     }
     auto inbox = domain_.find_ring<message_layout*>(inbox_name(member));

@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include <fmt/format.h>
+
 #include <linux/ethtool.h>
 #include <linux/if_packet.h>
 #include <linux/sockios.h>
@@ -45,6 +47,16 @@ port_link look_at_interface(int socket, int index) noexcept
     if (::ioctl(socket, SIOCGIFHWADDR, &request) == 0)
         std::memcpy(link.mac.data(), request.ifr_hwaddr.sa_data, link.mac.size());
     look_at_speed(socket, request, link);
+    return link;
+}
+
+port_link look_at_present_interface(int socket, int index)
+{
+    const auto link = look_at_interface(socket, index);
+    if (link.mtu == 0)
+        throw error{
+            errc::invalid_argument,
+            fmt::format("the interface with index {} has vanished meanwhile; try again", index)};
     return link;
 }
 

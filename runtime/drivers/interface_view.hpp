@@ -12,6 +12,8 @@ namespace cohort::detail {
 /// The state of interface `index`; down when there is none. `socket` is of any kind that the kernel
 /// lets ask: a datagram socket or a packet socket, but not an AF_XDP socket.
 [[nodiscard]] port_link look_at_interface(int socket, int index) noexcept;
+/// Throws `invalid_argument` when there is none: for who has just seen it.
+[[nodiscard]] port_link look_at_present_interface(int socket, int index);
 
 /// Returns 0 or an errno. The wish is the packet socket's and ends with it. To begin or end twice
 /// is to do it once; to begin it again ends it for a moment.

@@ -18,7 +18,8 @@
 ///       killed after: the successor requests those among the last frames whose length is 0
 ///
 /// What the kernel drops for want of frames is counted as missed, when the counters are read. The
-/// kernel forgets a count when it tells it: a process killed just then takes that count along.
+/// kernel forgets a count when it tells it: who is killed, or ends its handle, before it could add
+/// that count to the port's takes it along.
 
 namespace cohort {
 

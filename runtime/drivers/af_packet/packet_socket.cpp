@@ -55,7 +55,7 @@ interface_facts look_up_interface(const std::string& name)
                     fmt::format("there is no interface \"{}\" in this network namespace: {}; \"ip "
                                 "link\" lists them",
                                 name, describe_errno(errno))};
-    return {request.ifr_ifindex, look_at_interface(view.get(), request.ifr_ifindex)};
+    return {request.ifr_ifindex, look_at_present_interface(view.get(), request.ifr_ifindex)};
 }
 
 ring_shape ring_shape::for_mtu(std::uint32_t mtu) noexcept

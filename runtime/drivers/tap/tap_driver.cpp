@@ -111,7 +111,7 @@ void tap_driver::create(port_layout& port, const port_request& request, port_hos
     auto files = open_tap(name, queues);
     const int index = set_up_interface(name, wanted);
     files.push_back(open_view(view_kind::datagram));
-    const auto state = look_at_interface(files.back().get(), index);
+    const auto state = look_at_present_interface(files.back().get(), index);
     files.push_back(open_interface_counts());
 
     port.driver_words[tap_word::persist] = persist;

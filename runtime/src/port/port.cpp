@@ -108,6 +108,8 @@ void port::close_device() noexcept
 void port::update_stats() const noexcept
 {
     const std::lock_guard guard{device_->mutex};
+    if (self_->lane() == 0 || !is_there())
+        return;  // what the device tells could not be added, and it may tell it once only
     if (device_->io && device_->io->look_at_drops())
         static_cast<void>(with_port_still([&] { device_->io->count_drops(); }));
 }
@@ -117,7 +119,9 @@ const char* port::find_fault() const noexcept
     const std::lock_guard guard{device_->mutex};
     const char* fault = nullptr;
     if (device_->io && !with_port_still([&] { fault = device_->io->find_fault(); }) && is_there())
-        return "it cannot be looked at: somebody has the memory lock for more than a second";
+        return self_->lane() == 0
+                   ? "it cannot be looked at: this thread has no lane"
+                   : "it cannot be looked at: somebody has the memory lock for more than a second";
     return fault;
 }
 

@@ -95,6 +95,12 @@ void require_there(bool there)
         throw error{errc::invalid_argument, "the port has been destroyed; create it anew"};
 }
 
+void require_lane(membership& self)
+{
+    if (self.lane() == 0)
+        throw error{errc::no_space, "this thread has no lane; end a thread that has one"};
+}
+
 }  // namespace
 
 void set_up(port_layout& port, port_queue_layout& queue, const rx_queue_setup& wanted)
@@ -121,8 +127,7 @@ void set_up(port_layout& port, port_queue_layout& queue, const tx_queue_setup& w
 void port::own_for_set_up(port_queue_layout& queue)
 {
     const auto until = deadline_in(queue_patience);
-    if (self_->lane() == 0)
-        throw error{errc::no_space, "this thread has no lane; end a thread that has one"};
+    require_lane(*self_);
     require_there(is_there());
     if (queue.owner.holder() == self_->lane())
         queue.owner.unlock();
@@ -178,6 +183,7 @@ void port::receive_also(reception what, bool on)
 {
     const std::lock_guard guard{device_->mutex};
     require_there(device_->io && is_there());
+    require_lane(*self_);
     int refused = 0;
     // A bit that is set speaks the truth: it comes after the wish, and goes before it.
     const bool done = with_port_still([&] {

@@ -77,6 +77,8 @@ public:
 
     /// Calls the callbacks of all requests that have ended by now.
     std::size_t run_callbacks();
+    /// Whether some request has a callback, which only who serves the inbox may call.
+    [[nodiscard]] bool has_callbacks() const noexcept { return with_callback_ != 0; }
     /// When `run_callbacks` has something to do even if nothing comes.
     [[nodiscard]] deadline next_deadline() const;
 

@@ -118,8 +118,9 @@ public:
     void set_promiscuous(bool on) { receive_also(reception::promiscuous, on); }
     void set_all_multicast(bool on) { receive_also(reception::all_multicast, on); }
 
-    /// With what the device has dropped by its own count, unless the memory lock, under which that
-    /// is added, is not to be had within a second: then the next call adds it.
+    /// With what the device has dropped by its own count, unless the calling thread has no lane, or
+    /// the memory lock, under which that is added, is not to be had within a second: then a later
+    /// call by this handle adds it.
     [[nodiscard]] port_stats rx_stats(std::uint16_t queue) const noexcept;
     [[nodiscard]] port_stats tx_stats(std::uint16_t queue) const noexcept;
     /// Of all queues of a direction together.
@@ -188,8 +189,8 @@ private:
     {
         return holds(layout_->rx[queue], rx_[queue]) || claim_rx(queue);
     }
-    /// Calls `work` on a port that is there and stays. False when it is not, or `work` not begun
-    /// within a second.
+    /// Calls `work` on a port that is there and stays. False when it is not, when `work` could not
+    /// be begun within a second, or the thread has no lane.
     template <typename Work>
     [[nodiscard]] bool with_port_still(Work&& work) const noexcept
     {
