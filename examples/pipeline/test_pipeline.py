@@ -233,10 +233,9 @@ def check_storm(folder):
     check(kills >= 3, "anybody is killed at least 3 times while packets flow", f"{kills} kills")
 
 
-def check_death_of_the_primary(folder):
-    """Nobody waits for it; the next one takes over while packets flow, and a worker dies as well."""
+def death_of_the_primary(folder, loops):
+    """One run; returns whether the pipeline still ran when the next primary came."""
     output = folder / "out.pcap"
-    loops = 240  # most of a second is left for the next one to come
     with Domain(folder, VETH, output, loops) as domain:
         domain.start_others("nobody")
         domain.call("await", "--member", "writer", "--after-percent", "2").check_returncode()
@@ -245,11 +244,22 @@ def check_death_of_the_primary(folder):
         domain.call("await", "--member", "worker.1", "--after-percent", "4", "--kill")
         domain.parts["worker.1"].wait()
         ready = domain.start_primary()
-        if domain.parts["writer"].poll() is not None:
-            check(False, "the pipeline still runs when the next primary is there", ready)
+        adopted = "adopted" in ready
+        if not adopted and domain.parts["writer"].poll() is not None:
+            return False
         domain.start("worker.1")
-        check("adopted" in ready, "a new primary adopts the pipeline", ready)
+        check(adopted, "a new primary adopts the pipeline", ready)
         check_run(domain, "the primary killed, then a worker", output, loops)
+    return True
+
+
+def check_death_of_the_primary(folder):
+    """Nobody waits for it; the next one takes over while packets flow, and a worker dies as well."""
+    # On a busy machine a short run is over before the next primary has started.
+    for loops in [240, 960, 3840]:
+        if death_of_the_primary(folder, loops):
+            return
+    check(False, "the pipeline still runs when the next primary comes", f"{loops} loops")
 
 
 PARTS = {
