@@ -30,12 +30,14 @@ file_descriptor lock_root(const rendezvous& place, deadline until)
     file_descriptor root{::open(place.root().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
     if (!root)
         throw_errno(errno, fmt::format("cannot open {}", place.root()));
+    const auto begin = steady_clock::now();
     while (::flock(root.get(), LOCK_EX | LOCK_NB) != 0) {
-        if (steady_clock::now() >= until)
+        if (const auto now = steady_clock::now(); now >= until)
             throw error{errc::timed_out,
                         fmt::format("another primary under {} is starting and does not "
-                                    "finish; is it stopped?",
-                                    place.root())};
+                                    "finish for {:.0f} s; continue it if it is stopped, or end it",
+                                    place.root(),
+                                    std::chrono::duration<double>{now - begin}.count())};
         std::this_thread::sleep_for(1ms);
     }
     return root;

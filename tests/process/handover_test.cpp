@@ -184,9 +184,9 @@ TEST_CASE("while one successor is stopped others are refused, and when it dies t
                                  {"COHORT_FAULT=" + point + ":1:stop"});
         await_stop(successor);
 
-        auto another = child_process::spawn(
-            "cohortd", {"--domain", "held", "--huge", "none", "--hand-over", "--timeout", "1"});
-        CHECK(another.wait(patience).value_or(exit_status{}) != exit_status{});
+        const auto another =
+            run("cohortd", {"--domain", "held", "--huge", "none", "--hand-over", "--timeout", "1"});
+        check_refused(another, errc::timed_out, {"does not finish for 1 s"});
         CHECK(member->primary_alive());
 
         successor.kill();
