@@ -1,6 +1,7 @@
 #include "action_bench.hpp"
 
 #include "action_player.hpp"
+#include "answer.hpp"
 #include "cohort/primary/primary.hpp"
 #include "pages.hpp"
 #include "support/child_process.hpp"
@@ -8,7 +9,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <fstream>
 #include <optional>
 #include <sstream>
 #include <stdexcept>
@@ -26,20 +26,12 @@ namespace {
 
 using test::child_process;
 
-constexpr std::chrono::seconds patience{60};
 constexpr std::size_t members = 8;
-
-std::string answer_of(child_process& child)
-{
-    if (auto line = child.read_line(patience))
-        return *line;
-    throw std::runtime_error{"a process of an action measurement gave no answer"};
-}
 
 double number_of(child_process& child, const std::string& order)
 {
     child.tell(order);
-    return std::stod(answer_of(child));
+    return std::stod(answer_of(child, "a process of an action measurement"));
 }
 
 /// One side of the measurements: where its processes meet.
@@ -85,7 +77,7 @@ public:
     [[nodiscard]] std::pair<double, double> ask(std::size_t count, std::size_t pause_us)
     {
         asker_.tell(fmt::format("ask {} {}", count, pause_us));
-        std::istringstream words{answer_of(asker_)};
+        std::istringstream words{answer_of(asker_, "who asks")};
         std::pair<double, double> read;
         if (!(words >> read.first >> read.second))
             throw std::runtime_error{"a request was not answered"};
@@ -162,18 +154,18 @@ public:
         const auto start = clock::now();
         primary_->kill();
         auto next = place_.join("primary", 0);
-        seen.adoption_ms = milliseconds_since(start);
+        seen.adoption_ms = last_ms_ = milliseconds_since(start);
         static_cast<void>(primary_->wait(patience));
         primary_.emplace(std::move(next));
         seen.gap_ms = number_of(watch_, "tell") / 1e3;
         return seen;
     }
     /// The same for as long without a death: what the scheduler does by itself.
-    [[nodiscard]] double gap_in_peace_ms(double time_ms)
+    [[nodiscard]] double gap_in_peace_ms()
     {
         watch_.tell("watch");
         watch_.await("done", patience);
-        std::this_thread::sleep_for(20ms + std::chrono::duration<double, std::milli>{time_ms});
+        std::this_thread::sleep_for(20ms + std::chrono::duration<double, std::milli>{last_ms_});
         return number_of(watch_, "tell") / 1e3;
     }
 
@@ -182,6 +174,7 @@ private:
     std::optional<child_process> primary_;
     child_process echo_;
     child_process watch_;
+    double last_ms_ = 0;  // of the last adoption
 };
 
 /// Half of the round trips of one word between two processes took so many microseconds at most.
@@ -210,7 +203,7 @@ double cache_line_round_trip()
         word.store(2 * i + 1, std::memory_order_release);
         while (word.load(std::memory_order_acquire) != 2 * i + 2)
             _mm_pause();
-        took.push_back(milliseconds_since(start) * 1e3);
+        took.push_back(microseconds_since(start));
     }
     static_cast<void>(::waitpid(child, nullptr, 0));
     ::munmap(place, 4096);
@@ -252,16 +245,6 @@ private:
     std::unique_ptr<primary::owner> owner_;
     child_process visitor_;
 };
-
-/// Of memory, as the kernel estimates it.
-std::size_t available_bytes()
-{
-    std::ifstream facts{"/proc/meminfo"};
-    for (std::string word; facts >> word;)
-        if (std::size_t kilobytes = 0; word == "MemAvailable:" && facts >> kilobytes)
-            return kilobytes * 1_KiB;
-    return 0;
-}
 
 bool dpdk_starts()
 {
@@ -364,7 +347,7 @@ std::vector<measurement> action_stage::measurements()
         stage.to_eight(),
         stage.flat("1 GiB", 1024, stage.medium),
     };
-    if (available_bytes() > 18_GiB)
+    if (available_bytes(page_size::small) > 18_GiB)
         rows.push_back(stage.flat("16 GiB", 16 * 1024, stage.large));
     else
         fmt::print(stderr, "action: attaching to 16 GiB is left out: it needs 18 GiB of memory\n");
@@ -374,7 +357,7 @@ std::vector<measurement> action_stage::measurements()
     rows.push_back({.name = "action, longest gap of a data path meanwhile", .unit = "ms"});
     rows.back().ours = [&stage] { return stage.orphans.get().kill_the_primary().gap_ms; };
     rows.back().peers.push_back(
-        {"in peace", [&stage] { return stage.orphans.get().gap_in_peace_ms(50); }});
+        {"in peace", [&stage] { return stage.orphans.get().gap_in_peace_ms(); }});
     rows.back().limit = 10;
     return rows;
 }

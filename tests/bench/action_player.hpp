@@ -52,8 +52,7 @@ public:
 ///   ask-all N MS     waits for so many answers; says the microseconds until then
 ///   echo             sends back what comes by the ring "there", until the next line
 ///   watch            sends and receives by the rings; after the next line, says the longest time
-///   in
-///                    microseconds between two arrivals
+///                    in microseconds between two arrivals
 [[nodiscard]] int play_action(const action_part& given);
 
 }  // namespace cohort::bench

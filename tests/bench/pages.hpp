@@ -19,6 +19,11 @@ using clock = std::chrono::steady_clock;
     return std::chrono::duration<double, std::milli>(clock::now() - start).count();
 }
 
+[[nodiscard]] inline double microseconds_since(clock::time_point start)
+{
+    return milliseconds_since(start) * 1e3;
+}
+
 void pin_to(int processor);
 
 /// Keeps the thread on one processor until scope exit.

@@ -16,6 +16,7 @@
 
 #include "process_bench.hpp"
 
+#include "answer.hpp"
 #include "pages.hpp"
 #include "participant.hpp"
 #include "support/child_process.hpp"
@@ -35,8 +36,6 @@ namespace cohort::bench {
 namespace {
 
 using test::child_process;
-
-constexpr std::chrono::seconds patience{60};  // a DPDK growth waits for a stopped member, twice
 
 /// One side, and what its processes need to find each other.
 class side {
@@ -62,15 +61,6 @@ private:
     std::string name_;
     hugetlbfs mount_;
 };
-
-std::string answer_of(child_process& child, const std::string& who)
-{
-    if (auto line = child.read_line(patience))
-        return *line;
-    const auto end = child.wait(std::chrono::seconds{1});
-    throw std::runtime_error{
-        fmt::format("{} gave no answer: {}", who, end ? to_string(*end) : "it hangs")};
-}
 
 void end(child_process& child)
 {

@@ -1,5 +1,6 @@
 #include "recovery_bench.hpp"
 
+#include "answer.hpp"
 #include "cohort/base/log.hpp"
 #include "cohort/primary/primary.hpp"
 #include "cohort/secondary/secondary.hpp"
@@ -18,7 +19,6 @@ namespace cohort::bench {
 namespace {
 
 constexpr auto domain_name = "recovery";
-constexpr auto patience = std::chrono::seconds{60};
 constexpr std::uint32_t buffers = 64 * 1024;
 constexpr std::size_t deaths = 100;  // of a round
 
@@ -82,7 +82,7 @@ struct recovery_stage::cast {
         while (pool.objects().available() != buffers)
             if (milliseconds_since(start) > 10'000)
                 throw std::runtime_error{"buffers of the dead do not come back"};
-        const auto took = milliseconds_since(start) * 1e3;
+        const auto took = microseconds_since(start);
         static_cast<void>(victim.wait(patience));
         return took;
     }
@@ -93,7 +93,7 @@ struct recovery_stage::cast {
         const auto start = clock::now();
         victim.kill();
         static_cast<void>(victim.await_death(patience));
-        const auto took = milliseconds_since(start) * 1e3;
+        const auto took = microseconds_since(start);
         static_cast<void>(victim.wait(patience));
         while (pool.objects().available() != buffers)
             std::this_thread::yield();
@@ -107,11 +107,13 @@ struct recovery_stage::cast {
         const auto use = [&](double milliseconds) {
             double longest = 0;
             const auto start = clock::now();
-            for (auto before = start; milliseconds_since(start) < milliseconds;) {
+            auto before = start;
+            for (bool done = false; !done || milliseconds_since(start) < milliseconds;) {
                 std::uint64_t value = 0;
-                if (!shared.enqueue(value) || !shared.dequeue(value))
+                done = shared.enqueue(value) && shared.dequeue(value);
+                if (!done)
                     continue;  // behind the dead: the time goes on
-                longest = std::max(longest, milliseconds_since(before) * 1e3);
+                longest = std::max(longest, microseconds_since(before));
                 before = clock::now();
             }
             return longest;
