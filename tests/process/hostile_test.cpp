@@ -6,6 +6,7 @@
 #include "cohort/ipc/wire.hpp"
 #include "support/eventually.hpp"
 #include "support/member_process.hpp"
+#include "support/open_descriptors.hpp"
 #include "support/scale.hpp"
 #include "support/scratch_domain.hpp"
 #include "support/seed.hpp"
@@ -28,13 +29,6 @@ using test::scratch_domain;
 namespace {
 
 constexpr auto patience = 30s;
-
-std::size_t descriptors_in_use()
-{
-    return static_cast<std::size_t>(
-        std::distance(std::filesystem::directory_iterator{"/proc/self/fd"},
-                      std::filesystem::directory_iterator{}));
-}
 
 /// Puts messages into the inbox as no sender of the library would.
 class hostile_sender {
@@ -132,7 +126,7 @@ TEST_CASE("whatever comes over a socket is answered, or counted and hung up on",
 {
     scratch_domain domain;
     domain->actions().on("ping", [](ipc::message& received) { received.reply("pong"); });
-    const auto before = descriptors_in_use();
+    const auto before = test::open_descriptors();
     std::mt19937 random{test::seed()};
     const auto path = domain->place().member_socket(domain->self().id);
     const std::array fds{0, 1, 2};
@@ -152,5 +146,5 @@ TEST_CASE("whatever comes over a socket is answered, or counted and hung up on",
 
     CHECK(eventually([&] { return domain->bad_input() > 0; }));
     check_soundness(domain);
-    CHECK(eventually([&] { return descriptors_in_use() == before; }));
+    CHECK(eventually([&] { return test::open_descriptors() == before; }));
 }

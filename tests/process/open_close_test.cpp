@@ -1,6 +1,7 @@
 // Domains that one process opens and closes: many times, several at a time, in any order.
 
 #include "process/living_domain.hpp"
+#include "support/open_descriptors.hpp"
 #include "support/scale.hpp"
 #include "support/scratch_domain.hpp"
 
@@ -23,7 +24,7 @@ namespace {
 
 /// What a process has of the kernel and of the heap.
 struct possessions {
-    std::ptrdiff_t descriptors = 0;
+    std::size_t descriptors = 0;
     std::ptrdiff_t mappings = 0;
     std::size_t bytes = 0;
 };
@@ -31,8 +32,7 @@ struct possessions {
 possessions count_possessions()
 {
     possessions all;
-    const std::filesystem::directory_iterator fds{"/proc/self/fd"};
-    all.descriptors = std::distance(begin(fds), end(fds));
+    all.descriptors = open_descriptors();
     std::ifstream maps{"/proc/self/maps"};
     // Stacks of ended threads are kept by the C library, and heaps grow: only files count.
     for (std::string line; std::getline(maps, line);)

@@ -4,6 +4,7 @@
 #include "cohort/ipc/wire.hpp"
 #include "support/eventually.hpp"
 #include "support/member_process.hpp"
+#include "support/open_descriptors.hpp"
 #include "support/scratch_domain.hpp"
 #include "support/stopped.hpp"
 
@@ -35,13 +36,6 @@ std::size_t memzones(scratch_domain& domain)
     std::size_t count = 0;
     domain->for_each_memzone([&](const memzone&) { ++count; });
     return count;
-}
-
-std::size_t open_descriptors()
-{
-    return static_cast<std::size_t>(
-        std::distance(std::filesystem::directory_iterator{"/proc/self/fd"},
-                      std::filesystem::directory_iterator{}));
 }
 
 file_descriptor file_with(const std::string& text)
@@ -109,7 +103,7 @@ TEST_CASE("descriptors go with a request and come with its reply, up to 253", "[
     member_process a{"a"};
     a.tell("offer-mirror mirror");
     const auto count = GENERATE(0u, 1u, 2u, 253u);
-    const auto before = open_descriptors();
+    const auto before = test::open_descriptors();
     {
         std::vector<file_descriptor> files;
         std::vector<int> fds;
@@ -130,7 +124,7 @@ TEST_CASE("descriptors go with a request and come with its reply, up to 253", "[
         for (unsigned i = 0; i != count; ++i)
             CHECK(text_in(given[0].fds[i]) == "file " + std::to_string(i));
     }
-    CHECK(eventually([&] { return open_descriptors() == before; }));
+    CHECK(eventually([&] { return test::open_descriptors() == before; }));
     CHECK(domain->actions().post().parcels() == 0);
 }
 
@@ -204,7 +198,7 @@ TEST_CASE("descriptors without a message are few, and closed when their sender i
     const auto from = domain->actions().find_member("a").value();
     const auto file = file_with("x");
     const std::array fds{file.get()};
-    const auto before = open_descriptors();
+    const auto before = test::open_descriptors();
 
     const auto hostile =
         ipc::connect_to(domain->place().member_socket(domain->self().id), deadline_in(patience));
@@ -219,7 +213,7 @@ TEST_CASE("descriptors without a message are few, and closed when their sender i
     a.kill();
 
     CHECK(eventually([&] { return domain->actions().post().parcels() == 0; }));
-    CHECK(eventually([&] { return open_descriptors() <= before + 1; }));
+    CHECK(eventually([&] { return test::open_descriptors() <= before + 1; }));
 }
 
 TEST_CASE("a message whose descriptors never come is refused and counted", "[actions][parcel]")

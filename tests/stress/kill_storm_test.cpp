@@ -1,115 +1,75 @@
 // Random SIGKILLs, the primary's included, while packets flow.
 
-#include "cohort/base/log.hpp"
-#include "cohort/secondary/secondary.hpp"
 #include "stress/killed_holding.hpp"
-#include "support/child_process.hpp"
+#include "stress/role_processes.hpp"
 #include "support/eventually.hpp"
 #include "support/scale.hpp"
-#include "support/scratch_directory.hpp"
 #include "support/seed.hpp"
 
 #include <array>
 #include <cstdio>
 #include <map>
-#include <optional>
 
 #include <catch2/catch.hpp>
 
 using namespace cohort;
-using test::child_process;
 using test::eventually;
 
 namespace {
 
-constexpr auto patience = 60s;
+constexpr auto patience = test::role_processes::patience;
 
 class storm {
 public:
-    storm()
-    {
-        start("primary");
-        tester_ = secondary::attach("storm", 10s, "tester");
-        for (const auto* role : {"sink", "worker", "source"})
-            start(role);
-    }
-
     /// Kills that role at a moment when the region shows it holding packets, and starts it anew.
     /// Returns how many buffers the reaper found in its hands, outside its caches.
     std::uint64_t kill_holding(const std::string& role)
     {
-        const auto victim = tester_->actions().find_member(role);
+        const auto victim = members_->actions().find_member(role);
         REQUIRE(victim);
         REQUIRE(
-            eventually([&] { return test::shows_holding(*tester_, "flow", *victim); }, patience));
-        auto& process = children_.at(role);
-        process.kill();
-        REQUIRE(process.wait(patience));
+            eventually([&] { return test::shows_holding(*members_, "flow", *victim); }, patience));
+        REQUIRE(members_.kill(role));
 
         REQUIRE(
-            eventually([&] { return test::obituary_of(*tester_, *victim) != nullptr; }, patience));
-        const auto& obituary = *test::obituary_of(*tester_, *victim);
+            eventually([&] { return test::obituary_of(*members_, *victim) != nullptr; }, patience));
+        const auto& obituary = *test::obituary_of(*members_, *victim);
         const auto held = obituary.released.load() + obituary.redelivered.load();
         const auto cached = obituary.cached.load();
         CAPTURE(role);
-        const auto report = audit(audited(tester_->region()));
+        const auto report = members_.audit_now();
         CAPTURE(report.faults);
         REQUIRE(report.clean());
-        children_.erase(role);
-        start(role);
+        members_.start_anew(role);
         return held > cached ? held - cached : 0;
     }
 
-    /// True when packets still arrive at the sink.
-    bool flows()
-    {
-        const auto before = arrived();
-        return eventually([&] { return arrived() > before + 100; }, patience);
-    }
-
-    /// Ends everybody but the tester; what is left in the pool afterwards.
+    /// Ends everybody but this process; what is left in the pool afterwards.
     std::size_t end()
     {
-        for (auto& [role, process] : children_)
-            process.kill();
-        for (auto& [role, process] : children_)
-            REQUIRE(process.wait(patience));
+        REQUIRE(members_.kill_all());
         REQUIRE(eventually([&] { return alone(); }, patience));
         for (const auto* name : {"to_work", "to_sink"}) {
-            auto ring = tester_->find_ring<mbuf*>(name).value();
+            auto ring = members_->find_ring<mbuf*>(name).value();
             for (mbuf* packet = nullptr; ring.dequeue(packet);)
                 free(packet);
         }
-        return tester_->find_pktmbuf_pool("flow")->objects().available();
+        return members_->find_pktmbuf_pool("flow")->objects().available();
     }
 
-    [[nodiscard]] audit_report audit_now() { return audit(audited(tester_->region())); }
+    [[nodiscard]] bool flows() { return test::flows(*members_); }
+    [[nodiscard]] audit_report audit_now() const { return members_.audit_now(); }
 
 private:
-    void start(const std::string& role)
-    {
-        auto child = child_process::spawn("flow_member", {role}, {"COHORT_LOG=off"});
-        child.await("ready", patience);
-        children_.emplace(role, std::move(child));
-    }
-
-    std::uint64_t arrived()
-    {
-        const auto zone = tester_->find_memzone("arrived");
-        return std::atomic_ref{*reinterpret_cast<std::uint64_t*>(zone.data())}.load();
-    }
-
     bool alone()
     {
         int members = 0;
-        tester_->members().members().for_each_member(
+        members_->members().members().for_each_member(
             [&](member_id, member_layout&, member_word) { ++members; });
         return members == 1;
     }
 
-    test::scratch_runtime_directory directory_;
-    std::map<std::string, child_process> children_;
-    std::unique_ptr<secondary::attachment> tester_;
+    test::role_processes members_{"flow_member", "storm", {"sink", "worker", "source"}};
 };
 
 }  // namespace
@@ -117,7 +77,6 @@ private:
 TEST_CASE("any process of a running pipeline may be killed, and nothing hangs, leaks or is left",
           "[storm]")
 {
-    set_log_level(log_level::off);
     storm flow;
     auto random = test::random_engine("storm");
     const std::array<std::string, 4> roles{"primary", "source", "worker", "sink"};

@@ -1,60 +1,40 @@
 // Random SIGKILLs among stages whose work must be done exactly once.
 
-#include "cohort/base/log.hpp"
-#include "cohort/secondary/secondary.hpp"
 #include "stress/killed_holding.hpp"
 #include "stress/redo_work.hpp"
-#include "support/child_process.hpp"
+#include "stress/role_processes.hpp"
 #include "support/eventually.hpp"
 #include "support/scale.hpp"
-#include "support/scratch_directory.hpp"
 #include "support/seed.hpp"
 
 #include <array>
 #include <cstdio>
-#include <map>
 #include <vector>
 
 #include <catch2/catch.hpp>
 
 using namespace cohort;
-using test::child_process;
 using test::eventually;
 
 namespace {
 
-constexpr auto patience = 60s;
+constexpr auto patience = test::role_processes::patience;
 const std::array<std::string, 5> roles{"primary", "1", "2", "3", "4"};
 
 /// Sends numbered packets through the stages and looks at each that arrives.
 class pipeline_of_stages {
 public:
-    pipeline_of_stages()
-    {
-        start("primary");
-        tester_ = secondary::attach("redo", 10s, "tester");
-        for (const auto& role : roles)
-            if (role != "primary")
-                start(role);
-        pool_ = tester_->find_pktmbuf_pool("redo");
-        to_first_ = tester_->find_ring<mbuf*>(test::ring_of_stage(1));
-        from_last_ = tester_->find_ring<mbuf*>(test::ring_of_stage(test::redo_stages + 1));
-    }
-
     /// Kills that role, a stage while the region shows it holding packets, and starts it anew.
     /// Returns how many packets came back into the pipeline from it.
     std::uint64_t kill(const std::string& role)
     {
-        const auto victim = tester_->actions().find_member(role).value();
+        const auto victim = members_->actions().find_member(role).value();
         REQUIRE(while_pumping(
-            [&] { return role == "primary" || test::shows_holding(*tester_, "redo", victim); }));
-        auto& process = children_.at(role);
-        process.kill();
-        REQUIRE(process.wait(patience));
-        REQUIRE(while_pumping([&] { return test::obituary_of(*tester_, victim) != nullptr; }));
-        const auto came_back = test::obituary_of(*tester_, victim)->redelivered.load();
-        children_.erase(role);
-        start(role);
+            [&] { return role == "primary" || test::shows_holding(*members_, "redo", victim); }));
+        REQUIRE(members_.kill(role));
+        REQUIRE(while_pumping([&] { return test::obituary_of(*members_, victim) != nullptr; }));
+        const auto came_back = test::obituary_of(*members_, victim)->redelivered.load();
+        members_.start_anew(role);
         return came_back;
     }
 
@@ -67,28 +47,18 @@ public:
     /// Kills everybody; what the pool holds afterwards.
     std::size_t end()
     {
-        for (auto& [role, process] : children_)
-            process.kill();
-        for (auto& [role, process] : children_)
-            REQUIRE(process.wait(patience));
-        CHECK(eventually([&] { return pool_->objects().available() == test::redo_packets; },
+        REQUIRE(members_.kill_all());
+        CHECK(eventually([&] { return pool_.objects().available() == test::redo_packets; },
                          patience));
-        return pool_->objects().available();
+        return pool_.objects().available();
     }
 
-    [[nodiscard]] audit_report audit_now() { return audit(audited(tester_->region())); }
+    [[nodiscard]] audit_report audit_now() const { return members_.audit_now(); }
     [[nodiscard]] std::uint64_t sent() const { return seen_.size(); }
     [[nodiscard]] std::uint64_t twice() const { return twice_; }
     [[nodiscard]] std::uint64_t wrong() const { return wrong_; }
 
 private:
-    void start(const std::string& role)
-    {
-        auto child = child_process::spawn("redo_stage", {role}, {"COHORT_LOG=off"});
-        child.await("ready", patience);
-        children_.emplace(role, std::move(child));
-    }
-
     /// Looks without a pause: a stage holds packets for microseconds.
     template <typename Condition>
     bool while_pumping(Condition condition)
@@ -106,17 +76,17 @@ private:
 
     void send()
     {
-        for (mbuf* packet = nullptr; (packet = pool_->alloc()) != nullptr;) {
+        for (mbuf* packet = nullptr; (packet = pool_.alloc()) != nullptr;) {
             const auto place = packet->append(sizeof(test::numbered_value));
             *reinterpret_cast<test::numbered_value*>(place.data()) = {seen_.size(), 0};
             seen_.push_back(false);
-            static_cast<void>(to_first_->enqueue(packet));  // it has room for all there are
+            static_cast<void>(to_first_.enqueue(packet));  // it has room for all there are
         }
     }
 
     void receive()
     {
-        for (mbuf* packet = nullptr; from_last_->dequeue(packet); free(packet)) {
+        for (mbuf* packet = nullptr; from_last_.dequeue(packet); free(packet)) {
             const auto [number, value] = *packet->data<test::numbered_value>();
             if (number >= seen_.size()) {
                 ++wrong_;
@@ -129,12 +99,11 @@ private:
         }
     }
 
-    test::scratch_runtime_directory directory_;
-    std::map<std::string, child_process> children_;
-    std::unique_ptr<secondary::attachment> tester_;
-    std::optional<pktmbuf_pool> pool_;
-    std::optional<ring<mbuf*>> to_first_;
-    std::optional<ring<mbuf*>> from_last_;
+    test::role_processes members_{"redo_stage", "redo", {"1", "2", "3", "4"}};
+    pktmbuf_pool pool_ = members_->find_pktmbuf_pool("redo").value();
+    ring<mbuf*> to_first_ = members_->find_ring<mbuf*>(test::ring_of_stage(1)).value();
+    ring<mbuf*> from_last_ =
+        members_->find_ring<mbuf*>(test::ring_of_stage(test::redo_stages + 1)).value();
     std::vector<bool> seen_;  // by number
     std::uint64_t arrived_ = 0;
     std::uint64_t twice_ = 0;
@@ -149,7 +118,6 @@ TEST_CASE(
     "killed",
     "[storm][redeliver]")
 {
-    set_log_level(log_level::off);
     pipeline_of_stages flow;
     auto random = test::random_engine("redeliver");
     const auto kills = test::scaled(50, 10'000);

@@ -228,7 +228,7 @@ TEST_CASE("who unlocks wakes a sleeper, who need not find out by himself", "[obj
     std::vector<steady_clock::duration> waits;
     for (int i = 0; i != 21; ++i) {
         REQUIRE(shared.lock.lock(deadline_in(1s)) == lock_result::acquired);
-        steady_clock::time_point got;
+        auto got = steady_clock::time_point::max();
         std::thread waiter{[&] {
             if (shared.lock.lock(deadline_in(60s)) == lock_result::acquired) {
                 got = steady_clock::now();
@@ -239,6 +239,7 @@ TEST_CASE("who unlocks wakes a sleeper, who need not find out by himself", "[obj
         const auto unlocked = steady_clock::now();
         shared.lock.unlock();
         waiter.join();
+        REQUIRE(got != steady_clock::time_point::max());
         waits.push_back(got - unlocked);
     }
     std::nth_element(waits.begin(), waits.begin() + 10, waits.end());

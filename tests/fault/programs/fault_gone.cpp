@@ -4,6 +4,7 @@
 #include "fault_member.hpp"
 #include "support/conversation.hpp"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -64,10 +65,15 @@ void use_as_memzone(domain& shared, const port_layout* place)
 
 void use_as_port(domain& shared, const port_layout* place)
 {
-    const auto next = shared.create_port("next", "null:no-rx=1");
+    auto next = shared.create_port("next", "null:no-rx=1");
     const auto& layout = next.layout();
     require(&layout == place, "other memory is used");
     const auto phase = layout.phase.load();
+    std::array<mbuf*, 4> packets{};
+    require(shared.find_pktmbuf_pool("plain")->alloc_bulk(packets), "there are packets");
+    require(next.tx_burst(0, packets) == packets.size() && next.tx_stats().packets != 0,
+            "it has counted");
+    require(next.release_tx(0), "its queue is free");
     wait_until_told();
     require(layout.phase.load() == phase && next.is_started(), "somebody has stopped the port");
     require(layout.tx[0].owner.holder() == 0, "somebody has a queue of it");
