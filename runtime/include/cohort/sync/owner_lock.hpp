@@ -101,7 +101,7 @@ public:
     /// The same for `lock_if`: what is read after this call is not older.
     [[nodiscard]] std::uint64_t look() const noexcept
     {
-        return word_.load(std::memory_order_acquire);  // comes before the look at the object
+        return word_.load(std::memory_order_acquire);  // LOOKED: before the look at the object
     }
 
     /// The word itself: as long as it is what the holder has seen after `lock`, nobody else had it.
