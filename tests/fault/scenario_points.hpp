@@ -60,7 +60,7 @@ inline const std::map<std::string, std::vector<std::string>> points_of{
       "heap.acquitted"}},
     {"repair", {"heap.rebuilding", "heap.rebuilt"}},
     {"take over", {"ring.taken_over"}},
-    {"stages", {"ring.acquiring_again", "ring.abandoned", "ring.dividing"}},
+    {"stages", {"ring.acquiring_again", "ring.abandoned", "ring.dividing", "ring.passed"}},
     {"reap",
      {"reaper.begun", "reference.settled", "reaper.scrubbed", "reaper.redelivered",
       "reaper.taken_apart", "reaper.detached", "reaper.batch", "reaper.recovered", "lane.recovered",

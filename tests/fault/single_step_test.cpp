@@ -127,7 +127,7 @@ TEST_CASE("a member killed after any instruction at a stage loses, doubles and b
           "[single-step][stages]")
 {
     const std::string call = GENERATE(as<std::string>{}, "stage enqueue", "stage acquire",
-                                      "stage again", "stage dequeue");
+                                      "waking stage release", "stage again", "stage dequeue");
     const auto [filled, position] =
         GENERATE(std::pair{2u, 6u}, std::pair{5u, 0xffff'fffeu}, std::pair{7u, 6u});
     step_stage scene{filled, position, recovery_policy::release};

@@ -223,6 +223,20 @@ MUTATIONS = [
         "[stages]",
     ),
     Mutation(
+        "who lets elements pass a stage wakes who sleeps behind it",
+        "runtime/src/ring/stage.cpp",
+        "            stage.bell.ring_if_armed();\n",
+        "",
+        "[stages][wait]",
+    ),
+    Mutation(
+        "who gives a batch back wakes who sleeps in its stage",
+        "runtime/src/ring/stage.cpp",
+        "    bell_before(ring, number).ring_if_armed();\n",
+        "",
+        "[stages][wait]",
+    ),
+    Mutation(
         "a stack takes custody before it lets its slots go",
         "runtime/include/cohort/ring/stack.hpp",
         "        take_custody(items.first(held.count));  // I2: before the commit\n"
@@ -235,9 +249,9 @@ MUTATIONS = [
     Mutation(
         "who arms a bell looks once more before it sleeps",
         "runtime/src/ring/ring_wait.cpp",
-        "            armed = other_.bell.arm();\n",
-        "            armed = other_.bell.arm();\n"
-        "            other_.bell.sleep(armed, until);\n"
+        "            armed = bell_.arm();\n",
+        "            armed = bell_.arm();\n"
+        "            bell_.sleep(armed, until);\n"
         "            armed = 0;\n",
         "who publishes while a thread falls asleep*",
     ),

@@ -174,6 +174,8 @@ void scrub(ring_layout& ring, lane_id lane, lane_id me) noexcept
         scrub_stage(ring, stage, lane, me);
     for (auto* side : {&ring.producer, &ring.consumer})
         side->bell.ring_again();
+    for (std::uint32_t stage = 0; stage != ring.stages; ++stage)
+        stage_of(ring, stage).bell.ring_again();
 }
 
 std::size_t detail::drop_all(ring_layout& ring, membership& self) noexcept

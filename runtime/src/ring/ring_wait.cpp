@@ -1,27 +1,65 @@
 #include "cohort/ring/ring_wait.hpp"
 
+#include "cohort/ring/staged_ring.hpp"
+
+#include <algorithm>
 #include <utility>
 
 namespace cohort {
 
-ring_waiter::ring_waiter(ring_layout& ring, what wanted, member_ref peer) noexcept
+namespace {
+
+ring_side& side_of(ring_layout& ring, ring_waiter::what wanted, std::uint32_t stage) noexcept
+{
+    if (wanted == ring_waiter::what::room)
+        return ring.producer;
+    return stage < ring.stages ? stage_of(ring, stage).head : ring.consumer;
+}
+
+}  // namespace
+
+ring_waiter::ring_waiter(ring_layout& ring, what wanted, std::uint32_t stage,
+                         member_ref peer) noexcept
     : ring_{ring}
-    , own_{wanted == what::elements ? ring.consumer : ring.producer}
-    , other_{wanted == what::elements ? ring.producer : ring.consumer}
     , self_{membership_of(&ring)}
     , wanted_{wanted}
+    , stage_{stage}
+    , own_{side_of(ring, wanted, stage)}
+    , other_{wanted == what::room ? ring.consumer : ring.producer}
+    , bell_{wanted == what::room ? ring.consumer.bell : bell_before(ring, stage)}
     , peer_{peer}
+{
+}
+
+ring_waiter::ring_waiter(ring_layout& ring, what wanted, member_ref peer) noexcept
+    : ring_waiter{ring, wanted, ring.stages, peer}
+{
+}
+
+ring_waiter::ring_waiter(ring_layout& ring, std::uint32_t stage, member_ref peer) noexcept
+    : ring_waiter{ring, what::elements, std::min(stage, ring.stages), peer}
 {
 }
 
 bool ring_waiter::is_there(std::uint32_t need) const noexcept
 {
-    const auto held = ring_.count();
-    return (wanted_ == what::elements ? held : ring_.capacity - held) >= need;
+    if (wanted_ == what::room)
+        return ring_.capacity - ring_.count() >= need;
+    if (ring_.stages == 0)
+        return ring_.count() >= need;
+    const auto position = own_.load().position;
+    const auto there = static_cast<std::int32_t>(detail::supplied(ring_, stage_, position, need));
+    if (there >= static_cast<std::int32_t>(need))
+        return true;
+    return stage_ != ring_.stages &&
+           (stage_of(ring_, stage_).abandoned.load(std::memory_order_acquire) != 0 ||
+            detail::is_oldest_lost(ring_, stage_, self_));
 }
 
 bool ring_waiter::is_refused() const noexcept
 {
+    if (wanted_ == what::elements && stage_ != ring_.stages)
+        return false;  // a stage is for any lane
     const auto mode = wanted_ == what::elements ? ring_.consumer_mode : ring_.producer_mode;
     const auto holder = own_.load().lane;
     return mode == ring_mode::single && holder != 0 && holder != self_.known_lane() &&
@@ -39,8 +77,21 @@ bool ring_waiter::is_peer_gone() noexcept
     if (mode != ring_mode::single)
         return false;
     const auto holder = other_.load().lane;
-    const auto before = std::exchange(role_, holder);
-    return (holder == 0 && before != 0) || (holder != 0 && self_.liveness().is_dead(holder));
+    const auto before = role_ != 0 ? role_ : holder;
+    role_ = before;
+    const bool gone =
+        (holder == 0 && before != 0) || (holder != 0 && self_.liveness().is_dead(holder));
+    return gone && has_all_passed();
+}
+
+/// In a staged ring: nothing is left before, or in, what is waited at.
+bool ring_waiter::has_all_passed() const noexcept
+{
+    if (wanted_ == what::room || ring_.stages == 0)
+        return true;
+    const auto reached =
+        stage_ == ring_.stages ? own_.load().position : advance_tail(ring_, stage_);
+    return reached == ring_.producer.load().position;
 }
 
 wait_end ring_waiter::wait(std::uint32_t need, deadline until) noexcept
@@ -70,9 +121,9 @@ wait_end ring_waiter::wait(std::uint32_t need, deadline until,
         if (stop.load(std::memory_order_acquire) || steady_clock::now() >= until)
             return wait_end::timed_out;
         if (armed == 0) {
-            armed = other_.bell.arm();
+            armed = bell_.arm();
         } else {
-            other_.bell.sleep(armed, until);
+            bell_.sleep(armed, until);
             armed = 0;
         }
     }

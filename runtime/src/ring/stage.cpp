@@ -31,10 +31,24 @@ std::uint32_t advance_tail(const ring_layout& ring, std::uint32_t number) noexce
             return position;
         if (stage.tail.compare_exchange_strong(tail, tail + word.count,
                                                std::memory_order_acq_rel,  // PASSED
-                                               std::memory_order_acquire))
+                                               std::memory_order_acquire)) {
             tail += word.count;
+            COHORT_FAULT_POINT("ring.passed");
+            stage.bell.ring_if_armed();
+        }
     }
 }
+
+namespace {
+
+/// There are, or will be, batches that nobody holds.
+void raise_abandoned(ring_layout& ring, std::uint32_t number) noexcept
+{
+    stage_of(ring, number).abandoned.fetch_add(1, std::memory_order_release);
+    bell_before(ring, number).ring_if_armed();
+}
+
+}  // namespace
 
 stage_counts count_stage(const ring_layout& ring, std::uint32_t number) noexcept
 {
@@ -141,7 +155,7 @@ void scrub_stage(ring_layout& ring, std::uint32_t number, lane_id lane, lane_id 
         return true;
     });
     if (any)
-        stage.abandoned.fetch_add(1, std::memory_order_release);
+        raise_abandoned(ring, number);
 }
 
 namespace detail {
@@ -169,7 +183,7 @@ held_batch hold_again(ring_layout& ring, std::uint32_t number, std::uint32_t pos
         batch_at(ring, position + mine.count)
             .store(rest.pack(), std::memory_order_release);  // HELD
         COHORT_FAULT_POINT("ring.dividing");
-        stage.abandoned.fetch_add(1, std::memory_order_release);
+        raise_abandoned(ring, number);
     }
     auto seen = lost.pack();
     if (!batch_at(ring, position)
@@ -207,7 +221,7 @@ held_batch acquire_again(ring_layout& ring, std::uint32_t number, std::uint32_t 
     return held;
 }
 
-bool let_go(const ring_layout& ring, std::uint32_t stage, const held_batch& held,
+bool let_go(ring_layout& ring, std::uint32_t stage, const held_batch& held,
             std::uint8_t to) noexcept
 {
     auto seen = held.word.pack();
@@ -216,7 +230,7 @@ bool let_go(const ring_layout& ring, std::uint32_t stage, const held_batch& held
                                       std::memory_order_relaxed))  // DONE
         return false;
     if (to == batch_word::nobody)
-        stage_of(ring, stage).abandoned.fetch_add(1, std::memory_order_release);
+        raise_abandoned(ring, stage);
     else
         static_cast<void>(advance_tail(ring, stage));
     return true;

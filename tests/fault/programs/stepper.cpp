@@ -127,6 +127,9 @@ void add_stage_calls(std::map<std::string, call>& calls)
         }};
     calls["stage acquire"] = {
         [](material&) {}, [](material& with) { with.stages.acquire_burst(0, batch).release(); }};
+    calls["waking stage release"] = {
+        [](material& with) { static_cast<void>(bell_before(with.stages.layout(), 1).arm()); },
+        [](material& with) { with.stages.acquire_burst(0, batch).release(); }};
     // Given back, and then taken again in parts.
     calls["stage again"] = {
         [](material& with) { static_cast<void>(with.stages.acquire_burst(0, batch)); },

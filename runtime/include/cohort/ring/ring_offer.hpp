@@ -15,10 +15,16 @@
 
 #include "cohort/ring/ring.hpp"
 #include "cohort/ring/ring_wait.hpp"
+#include "cohort/ring/staged_ring.hpp"
 
+#include <concepts>
 #include <type_traits>
 
 namespace cohort {
+
+template <typename Ring>
+concept offerable = std::same_as<Ring, ring<typename Ring::element>> ||
+    std::same_as<Ring, staged_ring<typename Ring::element>>;
 
 struct offered {
     std::size_t accepted = 0;  ///< the first of the items; they are in the ring
@@ -36,8 +42,8 @@ namespace detail {
 }  // namespace detail
 
 /// Offers `items` in order. `discard(std::span<const T>)` gets what is dropped, once.
-template <typename T, typename Discard>
-offered offer(ring<T>& to, std::type_identity_t<std::span<const T>> items, Discard discard)
+template <offerable Ring, typename Discard>
+offered offer(Ring& to, std::span<const typename Ring::element> items, Discard discard)
 {
     auto& layout = to.layout();
     offered result{.accepted = to.enqueue_burst(items)};
@@ -61,12 +67,12 @@ offered offer(ring<T>& to, std::type_identity_t<std::span<const T>> items, Disca
 }
 
 /// The same for elements that need no discarding; pointers are somebody's to free.
-template <typename T>
-offered offer(ring<T>& to, std::type_identity_t<std::span<const T>> items)
+template <offerable Ring>
+offered offer(Ring& to, std::span<const typename Ring::element> items)
 {
-    static_assert(ring<T>::published == publication::by_index,
+    static_assert(!std::is_pointer_v<typename Ring::element>,
                   "pass what becomes of dropped pointers, such as free_bulk");
-    return offer(to, items, [](std::span<const T>) {});
+    return offer(to, items, [](auto) {});
 }
 
 }  // namespace cohort

@@ -4,8 +4,12 @@
 /// Who waits sleeps in the kernel until the other side moves; see sync/futex_bell.hpp for why no
 /// wake is lost and why those who poll pay nothing. For loops around epoll see ring_event.hpp.
 ///
+/// For the stages of a ring see stage_wait.hpp; their ends wait like any ring's.
+///
 /// A wait ends early when the peer is gone: the lane that has the role of a *single* other side, or
-/// the member that the caller names. What the peer had published before is moved first.
+/// the member that the caller names. What the peer had published before is moved first. In a staged
+/// ring a single producer is gone for a stage, or for the consumers, only once all that it has put
+/// in has passed: until then a batch may be lost, and has to be acquired again.
 ///
 /// *Thread safety*: any thread. A waiting thread claims nothing.
 /// *When a process dies here*: a dead waiter leaves the bell armed, which costs the other side one
@@ -43,6 +47,8 @@ public:
 
     /// `peer` with id 0: nobody in particular.
     ring_waiter(ring_layout& ring, what wanted, member_ref peer = {}) noexcept;
+    /// For elements to be acquired in a stage.
+    ring_waiter(ring_layout& ring, std::uint32_t stage, member_ref peer) noexcept;
 
     /// Sleeps until at least `need` are there; another may have moved them when it returns.
     [[nodiscard]] wait_end wait(std::uint32_t need, deadline until) noexcept;
@@ -51,18 +57,22 @@ public:
     [[nodiscard]] wait_end wait(std::uint32_t need, deadline until,
                                 const std::atomic<bool>& stop) noexcept;
     /// From any thread. Wakes all who wait here; the others find nothing and sleep again.
-    void interrupt() noexcept { other_.bell.ring_again(); }
+    void interrupt() noexcept { bell_.ring_again(); }
 
 private:
+    ring_waiter(ring_layout& ring, what wanted, std::uint32_t stage, member_ref peer) noexcept;
     [[nodiscard]] bool is_there(std::uint32_t need) const noexcept;
     [[nodiscard]] bool is_refused() const noexcept;
     [[nodiscard]] bool is_peer_gone() noexcept;
+    [[nodiscard]] bool has_all_passed() const noexcept;
 
     ring_layout& ring_;
-    ring_side& own_;
-    ring_side& other_;  ///< whose bell is waited for
     membership& self_;
     what wanted_;
+    std::uint32_t stage_;  ///< for elements: of which stage; as many as there are: the consumers
+    ring_side& own_;
+    ring_side& other_;  ///< whose role may be one lane's
+    futex_bell& bell_;
     member_ref peer_;
     lane_id role_ = 0;  ///< of a single other side, as last seen
 };

@@ -2,7 +2,7 @@
 /// The stages of a ring as they lie in the region, behind its slots (ring_layout.hpp):
 ///
 ///   for each stage, 128 bytes    head: a side, as of a ring
-///                                tail, abandoned, redelivered
+///                                tail, redelivered, abandoned, bell
 ///   for each slot, 8 bytes       word of the batch that starts there
 ///
 /// Positions are the ring's. Stage 0 is supplied by the producers' commits, each other stage by the
@@ -85,6 +85,7 @@ struct alignas(cache_line_bytes) stage_layout {
     alignas(cache_line_bytes) std::atomic<std::uint64_t> tail{0};  ///< its low half is a position
     std::atomic<std::uint64_t> redelivered{0};                     ///< batches, a count
     std::atomic<std::uint32_t> abandoned{0};  ///< not 0: there may be batches that nobody holds
+    futex_bell bell;  ///< of those behind, who sleep until the tail moves: see bell_before
 };
 static_assert(shared_layout<stage_layout> && sizeof(stage_layout) == 128);
 
@@ -163,6 +164,14 @@ std::uint32_t for_each_batch(const ring_layout& ring, std::uint32_t number, Visi
             return position;
     }
     return position;
+}
+
+/// The bell of those who wait for something to do in a stage (number `stages`: for something to
+/// dequeue). It is rung when elements pass what lies before, and when a batch of the stage is given
+/// back or lost.
+[[nodiscard]] inline futex_bell& bell_before(ring_layout& ring, std::uint32_t number) noexcept
+{
+    return number == 0 ? ring.producer.bell : stage_of(ring, number - 1).bell;
 }
 
 /// Moves the tail over what is done; returns the tail. Anybody may, at any time.

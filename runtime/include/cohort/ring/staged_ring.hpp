@@ -19,7 +19,7 @@
 /// is *stopped* keeps its batch; others go on until the ring is full behind it, and `oldest` and
 /// `dump` name it.
 /// *When not to use*: where order does not matter; rings between stages do not wait for the slowest
-/// batch. There is no blocking wait.
+/// batch. For sleeping in place of polling see stage_wait.hpp.
 ///
 /// Elements that are buffers stay the ring's while they are in a stage; a dequeue takes custody.
 ///
@@ -41,6 +41,9 @@ struct staged_ring_options {
     ring_mode producers = ring_mode::multi;
     ring_mode consumers = ring_mode::multi;
     std::uint32_t stall_limit_us = ring_options{}.stall_limit_us;
+    full_policy when_full = full_policy::refuse;  ///< see ring_offer.hpp
+    std::uint32_t full_patience_us = ring_options{}.full_patience_us;
+    std::uint32_t watermark = 0;  ///< elements, in whatever stage; 0 = as many as fit
 };
 
 /// 0 stages become too many, which is refused.
@@ -50,6 +53,9 @@ struct staged_ring_options {
     return {.producers = options.producers,
             .consumers = options.consumers,
             .stall_limit_us = options.stall_limit_us,
+            .when_full = options.when_full,
+            .full_patience_us = options.full_patience_us,
+            .watermark = options.watermark,
             .stages = options.stages == 0 ? none_is_refused : options.stages};
 }
 
@@ -73,7 +79,7 @@ struct held_batch {
 [[nodiscard]] bool is_oldest_lost(const ring_layout& ring, std::uint32_t stage,
                                   const membership& self) noexcept;
 /// False when the batch is no longer this holder's.
-[[nodiscard]] bool let_go(const ring_layout& ring, std::uint32_t stage, const held_batch& held,
+[[nodiscard]] bool let_go(ring_layout& ring, std::uint32_t stage, const held_batch& held,
                           std::uint8_t to) noexcept;
 
 /// Elements that have passed what lies before a stage (number `stages`: before the consumers),
@@ -110,8 +116,22 @@ public:
         , stamp_{other.stamp_}
     {
     }
-    stage_grant& operator=(stage_grant&&) = delete;
-    ~stage_grant()
+    /// Gives back what it had.
+    stage_grant& operator=(stage_grant&& other) noexcept
+    {
+        if (this != &other) {
+            give_back();
+            ring_ = std::exchange(other.ring_, nullptr);
+            stage_ = other.stage_;
+            held_ = std::exchange(other.held_, {});
+            stamp_ = other.stamp_;
+        }
+        return *this;
+    }
+    ~stage_grant() { give_back(); }
+
+    /// Not done: another will acquire it, as `redelivered()`. Empty afterwards.
+    void give_back() noexcept
     {
         if (size() != 0)
             static_cast<void>(
@@ -180,6 +200,8 @@ class staged_ring : public detail::buffer_handle {
                   "elements are copied as bytes between processes");
 
 public:
+    using element = T;
+
     /// Over a ring in stages whose element size is sizeof(T); see domain::create_staged_ring.
     explicit staged_ring(ring_layout& layout) noexcept : buffer_handle{layout} {}
 
@@ -220,6 +242,9 @@ public:
         return dequeue(items, detail::amount::bulk);
     }
     bool dequeue(T& item) noexcept { return dequeue_bulk({&item, 1}) == 1; }
+
+    /// So many elements lie in a span of that size.
+    [[nodiscard]] static std::size_t elements_in(std::size_t items) noexcept { return items; }
 
     /// Snapshots of a stage below stages().
     [[nodiscard]] stage_counts counts(std::uint32_t stage) const noexcept
