@@ -14,6 +14,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -78,11 +79,11 @@ public:
         return test::receive(port_, most);
     }
     /// A packet of this member's own.
-    [[nodiscard]] mbuf* packet(std::size_t number)
+    [[nodiscard]] mbuf* packet(std::size_t number) { return packet(numbered_payload(number)); }
+    [[nodiscard]] mbuf* packet(std::string_view text)
     {
-        auto* made = pool_.alloc_chain(packet_bytes);
+        auto* made = pool_.alloc_chain(text.size());
         must(made != nullptr);
-        const auto text = numbered_payload(number);
         must(write(*made, 0, std::as_bytes(std::span{text})));
         return made;
     }
@@ -94,12 +95,13 @@ public:
                 REQUIRE(station_->send(numbered_payload(i)));
     }
     /// One packet more; not where a file has them all, or the driver makes them up.
-    void supply_one()
+    void supply_one() { supply_one(numbered_payload(supplied)); }
+    void supply_one(std::string_view text)
     {
         if (in_)
-            must(in_->enqueue(packet(supplied)));
+            must(in_->enqueue(packet(text)));
         if (station_)
-            must(station_->send(numbered_payload(supplied)));
+            must(station_->send(text));
     }
     /// Frees what waits on the wire.
     void drain()

@@ -21,6 +21,7 @@ TEST_CASE("who was stopped behind its look at a port neither writes into what co
         {"claim", "port.owning:1:stop"},
         {"set up", "port.owning:1:stop"},
         {"stop", "port.changing:2:stop"},
+        {"stop queue", "port.silencing:1:stop"},
         {"count", "port.reading:1:stop"},
     }));
     INFO(what << ", then a " << use);
@@ -38,6 +39,24 @@ TEST_CASE("who was stopped behind its look at a port neither writes into what co
     successor.tell("go");
 
     CHECK(successor.wait(patience) == exit_status{});
+    domain.check_survivors();
+}
+
+TEST_CASE("who was stopped behind its look at a queue does not use it once it has been stopped",
+          "[fault][port][stop]")
+{
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    faulty_domain domain;
+    domain.bring_to_life();
+    auto late = domain.spawn({"send to silent"}, "port.owning:1:stop");
+    late.await("ready", patience);
+    late.tell("go");
+    await_stop(late);
+
+    CHECK(domain.spawn({"silence"}).wait(patience) == exit_status{});
+    late.kill(SIGCONT);
+
+    CHECK(late.wait(patience) == exit_status{});
     domain.check_survivors();
 }
 

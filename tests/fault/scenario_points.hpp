@@ -79,9 +79,9 @@ inline const std::map<std::string, std::vector<std::string>> points_of{
       "port.let_go", "port.taken_back"}},
     {"xdp take over", {"af_xdp.unposted", "af_xdp.posting", "af_xdp.tagged"}},
     {"port life",
-     {"port.made", "port.deposited", "port.owning", "port.changing", "port.claimed",
-      "port.capture_made", "port.captured", "port.recorded", "port.closing", "port.closed",
-      "port.let_go", "port.capture_gone"}},
+     {"port.made", "port.deposited", "port.owning", "port.changing", "port.silencing",
+      "port.claimed", "port.capture_made", "port.captured", "port.recorded", "port.closing",
+      "port.closed", "port.let_go", "port.capture_gone"}},
 };
 
 }  // namespace cohort::test

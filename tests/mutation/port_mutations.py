@@ -136,4 +136,65 @@ PORT_MUTATIONS = [
         "what a device drops while nobody can count it*",
         suite="contract",
     ),
+    Mutation(
+        "a queue that is stopped by itself is nobody's",
+        PORT,
+        " && (now.silent & layout_->bit_of(queue)) == 0;",
+        " && layout_->bit_of(queue) != 0;",
+        "[port][queue]",
+        suite="contract",
+    ),
+    Mutation(
+        "a port starts without what is set up as deferred",
+        PORT_SETUP,
+        "to == port_state::started ? layout_->deferred() : std::uint16_t{0}",
+        "std::uint16_t{0}",
+        "[port][queue]",
+        suite="contract",
+    ),
+    Mutation(
+        "a capture has packets as they were received",
+        "runtime/src/port/port_offload.cpp",
+        "    if (is_captured())\n        record_rx(queue, packets);\n    const auto wanted = offloads_now();\n"
+        "    if (wanted == port_offloads{})\n        return;\n"
+        "    const auto link = rx_link_of(*layout_);\n"
+        "    for (auto* packet : packets)\n        work_on(*packet, wanted, link);\n",
+        "    const auto wanted = offloads_now();\n    const auto link = rx_link_of(*layout_);\n"
+        "    for (auto* packet : packets)\n        work_on(*packet, wanted, link);\n"
+        "    if (is_captured())\n        record_rx(queue, packets);\n",
+        "[offload]",
+        suite="contract",
+    ),
+    Mutation(
+        "a packet that cannot be sent is counted and does not hold up the others",
+        "runtime/src/port/port_offload.cpp",
+        "        if (!ready.why)\n            continue;\n",
+        "        if (!ready.why)\n            continue;\n        if (ready.why)\n            break;\n",
+        "[offload]",
+        suite="contract",
+    ),
+    Mutation(
+        "owners keep their queues when another one stops",
+        PORT,
+        "    seen.phase = phase;\n    return true;\n",
+        "    seen.phase = phase;\n    return false;\n",
+        "[port][queue]",
+        suite="contract",
+    ),
+    Mutation(
+        "who was late to look at a queue lets go of it when it has been stopped meanwhile",
+        PORT,
+        "    if (layout_->phase.load(std::memory_order_acquire) == phase)\n        return true;\n",
+        "    if (layout_->phase.load(std::memory_order_acquire) != 0)\n        return true;\n",
+        "[fault][port][stop]",
+        suite="fault",
+    ),
+    Mutation(
+        "a descriptor tells nothing of a queue that is stopped",
+        "runtime/src/port/rx_wait.cpp",
+        "            static_cast<void>(signal->listen_to(-1));  // what waits there is not for this lane\n",
+        "            static_cast<void>(signal);\n",
+        "[port][queue]",
+        suite="contract",
+    ),
 ]

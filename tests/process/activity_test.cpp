@@ -170,6 +170,10 @@ TEST_CASE("cohort ports counts what went through a port", "[tool]")
     CHECK(shown.at("captured_by").is_null());
     const auto capture = domain->capture_port("wire", 100);
     CHECK(json_of({"ports", "--json"}).at(0).at("captured_by") == "primary");
+    CHECK(shown.at("offloads").empty());
+    port.set_offloads({.vlan_strip = true, .tx_prepare = true});
+    CHECK(json_of({"ports", "--json"}).at(0).at("offloads") ==
+          nlohmann::json{"vlan_strip", "tx_prepare"});
 }
 
 TEST_CASE("cohort queues names the member that polls a queue, and what went through it", "[tool]")
@@ -188,6 +192,10 @@ TEST_CASE("cohort queues names the member that polls a queue, and what went thro
     CHECK(unclaimed.at("owner").is_null());
     CHECK(unclaimed.at("pool") == "packets");
     CHECK(unclaimed.at("ended") == false);
+    CHECK(unclaimed.at("state") == "started");
+    port.stop_rx(0);
+    CHECK(rx().at("state") == "silent");
+    port.start_rx(0);
 
     std::vector<mbuf*> packets(5);
     REQUIRE(port.rx_burst(0, packets) == 5);

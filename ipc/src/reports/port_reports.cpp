@@ -1,8 +1,12 @@
 #include "cohort/ipc/reports.hpp"
 #include "cohort/port/port_layout.hpp"
+#include "cohort/port/port_offload.hpp"
 
 #include <algorithm>
 #include <span>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -28,6 +32,27 @@ const char* state_of(const port_layout& port)
     case port_state::closing: return "closing";
     }
     return "?";
+}
+
+/// Of a queue: that of its port, unless it alone is stopped.
+const char* state_of(const port_layout& port, const port_queue_layout& queue)
+{
+    const auto phase = port_phase::unpack(port.phase.load(std::memory_order_relaxed));
+    return (phase.silent & port.bit_of(queue)) != 0 ? "silent" : state_of(port);
+}
+
+/// What is done in software to what passes.
+cell offloads_cell(const port_layout& port)
+{
+    const auto now = port_offloads::unpack(port.offloads.load(std::memory_order_relaxed));
+    std::vector<std::string> names;
+    for (const auto& [is_on, name] : {std::pair{now.vlan_strip, "vlan_strip"},
+                                      {now.packet_type, "packet_type"},
+                                      {now.flow_hash, "flow_hash"},
+                                      {now.tx_prepare, "tx_prepare"}})
+        if (is_on)
+            names.emplace_back(name);
+    return {names.empty() ? "-" : fmt::format("{}", fmt::join(names, " ")), {{"offloads", names}}};
 }
 
 /// nullptr when the lane is nobody's.
@@ -79,7 +104,8 @@ cell pool_cell(const region_layout& region, std::uint32_t pool)
 table list_ports(const region_layout& region)
 {
     table shown{{"port", "driver", "state", "rx_queues", "tx_queues", "rx_packets", "rx_bytes",
-                 "tx_packets", "tx_bytes", "errors", "missed", "no_buffer", "mtu", "captured_by"},
+                 "tx_packets", "tx_bytes", "errors", "missed", "no_buffer", "mtu", "captured_by",
+                 "offloads"},
                 {}};
     for_each_live(region.memory, zone_kind::port, [&](const memzone_layout& zone) {
         const auto& port = *static_cast<const port_layout*>(zone.data());
@@ -97,7 +123,7 @@ table list_ports(const region_layout& region)
                               sum(tx, &queue::packets), sum(tx, &queue::bytes),
                               sum(rx, &queue::errors) + sum(tx, &queue::errors),
                               sum(rx, &queue::missed), sum(rx, &queue::no_buffer), mtu_cell(port),
-                              capturer_cell(region, port)});
+                              capturer_cell(region, port), offloads_cell(port)});
     });
     std::sort(shown.rows.begin(), shown.rows.end());
     return shown;
@@ -105,10 +131,11 @@ table list_ports(const region_layout& region)
 
 table list_queues(const region_layout& region)
 {
-    table shown{{"port", "queue", "owner", "descriptors", "pool", "ended", "packets", "bytes",
-                 "errors", "missed", "no_buffer"},
+    table shown{{"port", "queue", "owner", "state", "descriptors", "pool", "ended", "packets",
+                 "bytes", "errors", "missed", "no_buffer"},
                 {}};
     const auto list = [&](const memzone_layout& zone, const char* direction, queues all) {
+        const auto& port = *static_cast<const port_layout*>(zone.data());
         for (std::size_t i = 0; i != all.size(); ++i) {
             const auto& queue = all[i];
             const auto count = [](const auto& counter) {
@@ -118,6 +145,7 @@ table list_queues(const region_layout& region)
                 {zone.name.view(),
                  {fmt::format("{} {}", direction, i), {{"direction", direction}, {"queue", i}}},
                  owner_cell(region, queue.owner.holder()),
+                 state_of(port, queue),
                  queue.descriptors,
                  pool_cell(region, queue.pool),
                  {count(queue.ended) != 0 ? "yes" : "-", {{"ended", count(queue.ended) != 0}}},

@@ -88,7 +88,7 @@ std::uint64_t layout_hash() noexcept
         max_lanes,
         std::size_t{max_zones},
         std::size_t{PTHREAD_MUTEX_ROBUST},
-        std::size_t{10} /* layout version */,
+        std::size_t{11} /* layout version */,
     };
     std::uint64_t hash = region_header::magic_value;
     for (const std::size_t fact : facts)

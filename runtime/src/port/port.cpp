@@ -68,16 +68,40 @@ port::port(port_layout& layout, port_host& host)
     io_ = device_->io.get();
 }
 
+bool port::is_in(port_state wanted, const port_queue_layout& queue,
+                 std::uint64_t& phase) const noexcept
+{
+    phase = layout_->phase.load(std::memory_order_acquire);  // STARTED
+    const auto now = port_phase::unpack(phase);
+    return is_there() && now.state == wanted && (now.silent & layout_->bit_of(queue)) == 0;
+}
+
 bool port::own(port_queue_layout& queue, port_state wanted, std::uint64_t& phase) noexcept
 {
     const auto me = self_->lane();
     const auto seen = queue.owner.look();  // before the look at the port: see lock_if
-    phase = layout_->phase.load(std::memory_order_acquire);  // STARTED
-    if (me == 0 || !is_there() || port_phase::unpack(phase).state != wanted)
+    if (me == 0 || !is_in(wanted, queue, phase))
         return false;
     COHORT_FAULT_POINT("port.owning");
-    return queue.owner.lock_if(seen, me,
-                               [&](lane_id lane) { return self_->liveness().is_dead(lane); });
+    if (!queue.owner.lock_if(seen, me,
+                             [&](lane_id lane) { return self_->liveness().is_dead(lane); }))
+        return false;
+    if (layout_->phase.load(std::memory_order_acquire) == phase)
+        return true;
+    queue.owner.unlock();  // who has changed the port may have returned before this lane came
+    return false;
+}
+
+/// What has changed is not this queue: to set it up, or to open it elsewhere, somebody else would
+/// have had to own it.
+bool port::still_owns(const port_queue_layout& queue, opened& seen) noexcept
+{
+    std::uint64_t phase = 0;
+    if (self_->lane() == 0 || !is_in(port_state::started, queue, phase) ||
+        queue.owner.holder() != self_->lane() || queue.owner.word() != seen.owner)
+        return false;
+    seen.phase = phase;
+    return true;
 }
 
 bool port::claim(port_queue_layout& queue, std::uint64_t& phase) noexcept
@@ -159,6 +183,8 @@ bool port::claim_rx(std::uint16_t queue) noexcept
 {
     auto& shared = layout_->rx[queue];
     std::uint64_t phase = 0;
+    if (still_owns(shared, rx_[queue]))
+        return true;
     if (!claim(shared, phase))
         return false;
     settle(shared, port_direction::rx);
@@ -174,6 +200,8 @@ bool port::claim_tx(std::uint16_t queue) noexcept
 {
     auto& shared = layout_->tx[queue];
     std::uint64_t phase = 0;
+    if (still_owns(shared, tx_[queue]))
+        return true;
     if (!claim(shared, phase))
         return false;
     settle(shared, port_direction::tx);

@@ -70,10 +70,13 @@ void check_queue(std::uint16_t queue, std::uint16_t count, std::string_view dire
 }
 
 /// The next phase in which the port is in that state; another generation.
-std::uint64_t next_phase(std::uint64_t word, port_state state, lane_id closer = 0) noexcept
+std::uint64_t next_phase(std::uint64_t word, port_state state, lane_id closer = 0,
+                         std::uint16_t silent = 0) noexcept
 {
-    return port_phase{
-        .generation = port_phase::unpack(word).generation + 1, .closer = closer, .state = state}
+    return port_phase{.generation = port_phase::unpack(word).generation + 1,
+                      .silent = silent,
+                      .closer = closer,
+                      .state = state}
         .pack();
 }
 
@@ -88,6 +91,11 @@ public:
 private:
     port_queue_layout& queue_;
 };
+
+[[noreturn]] void throw_closing(port_phase phase)
+{
+    throw error{errc::in_use, fmt::format("the port is being closed by lane {}", phase.closer)};
+}
 
 void require_there(bool there)
 {
@@ -117,11 +125,13 @@ void set_up(port_layout& port, port_queue_layout& queue, const rx_queue_setup& w
     queue.pool = wanted.pool ? wanted.pool->index + 1u : 0;
     queue.descriptors = descriptors;
     queue.drop_on_empty = wanted.drop_on_empty_pool;
+    queue.deferred.store(wanted.deferred, std::memory_order_relaxed);  // over the phase
 }
 
 void set_up(port_layout& port, port_queue_layout& queue, const tx_queue_setup& wanted)
 {
     queue.descriptors = checked_descriptors(port.limits, wanted.descriptors);
+    queue.deferred.store(wanted.deferred, std::memory_order_relaxed);  // over the phase
 }
 
 void port::own_for_set_up(port_queue_layout& queue)
@@ -141,6 +151,25 @@ void port::own_for_set_up(port_queue_layout& queue)
     }
 }
 
+/// Who starts the port meanwhile has seen whether the queue is deferred, or it is made up for here.
+void port::announce_set_up(const port_queue_layout& queue) noexcept
+{
+    auto seen = layout_->phase.load(std::memory_order_acquire);
+    for (bool done = false; !done;) {
+        const auto phase = port_phase::unpack(seen);
+        if (phase.state == port_state::closing)
+            return;  // which ends with a port that is stopped, or gone
+        const bool deferred = queue.deferred.load(std::memory_order_relaxed) != 0;  // this lane's
+        const auto bit = layout_->bit_of(queue);
+        const auto silent = phase.state != port_state::started ? 0
+                            : deferred                         ? phase.silent | bit
+                                                               : phase.silent & ~bit;
+        const auto next = next_phase(seen, phase.state, 0, static_cast<std::uint16_t>(silent));
+        done = layout_->phase.compare_exchange_weak(seen, next, std::memory_order_acq_rel,
+                                                    std::memory_order_acquire);
+    }
+}
+
 void port::change_state(port_state from, port_state to)
 {
     for (;;) {
@@ -150,13 +179,41 @@ void port::change_state(port_state from, port_state to)
         if (phase.state == to)
             return;
         if (phase.state != from)
-            throw error{errc::in_use,
-                        fmt::format("the port is being closed by lane {}", phase.closer)};
+            throw_closing(phase);
         COHORT_FAULT_POINT("port.changing");
-        if (layout_->phase.compare_exchange_strong(seen, next_phase(seen, to),
+        const auto silent = to == port_state::started ? layout_->deferred() : std::uint16_t{0};
+        if (layout_->phase.compare_exchange_strong(seen, next_phase(seen, to, 0, silent),
                                                    std::memory_order_acq_rel))  // STARTED
             return;
     }
+}
+
+void port::set_silent(port_direction direction, std::uint16_t queue, bool silent)
+{
+    const bool is_rx = direction == port_direction::rx;
+    require_there(is_there());
+    check_queue(queue, is_rx ? rx_queues_ : tx_queues_, is_rx ? "rx" : "tx");
+    const auto bit = layout_->bit_of(is_rx ? layout_->rx[queue] : layout_->tx[queue]);
+    for (;;) {
+        auto seen = layout_->phase.load(std::memory_order_acquire);  // before the look at the port
+        require_there(is_there());
+        const auto phase = port_phase::unpack(seen);
+        if (phase.state == port_state::stopped)
+            throw error{errc::invalid_argument,
+                        "the port is stopped; start it before one of its queues"};
+        if (phase.state == port_state::closing)
+            throw_closing(phase);
+        const auto wanted = silent ? phase.silent | bit : phase.silent & ~bit;
+        if (wanted == phase.silent)
+            break;
+        COHORT_FAULT_POINT("port.silencing");
+        const auto next = next_phase(seen, phase.state, 0, static_cast<std::uint16_t>(wanted));
+        if (layout_->phase.compare_exchange_strong(seen, next,
+                                                   std::memory_order_acq_rel))  // STARTED
+            break;
+    }
+    if (!silent)
+        prime();
 }
 
 void port::set_up_rx(std::uint16_t queue, const rx_queue_setup& wanted)
@@ -167,6 +224,7 @@ void port::set_up_rx(std::uint16_t queue, const rx_queue_setup& wanted)
     const owned_queue owned{layout_->rx[queue]};
     settle(layout_->rx[queue], port_direction::rx);
     set_up(*layout_, layout_->rx[queue], wanted);
+    announce_set_up(layout_->rx[queue]);
 }
 
 void port::set_up_tx(std::uint16_t queue, const tx_queue_setup& wanted)
@@ -177,16 +235,31 @@ void port::set_up_tx(std::uint16_t queue, const tx_queue_setup& wanted)
     const owned_queue owned{layout_->tx[queue]};
     settle(layout_->tx[queue], port_direction::tx);
     set_up(*layout_, layout_->tx[queue], wanted);
+    announce_set_up(layout_->tx[queue]);
+}
+
+void port::require_change() const
+{
+    require_there(is_there());
+    require_lane(*self_);
+}
+
+void port::throw_not_changed() const
+{
+    require_there(is_there());
+    throw error{errc::stalled,
+                fmt::format("the memory lock is held by live lane {} for more than a second; see "
+                            "\"cohort lanes\"",
+                            host_->segments().layout().lock.holder())};
 }
 
 void port::receive_also(reception what, bool on)
 {
     const std::lock_guard guard{device_->mutex};
-    require_there(device_->io && is_there());
-    require_lane(*self_);
+    require_there(device_->io != nullptr);
     int refused = 0;
     // A bit that is set speaks the truth: it comes after the wish, and goes before it.
-    const bool done = with_port_still([&] {
+    change_still([&] {
         auto& receives = layout_->receives;
         const auto bit = static_cast<std::uint32_t>(what);
         if (!on)
@@ -199,13 +272,6 @@ void port::receive_also(reception what, bool on)
         if (on && refused == 0)
             receives.fetch_or(bit, std::memory_order_relaxed);  // under the memory lock
     });
-    if (!done) {
-        require_there(is_there());
-        throw error{errc::stalled,
-                    fmt::format("the memory lock is held by live lane {} for more than a second; "
-                                "see \"cohort lanes\"",
-                                host_->segments().layout().lock.holder())};
-    }
     if (refused == EOPNOTSUPP)
         throw error{errc::invalid_argument,
                     fmt::format("the {} port has no device that can be told what to receive",

@@ -83,8 +83,11 @@ rx_wake port::rx_arm(std::uint16_t queue) noexcept
                                outlook == rx_outlook::waiting ? io_->rx_descriptor(queue) : -1);
         }
         woken = told ? rx_wake::nothing : rx_wake::ready;
-    } else if (!is_there()) {
-        woken = rx_wake::gone;
+    } else {
+        if (signal)
+            static_cast<void>(signal->listen_to(-1));  // what waits there is not for this lane
+        if (!is_there())
+            woken = rx_wake::gone;
     }
     if (signal && woken != rx_wake::nothing)
         signal->raise();

@@ -1,5 +1,5 @@
 // A member that is stopped with a look at a port behind it, while another destroys the port and
-// uses its memory: "stale" stops, "reuse" does that.
+// uses its memory: "stale" stops, "reuse" does that. Or while another stops a queue of it.
 
 #include "fault_member.hpp"
 #include "support/conversation.hpp"
@@ -11,8 +11,32 @@
 
 namespace cohort::fault_member {
 
-/// Makes the port, and then does $3 with it: "claim", "set up", "stop" or "count". Refused or not,
-/// it ends.
+/// Makes a port, and then sends a packet, which does not go.
+void send_to_silent_queue(const arguments& given)
+{
+    const auto shared = join(given);
+    auto port = shared->create_port("silent", "null:no-rx=1");
+    auto* packet = shared->find_pktmbuf_pool("plain")->alloc();
+    require(packet != nullptr, "the pool is empty");
+    test::say("ready");
+    static_cast<void>(test::hear());
+    require(port.tx_burst(0, {&packet, 1}) == 0, "a stopped queue has sent");
+    require(port.layout().tx[0].owner.holder() == 0, "a stopped queue has an owner");
+    free(packet);
+    require(shared->destroy_port("silent"), "the port is gone");
+}
+
+/// Stops that queue.
+void silence_queue(const arguments& given)
+{
+    const auto shared = join(given);
+    auto port = shared->find_port("silent").value();
+    port.stop_tx(0);
+    require(port.layout().tx[0].owner.holder() == 0, "a stopped queue has an owner");
+}
+
+/// Makes the port, and then does $3 with it: "claim", "set up", "stop", "stop queue" or "count".
+/// Refused or not, it ends.
 void use_gone_port(const arguments& given)
 {
     const auto shared = join(given);
@@ -28,6 +52,8 @@ void use_gone_port(const arguments& given)
             port.set_up_tx(0, {});
         else if (given[2] == "count")
             require(port.tx_stats().packets == 0, "what is there now is not counted");
+        else if (given[2] == "stop queue")
+            port.stop_tx(0);
         else
             port.stop();
     } catch (const error& refused) {

@@ -225,6 +225,8 @@ void live_as_a_port(const arguments& given)
         send_all(made, packets);
         for (std::size_t i = 0; i != 2 * packets.size(); ++i)
             require(capture.next().has_value(), "what passes is not captured");
+        made.stop_rx(0);
+        require(made.rx_burst(0, packets) == 0, "a stopped queue receives");
         made.stop();
         require(made.rx_burst(0, packets) == 0, "a stopped port receives");
         made.start();
@@ -361,6 +363,8 @@ const std::map<std::string, std::function<void(const arguments&)>> scenarios{
     {"interface", cross_the_cable},
     {"tap", go_through_the_tap},
     {"xdp", go_through_the_socket},
+    {"send to silent", send_to_silent_queue},
+    {"silence", silence_queue},
     {"stale", use_gone_port},
     {"reuse", reuse_port_memory},
     {"victim", hold_packets},

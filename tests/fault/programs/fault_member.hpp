@@ -54,6 +54,8 @@ void pass_stages(const arguments& given);
 void drain_stages(domain& shared, std::uint32_t& next);
 
 // fault_gone.cpp
+void send_to_silent_queue(const arguments& given);
+void silence_queue(const arguments& given);
 void use_gone_port(const arguments& given);
 void reuse_port_memory(const arguments& given);
 

@@ -44,8 +44,6 @@
 
 namespace cohort {
 
-enum class port_direction { rx, tx };
-
 /// What a burst adds up to.
 struct burst_result {
     std::uint64_t position = 0;  ///< of the queue after the burst; differs from the one before

@@ -9,16 +9,19 @@
 /// it, leaves or dies; bursts of other lanes return 0. Different queues are independent. Starting,
 /// stopping, set-up and counters by any lane.
 /// *When a process dies here*: its queues are free for the next lane, which carries on where the
-/// shared state says. Each driver states what that means for packets half-way; for those that use
-/// burst_journal.hpp, no packet is lost or doubled. Killed while it closes a port: the port is
-/// stopped. *Once it is destroyed*: the handle reads and writes nothing of it any more, for its
-/// memory may be another's; bursts return 0, counts are 0, changes are refused.
+/// shared state says. What the dead's last tx burst had accepted may stay unsent until the next
+/// owner's first burst, which may be empty. Each driver states what that means for packets
+/// half-way; for those that use burst_journal.hpp, no packet is lost or doubled. Killed while it
+/// closes a port: the port is stopped. *Once it is destroyed*: the handle reads and writes nothing
+/// of it any more, for its memory may be another's; bursts return 0, counts are 0, changes are
+/// refused.
 
 #include "cohort/base/fault_point.hpp"
 #include "cohort/port/port_callbacks.hpp"
 #include "cohort/port/port_driver.hpp"
 #include "cohort/port/port_host.hpp"
 #include "cohort/port/port_link.hpp"
+#include "cohort/port/port_offload.hpp"
 #include "cohort/port/rx_signal.hpp"
 #include "cohort/port/rx_wait.hpp"
 
@@ -34,9 +37,11 @@ struct rx_queue_setup {
     mempool_layout* pool = nullptr;
     std::uint32_t descriptors = 0;    ///< 0 = the driver's default
     bool drop_on_empty_pool = false;  ///< drop and count as missed what finds no buffer
+    bool deferred = false;            ///< silent when the port starts, until start_rx
 };
 struct tx_queue_setup {
     std::uint32_t descriptors = 0;  ///< 0 = the driver's default
+    bool deferred = false;          ///< silent when the port starts, until start_tx
 };
 
 /// Since the port was made or the last reset. Exact when nobody is at work.
@@ -55,15 +60,15 @@ class port {
 public:
     port(port_layout& layout, port_host& host);
 
-    /// Fills up to packets.size() mbufs; 0 when nothing is there, the queue is another lane's, or
-    /// the port is stopped or gone.
+    /// Fills up to packets.size() mbufs; 0 when nothing is there, the queue is another lane's or
+    /// stopped, or the port is stopped or gone.
     std::size_t rx_burst(std::uint16_t queue, std::span<mbuf*> packets) noexcept
     {
         if (queue >= rx_queues_ || !hold_rx(queue))
             return 0;
         const auto count = io_->rx_burst(queue, packets);
-        if (is_captured()) [[unlikely]]
-            record_rx(queue, packets.first(count));
+        if (is_attended()) [[unlikely]]
+            received_aside(queue, packets.first(count));
         return callbacks_ ? callbacks_->received(queue, packets.first(count)) : count;
     }
     /// Sends in order and returns how many were accepted.
@@ -73,7 +78,7 @@ public:
             return 0;
         if (callbacks_) [[unlikely]]
             callbacks_->sending(queue, packets);
-        return is_captured() ? tx_recorded(queue, packets) : io_->tx_burst(queue, packets);
+        return is_attended() ? tx_aside(queue, packets) : io_->tx_burst(queue, packets);
     }
 
     /// Sleeping in place of polling: see rx_wait.hpp.
@@ -104,6 +109,17 @@ public:
     /// that have been claimed once. Part of start(), but for a port that is not published yet.
     void prime() noexcept;
 
+    /// Of a started port, one queue. Stopped, it moves no packet and is nobody's, as all are when
+    /// the port is stopped; the other queues stay their owners'. Started, it is there for the next
+    /// lane that bursts on it. Starting the port starts each queue that is not set up as deferred.
+    /// Semantics of rte_eth_dev_rx_queue_start and _stop. Twice changes nothing. Throws
+    /// `errc::invalid_argument` for a queue that is not there and while the port is stopped,
+    /// `in_use` while somebody closes it.
+    void start_rx(std::uint16_t queue) { set_silent(port_direction::rx, queue, false); }
+    void stop_rx(std::uint16_t queue) { set_silent(port_direction::rx, queue, true); }
+    void start_tx(std::uint16_t queue) { set_silent(port_direction::tx, queue, false); }
+    void stop_tx(std::uint16_t queue) { set_silent(port_direction::tx, queue, true); }
+
     /// Of a stopped port. Semantics of rte_eth_rx_queue_setup. Throws `invalid_argument` for a
     /// queue, descriptor count or pool that cannot be, `in_use` when the port runs or a lane does
     /// not let go of the queue.
@@ -117,6 +133,12 @@ public:
     void receive_also(reception what, bool on);
     void set_promiscuous(bool on) { receive_also(reception::promiscuous, on); }
     void set_all_multicast(bool on) { receive_also(reception::all_multicast, on); }
+
+    /// What is done to packets by the way, from the next burst of each lane on; see
+    /// port_offload.hpp. Throws `errc::invalid_argument` when the port is gone, `no_space` without
+    /// a lane, `stalled` when the memory lock is not to be had within a second.
+    void set_offloads(port_offloads wanted);
+    [[nodiscard]] port_offloads offloads() const noexcept;
 
     /// With what the device has dropped by its own count, unless the calling thread has no lane, or
     /// the memory lock, under which that is added, is not to be had within a second: then a later
@@ -159,6 +181,19 @@ private:
     {
         return layout_->capture.load(std::memory_order_relaxed) != 0;  // recording looks again
     }
+    [[nodiscard]] port_offloads offloads_now() const noexcept
+    {
+        return port_offloads::unpack(
+            layout_->offloads.load(std::memory_order_relaxed));  // a setting
+    }
+    /// Something is done with packets beside moving them.
+    [[nodiscard]] bool is_attended() const noexcept
+    {
+        return (layout_->capture.load(std::memory_order_relaxed) |        // a setting
+                layout_->offloads.load(std::memory_order_relaxed)) != 0;  // a setting
+    }
+    void received_aside(std::uint16_t queue, std::span<mbuf* const> packets) noexcept;
+    std::size_t tx_aside(std::uint16_t queue, std::span<mbuf* const> packets) noexcept;
     void record_rx(std::uint16_t queue, std::span<mbuf* const> packets) noexcept;
     std::size_t tx_recorded(std::uint16_t queue, std::span<mbuf* const> packets) noexcept;
     [[nodiscard]] capture_layout* streams() const noexcept;
@@ -174,12 +209,17 @@ private:
         std::atomic_signal_fence(std::memory_order_acquire);  // loads stay in order: THERE
         return is_there();
     }
+    [[nodiscard]] bool is_in(port_state wanted, const port_queue_layout& queue,
+                             std::uint64_t& phase) const noexcept;
+    [[nodiscard]] bool still_owns(const port_queue_layout& queue, opened& seen) noexcept;
     /// One try to own a queue while the port is in that state. Writes to nothing of a port that is
     /// gone.
     [[nodiscard]] bool own(port_queue_layout& queue, port_state wanted,
                            std::uint64_t& phase) noexcept;
     void own_for_set_up(port_queue_layout& queue);
     void change_state(port_state from, port_state to);
+    void announce_set_up(const port_queue_layout& queue) noexcept;
+    void set_silent(port_direction direction, std::uint16_t queue, bool silent);
     [[nodiscard]] bool claim(port_queue_layout& queue, std::uint64_t& phase) noexcept;
     bool release(port_queue_layout& queue, opened& seen) noexcept;
     bool claim_rx(std::uint16_t queue) noexcept;
@@ -202,6 +242,16 @@ private:
         }));
         return there;
     }
+    /// The same for a change that is refused otherwise: throws `invalid_argument` or `stalled`.
+    template <typename Work>
+    void change_still(Work&& work)
+    {
+        require_change();
+        if (!with_port_still(work))
+            throw_not_changed();
+    }
+    void require_change() const;
+    [[noreturn]] void throw_not_changed() const;
     template <typename Sum>
     [[nodiscard]] port_stats counted(Sum&& sum) const noexcept;
     void update_stats() const noexcept;

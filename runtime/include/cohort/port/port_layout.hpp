@@ -10,17 +10,22 @@
 ///
 /// What is captured lies beside it: capture_layout.hpp.
 ///
-/// The phase of a port is one word, { generation:32 | closer lane:16 | 0:8 | state:8 }:
+/// The phase of a port is one word, { generation:32 | silent queues:16 | closer lane:8 | state:8 }:
 ///
-///   STOPPED -> STARTED -> STOPPED   any lane; the generation is raised, so owners open anew
+///   STOPPED -> STARTED -> STOPPED   any lane; silent is what was set up as deferred, then nothing
+///   STARTED -> STARTED              any lane: a queue becomes silent, or is heard again
 ///   STOPPED or STARTED -> CLOSING   the lane that closes it, which then takes every queue
 ///   CLOSING -> STOPPED              the closer when a queue is not let go, or its reaper
+///
+/// Each change raises the generation, and so does the set-up of a queue. An owner who sees that
+/// looks again: it goes on, or lets go.
 ///
 /// Functions and descriptors are not here: each process finds the driver by its name.
 
 #include "cohort/base/cache_line.hpp"
 #include "cohort/base/fixed_name.hpp"
 #include "cohort/base/shared_type.hpp"
+#include "cohort/member/reference_layout.hpp"
 #include "cohort/sync/owner_lock.hpp"
 
 #include <atomic>
@@ -63,7 +68,7 @@ struct alignas(cache_line_bytes) port_queue_layout {
     std::uint32_t pool = 0;  ///< rx: 1 + index of the pool's entry in the zone table; 0 = no pool
     std::uint32_t descriptors = 0;    ///< as set up
     std::uint32_t drop_on_empty = 0;  ///< rx: 1 = what finds no buffer is dropped, and missed
-    std::uint32_t reserved2_ = 0;
+    std::atomic<std::uint32_t> deferred{0};  ///< 1 = silent when the port starts
     std::atomic<std::uint64_t> base[5]{};  ///< packets, bytes, missed, errors, no_buffer at a reset
     std::uint64_t reserved3_{};
     burst_journal_layout journal;
@@ -72,23 +77,26 @@ static_assert(shared_layout<port_queue_layout> && sizeof(port_queue_layout) == 7
 static_assert(offsetof(port_queue_layout, position) == 64 &&
               offsetof(port_queue_layout, journal) == 192);
 
+enum class port_direction { rx, tx };
+
 enum class port_state : std::uint8_t { stopped = 0, started = 1, closing = 2 };
 
 /// The phase word of a port, unpacked.
 struct port_phase {
     std::uint32_t generation = 0;
+    std::uint16_t silent = 0;  ///< a bit for each queue, see port_layout::bit_of
     lane_id closer = 0;
     port_state state = port_state::stopped;
 
     [[nodiscard]] static constexpr port_phase unpack(std::uint64_t word) noexcept
     {
-        return {static_cast<std::uint32_t>(word >> 32), static_cast<lane_id>(word >> 16),
-                static_cast<port_state>(word & 0xff)};
+        return {static_cast<std::uint32_t>(word >> 32), static_cast<std::uint16_t>(word >> 16),
+                static_cast<lane_id>(word >> 8 & 0xff), static_cast<port_state>(word & 0xff)};
     }
     [[nodiscard]] constexpr std::uint64_t pack() const noexcept
     {
-        return std::uint64_t{generation} << 32 | std::uint64_t{closer} << 16 |
-               std::uint64_t{static_cast<std::uint8_t>(state)};
+        return std::uint64_t{generation} << 32 | std::uint64_t{silent} << 16 |
+               std::uint64_t{closer} << 8 | std::uint64_t{static_cast<std::uint8_t>(state)};
     }
 };
 
@@ -115,17 +123,37 @@ struct alignas(cache_line_bytes) port_layout {
     std::uint32_t device_pool = 0;  ///< 1 + index of the pool whose memory the device has; 0 = none
     port_limits limits;
     /// 1 + index of the entry that has the streams, while packets are captured; 0 = they are not.
-    /// Beside the phase, which each burst reads.
+    /// Beside the phase, which each burst reads; so are the offloads.
     std::atomic<std::uint32_t> capture{0};
+    std::atomic<std::uint32_t> offloads{0};      ///< see port_offload.hpp
     std::atomic<std::uint32_t> device_keeps{0};  ///< 1 = what was posted may be written to still
-    std::uint32_t primes = 0;  ///< 1 = packets come only when each rx queue has been claimed once
     fixed_name<16> driver;
     fixed_name<2048> options;  ///< "rx=/tmp/a.pcap,tx=/tmp/b.pcap", as the driver completed them
     std::uint64_t driver_words[8]{};  ///< what the driver fixed at creation, e.g. the link type
     owner_lock capturer;              ///< the lane that captures, or that closes the port
     std::atomic<std::uint32_t> receives{0};  ///< values of `reception`, for port_link only
+    std::uint32_t primes = 0;  ///< 1 = packets come only when each rx queue has been claimed once
     port_queue_layout rx[max_port_queues];
     port_queue_layout tx[max_port_queues];
+
+    /// Of a queue, in port_phase::silent.
+    [[nodiscard]] std::uint16_t bit_of(const port_queue_layout& queue) const noexcept
+    {
+        const bool is_rx = &queue < tx;
+        const auto number = &queue - (is_rx ? rx : tx);
+        return static_cast<std::uint16_t>(1u << (number + (is_rx ? 0 : max_port_queues)));
+    }
+    /// What is silent when the port starts.
+    [[nodiscard]] std::uint16_t deferred() const noexcept
+    {
+        unsigned bits = 0;
+        for (const auto* queues : {rx, tx})
+            for (std::size_t i = 0; i != max_port_queues; ++i)
+                bits |= queues[i].deferred.load(std::memory_order_relaxed) != 0  // over the phase
+                            ? bit_of(queues[i])
+                            : 0u;
+        return static_cast<std::uint16_t>(bits);
+    }
 
     /// Its words are none that a port in this memory had before: `moment` is a time in nanoseconds.
     /// So a late CAS meant for that one fails.
@@ -141,7 +169,8 @@ struct alignas(cache_line_bytes) port_layout {
         }
     }
 };
+static_assert(max_lanes <= 0x100 && 2 * max_port_queues <= 16);
 static_assert(shared_layout<port_layout> && offsetof(port_layout, phase) / cache_line_bytes ==
-                                                offsetof(port_layout, capture) / cache_line_bytes);
+                                                offsetof(port_layout, offloads) / cache_line_bytes);
 
 }  // namespace cohort

@@ -17,9 +17,9 @@
 ///       port.rx_arm(queue);
 ///
 /// *rx_wait* returns `ready` when a burst is worthwhile, `nothing` at the deadline, and `gone` when
-/// there is no such queue, or no port any more. While the port is stopped, or the queue is another
-/// lane's, it waits as well, and tries to own the queue. So who sleeps behind an owner that dies
-/// has the queue afterwards, and a port that is started anew wakes.
+/// there is no such queue, or no port any more. While the port or the queue is stopped, or the
+/// queue is another lane's, it waits as well, and tries to own the queue. So who sleeps behind an
+/// owner that dies has the queue afterwards, and a port that is started anew wakes.
 ///
 /// *rx_fd* is a descriptor of this handle, made when first asked for and closed with the handle;
 /// never close it. Each driver has one: it is an epoll instance around what the driver waits for.

@@ -1,0 +1,90 @@
+// What a port does in software between the driver and the caller.
+
+#include "cohort/port/port_offload.hpp"
+
+#include "cohort/packet/mbuf_external.hpp"
+#include "cohort/packet/packet_type.hpp"
+#include "cohort/packet/parse.hpp"
+#include "cohort/packet/tx_prepare.hpp"
+#include "cohort/packet/vlan.hpp"
+#include "cohort/port/drivers.hpp"
+#include "cohort/port/port.hpp"
+
+#include <algorithm>
+
+namespace cohort {
+namespace {
+
+/// What the bytes that a port receives begin with.
+link_type rx_link_of(const port_layout& port) noexcept
+{
+    if (port.driver.view() != "pcap")
+        return link_type::ethernet;
+    return static_cast<link_type>(port.driver_words[pcap_word::rx_link_type]);
+}
+
+void work_on(mbuf& packet, port_offloads wanted, link_type link) noexcept
+{
+    if (is_shared(packet))
+        return;  // others read it
+    if (wanted.vlan_strip && link == link_type::ethernet)
+        static_cast<void>(vlan_strip(packet));  // most have none
+    if (wanted.packet_type && link == link_type::ethernet)
+        set_packet_type(packet);
+    if (wanted.flow_hash) {
+        packet.hash.rss = flow_hash(parse(link, packet.bytes()), packet.bytes());
+        packet.ol_flags |= mbuf_flag::rx_rss_hash;
+    }
+}
+
+}  // namespace
+
+void port::received_aside(std::uint16_t queue, std::span<mbuf* const> packets) noexcept
+{
+    if (is_captured())
+        record_rx(queue, packets);
+    const auto wanted = offloads_now();
+    if (wanted == port_offloads{})
+        return;
+    const auto link = rx_link_of(*layout_);
+    for (auto* packet : packets)
+        work_on(*packet, wanted, link);
+}
+
+std::size_t port::tx_aside(std::uint16_t queue, std::span<mbuf* const> packets) noexcept
+{
+    if (packets.empty() || !offloads_now().tx_prepare)
+        return tx_recorded(queue, packets);
+    std::size_t done = 0;
+    while (done != packets.size()) {
+        const auto some = packets.subspan(done, std::min(packets.size() - done, max_port_burst));
+        const auto ready = prepare_tx(some);
+        const auto sent = tx_recorded(queue, some.first(ready.count));
+        done += sent;
+        if (sent != ready.count)
+            break;
+        if (!ready.why)
+            continue;
+        if (cohort::find_fault(*packets[done], true))
+            break;                                 // not even to be freed
+        auto& errors = layout_->tx[queue].errors;  // the owner's
+        errors.store(errors.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+        free(packets[done++]);
+    }
+    return done;
+}
+
+void port::set_offloads(port_offloads wanted)
+{
+    change_still([&] {
+        layout_->offloads.store(wanted.pack(), std::memory_order_relaxed);  // a setting
+    });
+}
+
+port_offloads port::offloads() const noexcept
+{
+    port_offloads now;
+    return saw([&] { now = offloads_now(); }) ? now : port_offloads{};
+}
+
+}  // namespace cohort
