@@ -4,6 +4,7 @@
 #include "action_player.hpp"
 #include "copy_bench.hpp"
 #include "heap_bench.hpp"
+#include "lock_bench.hpp"
 #include "packet_bench.hpp"
 #include "pages.hpp"
 #include "participant.hpp"
@@ -138,7 +139,7 @@ int measure(const options& given)
     }
     std::vector<row> rows;
     // First: what follows pins this process, and its children would inherit that.
-    if (!any_begins({"action", "recovery"}, given))
+    if (!any_begins({"action", "recovery", "lock"}, given))
         measure_all(process_measurements(), given, rows);
     if (any_of("action", given)) {
         action_stage actions;
@@ -152,12 +153,17 @@ int measure(const options& given)
         ring_stage rings;
         measure_all(rings.measurements(), given, rows);
     }
+    if (any_of("lock", given)) {
+        pin_to(0);
+        lock_stage locks;
+        measure_all(locks.measurements(), given, rows);
+    }
     if (any_of("copy", given)) {
         pin_to(0);
         measure_all(copy_measurements_any(), given, rows);
         measure_all(copy_measurements_native(), given, rows);
     }
-    if (!given.no_heaps && !any_begins({"ring", "copy", "action", "recovery"}, given))
+    if (!given.no_heaps && !any_begins({"ring", "copy", "action", "recovery", "lock"}, given))
         measure_beside_eal(given, rows);
     return report(rows, given);
 }

@@ -147,11 +147,14 @@ TEST_CASE("a listener hears of a pool that grows, by the domain's memory or a us
     CHECK(heard.about("growing")[2].objects == 50);
 }
 
-TEST_CASE("ports come and go beside one that is polled, and a listener hears of each",
+TEST_CASE("ports come and go beside one that is polled, and listeners of any process hear of each",
           "[actions][events][port]")
 {
     scratch_domain domain;
     heard_events heard{*domain};
+    auto other =
+        test::child_process::spawn("cohort", {"-d", "scratch", "events", "--follow", "--json"});
+    other.await("[]", test::patience);
     domain->create_pktmbuf_pool("packets", {.count = 64, .cache_size = 0});
     auto busy = domain->create_port("busy", "null", {.rx_pool = "packets"});
     std::atomic<bool> stop{false};
@@ -165,15 +168,22 @@ TEST_CASE("ports come and go beside one that is polled, and a listener hears of 
         }
     }};
     kinds expected;
+    const auto all_hear = [&](event_kind what) {
+        expected.push_back(what);
+        CHECK(eventually([&] { return heard.kinds("guest") == expected; }));
+        auto line = other.read_line(test::patience);
+        while (line && line->find("\"guest\"") == std::string::npos)
+            line = other.read_line(test::patience);
+        REQUIRE(line);
+        CHECK_THAT(*line, Catch::Contains(std::string{ipc::to_text(what)}));
+    };
 
     for (int round = 0; round != 5; ++round) {
         const auto before = received.load();
         auto guest = domain->create_port("guest", "null", {.rx_pool = "packets"});
-        expected.push_back(event_kind::object_created);
-        CHECK(eventually([&] { return heard.kinds("guest") == expected; }));
+        all_hear(event_kind::object_created);
         CHECK(domain->destroy_port("guest"));
-        expected.push_back(event_kind::object_destroyed);
-        CHECK(eventually([&] { return heard.kinds("guest") == expected; }));
+        all_hear(event_kind::object_destroyed);
         CHECK(eventually([&] { return received > before; }));
     }
 

@@ -1,9 +1,8 @@
 #pragma once
 
 // How often a repeated test repeats. Everyday runs use reduced counts; COHORT_TEST_SCALE=full
-// (tests/run.sh
-// --suite soak) uses the full ones. Builds with ASan or TSan are slower and repeat a quarter of
-// that.
+// (tests/run.sh --suite soak) uses the full ones. Builds with ASan or TSan are slower and repeat a
+// quarter of that.
 
 #include <algorithm>
 #include <cstdint>

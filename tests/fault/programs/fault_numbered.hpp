@@ -66,13 +66,16 @@ inline std::uint64_t count_each_once(ring<mbuf*>& packets)
     return count;
 }
 
-/// A burst from here to there, whole.
+/// A burst from here to there, whole; given even when it is empty: who takes over a queue with
+/// nothing to send sends what the dead had left there.
 inline void move(auto take, auto give)
 {
     std::array<mbuf*, 8> burst{};
     const std::size_t count = take(std::span{burst});
-    for (std::size_t done = 0; done != count;)
+    std::size_t done = 0;
+    do {
         done += give(std::span<mbuf* const>{burst}.subspan(done, count - done));
+    } while (done != count);
 }
 
 inline void send(ring<mbuf*>& from, port& to)
