@@ -41,6 +41,9 @@ public:
             bool idle = true;
             for (auto* from : {&rings_[number_ - 1u], &again_}) {
                 const auto got = std::span{burst}.first(from->dequeue_burst(burst));
+                // Who looks for packets in its hands may have no other processor than this one.
+                if (!got.empty())
+                    std::this_thread::yield();
                 for (auto* packet : got)
                     pass_on(*packet, from == &again_);
                 idle = idle && got.empty();
