@@ -179,6 +179,30 @@ TEST_CASE("who sleeps at a stopped queue wakes when it is started", "[port][cont
     CHECK(woken == rx_wake::ready);
 }
 
+TEST_CASE("who stops a queue of its own lets go of it, and another may start and have it",
+          "[port][queue]")
+{
+    two_queues ports;
+    auto& port = ports.port;
+    REQUIRE((ports.receives(1) && ports.sends(1)));
+    port.stop_rx(1);
+    port.stop_tx(1);
+    CHECK(port.layout().rx[1].owner.holder() == 0);
+    CHECK(port.layout().tx[1].owner.holder() == 0);
+
+    bool has_it = false;
+    std::thread{[&] {
+        auto other = ports.wired.domain().find_port("two").value();
+        other.start_rx(1);
+        std::array<mbuf*, 4> burst{};
+        const auto count = other.rx_burst(1, burst);
+        free_bulk(std::span{burst}.first(count));
+        has_it = count != 0;
+    }}.join();
+
+    CHECK(has_it);
+}
+
 TEST_CASE("a queue is neither started nor stopped while its port is not", "[port][queue]")
 {
     two_queues ports;

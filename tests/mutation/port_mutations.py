@@ -184,8 +184,8 @@ PORT_MUTATIONS = [
     Mutation(
         "who was late to look at a queue lets go of it when it has been stopped meanwhile",
         PORT,
-        "    if (layout_->phase.load(std::memory_order_acquire) == phase)\n        return true;\n",
-        "    if (layout_->phase.load(std::memory_order_acquire) != 0)\n        return true;\n",
+        "    if (is_in(wanted, queue, phase) && of_one_generation(before, phase))\n        return true;\n",
+        "    if (is_in(wanted, queue, phase) || of_one_generation(before, phase))\n        return true;\n",
         "[fault][port][stop]",
         suite="fault",
     ),

@@ -51,6 +51,11 @@ port_stats sum(const Queues& queues, std::size_t count) noexcept
     return all;
 }
 
+bool of_one_generation(std::uint64_t a, std::uint64_t b) noexcept
+{
+    return port_phase::unpack(a).generation == port_phase::unpack(b).generation;
+}
+
 }  // namespace
 
 port::port(port_layout& layout, port_host& host)
@@ -86,19 +91,20 @@ bool port::own(port_queue_layout& queue, port_state wanted, std::uint64_t& phase
     if (!queue.owner.lock_if(seen, me,
                              [&](lane_id lane) { return self_->liveness().is_dead(lane); }))
         return false;
-    if (layout_->phase.load(std::memory_order_acquire) == phase)
+    const auto before = phase;
+    if (is_in(wanted, queue, phase) && of_one_generation(before, phase))
         return true;
     queue.owner.unlock();  // who has changed the port may have returned before this lane came
     return false;
 }
 
-/// What has changed is not this queue: to set it up, or to open it elsewhere, somebody else would
-/// have had to own it.
+/// Others of its queues have been stopped or started, or this one was and is there again.
 bool port::still_owns(const port_queue_layout& queue, opened& seen) noexcept
 {
     std::uint64_t phase = 0;
     if (self_->lane() == 0 || !is_in(port_state::started, queue, phase) ||
-        queue.owner.holder() != self_->lane() || queue.owner.word() != seen.owner)
+        queue.owner.holder() != self_->lane() || queue.owner.word() != seen.owner ||
+        !of_one_generation(seen.phase, phase))
         return false;
     seen.phase = phase;
     return true;
@@ -171,12 +177,16 @@ void port::prime() noexcept
 {
     if (!is_there() || !entry_->is_live() || layout_->primes == 0)
         return;
-    for (std::uint16_t i = 0; i != rx_queues_; ++i) {
-        const bool ours = layout_->rx[i].owner.holder() == self_->lane();
-        static_cast<void>(rx_burst(i, {}));
-        if (!ours)
-            release_rx(i);
-    }
+    for (std::uint16_t i = 0; i != rx_queues_; ++i)
+        prime(i);
+}
+
+void port::prime(std::uint16_t queue) noexcept
+{
+    const bool ours = layout_->rx[queue].owner.holder() == self_->lane();
+    static_cast<void>(rx_burst(queue, {}));
+    if (!ours)
+        release_rx(queue);
 }
 
 bool port::claim_rx(std::uint16_t queue) noexcept

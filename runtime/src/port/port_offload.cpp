@@ -25,7 +25,7 @@ link_type rx_link_of(const port_layout& port) noexcept
 
 void work_on(mbuf& packet, port_offloads wanted, link_type link) noexcept
 {
-    if (is_shared(packet))
+    if (packet.handles() > 1)
         return;  // others read it
     if (wanted.vlan_strip && link == link_type::ethernet)
         static_cast<void>(vlan_strip(packet));  // most have none

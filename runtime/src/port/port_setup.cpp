@@ -151,23 +151,14 @@ void port::own_for_set_up(port_queue_layout& queue)
     }
 }
 
-/// Who starts the port meanwhile has seen whether the queue is deferred, or it is made up for here.
-void port::announce_set_up(const port_queue_layout& queue) noexcept
+/// Who has looked at what is deferred before looks again.
+void port::announce_set_up() noexcept
 {
     auto seen = layout_->phase.load(std::memory_order_acquire);
-    for (bool done = false; !done;) {
-        const auto phase = port_phase::unpack(seen);
-        if (phase.state == port_state::closing)
-            return;  // which ends with a port that is stopped, or gone
-        const bool deferred = queue.deferred.load(std::memory_order_relaxed) != 0;  // this lane's
-        const auto bit = layout_->bit_of(queue);
-        const auto silent = phase.state != port_state::started ? 0
-                            : deferred                         ? phase.silent | bit
-                                                               : phase.silent & ~bit;
-        const auto next = next_phase(seen, phase.state, 0, static_cast<std::uint16_t>(silent));
-        done = layout_->phase.compare_exchange_weak(seen, next, std::memory_order_acq_rel,
-                                                    std::memory_order_acquire);
-    }
+    while (port_phase::unpack(seen).state == port_state::stopped &&
+           !layout_->phase.compare_exchange_weak(seen, next_phase(seen, port_state::stopped),
+                                                 std::memory_order_acq_rel,
+                                                 std::memory_order_acquire)) {}
 }
 
 void port::change_state(port_state from, port_state to)
@@ -203,17 +194,17 @@ void port::set_silent(port_direction direction, std::uint16_t queue, bool silent
                         "the port is stopped; start it before one of its queues"};
         if (phase.state == port_state::closing)
             throw_closing(phase);
-        const auto wanted = silent ? phase.silent | bit : phase.silent & ~bit;
-        if (wanted == phase.silent)
-            break;
+        auto next = phase;
+        next.silent = static_cast<std::uint16_t>(silent ? phase.silent | bit : phase.silent & ~bit);
         COHORT_FAULT_POINT("port.silencing");
-        const auto next = next_phase(seen, phase.state, 0, static_cast<std::uint16_t>(wanted));
-        if (layout_->phase.compare_exchange_strong(seen, next,
+        if (layout_->phase.compare_exchange_strong(seen, next.pack(),
                                                    std::memory_order_acq_rel))  // STARTED
             break;
     }
-    if (!silent)
-        prime();
+    if (silent)
+        static_cast<void>(is_rx ? release_rx(queue) : release_tx(queue));
+    else if (is_rx && layout_->primes != 0)
+        prime(queue);
 }
 
 void port::set_up_rx(std::uint16_t queue, const rx_queue_setup& wanted)
@@ -224,7 +215,7 @@ void port::set_up_rx(std::uint16_t queue, const rx_queue_setup& wanted)
     const owned_queue owned{layout_->rx[queue]};
     settle(layout_->rx[queue], port_direction::rx);
     set_up(*layout_, layout_->rx[queue], wanted);
-    announce_set_up(layout_->rx[queue]);
+    announce_set_up();
 }
 
 void port::set_up_tx(std::uint16_t queue, const tx_queue_setup& wanted)
@@ -235,7 +226,7 @@ void port::set_up_tx(std::uint16_t queue, const tx_queue_setup& wanted)
     const owned_queue owned{layout_->tx[queue]};
     settle(layout_->tx[queue], port_direction::tx);
     set_up(*layout_, layout_->tx[queue], wanted);
-    announce_set_up(layout_->tx[queue]);
+    announce_set_up();
 }
 
 void port::require_change() const

@@ -84,6 +84,7 @@ rx_wake port::rx_arm(std::uint16_t queue) noexcept
         }
         woken = told ? rx_wake::nothing : rx_wake::ready;
     } else {
+        const std::lock_guard guard{device_->mutex};  // not its owner: others may close the device
         if (signal)
             static_cast<void>(signal->listen_to(-1));  // what waits there is not for this lane
         if (!is_there())

@@ -77,11 +77,11 @@ bool ring_waiter::is_peer_gone() noexcept
     if (mode != ring_mode::single)
         return false;
     const auto holder = other_.load().lane;
-    const auto before = role_ != 0 ? role_ : holder;
-    role_ = before;
-    const bool gone =
-        (holder == 0 && before != 0) || (holder != 0 && self_.liveness().is_dead(holder));
-    return gone && has_all_passed();
+    const bool gone = holder == 0 ? role_ != 0 : self_.liveness().is_dead(holder);
+    if (gone && !has_all_passed())
+        return false;
+    role_ = holder;
+    return gone;
 }
 
 /// In a staged ring: nothing is left before, or in, what is waited at.
@@ -89,9 +89,8 @@ bool ring_waiter::has_all_passed() const noexcept
 {
     if (wanted_ == what::room || ring_.stages == 0)
         return true;
-    const auto reached =
-        stage_ == ring_.stages ? own_.load().position : advance_tail(ring_, stage_);
-    return reached == ring_.producer.load().position;
+    return advance_tail(ring_, std::min(stage_, ring_.stages - 1)) ==
+           ring_.producer.load().position;
 }
 
 wait_end ring_waiter::wait(std::uint32_t need, deadline until) noexcept

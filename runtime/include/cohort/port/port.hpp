@@ -109,12 +109,13 @@ public:
     /// that have been claimed once. Part of start(), but for a port that is not published yet.
     void prime() noexcept;
 
-    /// Of a started port, one queue. Stopped, it moves no packet and is nobody's, as all are when
-    /// the port is stopped; the other queues stay their owners'. Started, it is there for the next
-    /// lane that bursts on it. Starting the port starts each queue that is not set up as deferred.
-    /// Semantics of rte_eth_dev_rx_queue_start and _stop. Twice changes nothing. Throws
-    /// `errc::invalid_argument` for a queue that is not there and while the port is stopped,
-    /// `in_use` while somebody closes it.
+    /// Of a started port, one queue. A stopped one moves no packet; its owner lets go of it at its
+    /// next burst, if the queue is stopped then, or at once if it is the caller. The other queues
+    /// stay their owners'. Starting the port starts each queue that is not set up as deferred; a
+    /// start at the moment of a set-up may go by what was before. Semantics of
+    /// rte_eth_dev_rx_queue_start and _stop. Twice changes nothing. Throws `errc::invalid_argument`
+    /// for a queue that is not there and while the port is stopped, `in_use` while somebody closes
+    /// it.
     void start_rx(std::uint16_t queue) { set_silent(port_direction::rx, queue, false); }
     void stop_rx(std::uint16_t queue) { set_silent(port_direction::rx, queue, true); }
     void start_tx(std::uint16_t queue) { set_silent(port_direction::tx, queue, false); }
@@ -218,7 +219,8 @@ private:
                            std::uint64_t& phase) noexcept;
     void own_for_set_up(port_queue_layout& queue);
     void change_state(port_state from, port_state to);
-    void announce_set_up(const port_queue_layout& queue) noexcept;
+    void announce_set_up() noexcept;
+    void prime(std::uint16_t queue) noexcept;
     void set_silent(port_direction direction, std::uint16_t queue, bool silent);
     [[nodiscard]] bool claim(port_queue_layout& queue, std::uint64_t& phase) noexcept;
     bool release(port_queue_layout& queue, opened& seen) noexcept;

@@ -17,8 +17,8 @@
 ///   STOPPED or STARTED -> CLOSING   the lane that closes it, which then takes every queue
 ///   CLOSING -> STOPPED              the closer when a queue is not let go, or its reaper
 ///
-/// Each change raises the generation, and so does the set-up of a queue. An owner who sees that
-/// looks again: it goes on, or lets go.
+/// The generation is raised by all but the change of one queue, and by the set-up of a queue: then
+/// owners open anew. Otherwise they go on, those of a silent queue excepted.
 ///
 /// Functions and descriptors are not here: each process finds the driver by its name.
 

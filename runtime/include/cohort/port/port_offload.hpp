@@ -11,11 +11,13 @@
 ///
 /// A packet that cannot be made ready is dropped and counted as an error of the queue, as a device
 /// does with it, and its burst goes on behind it. One that is not even sound (`find_fault`) stays
-/// the caller's, and the burst ends before it. What found no room may have been made ready: it is
+/// the caller's, and the burst ends before it (a tx_buffer drops it then, as what finds no room).
+/// What found no room may have been made ready: it is
 /// by its flags, which are cleared, so sending it later does nothing twice.
 ///
-/// Left as they come: packets that others have too (`is_shared`), tags other than 0x8100, and tags
-/// and types on links other than Ethernet, which a pcap port may have.
+/// Left as they are received: packets with several handles, tags in data that others show as well,
+/// tags other than 0x8100, and tags and types on links other than Ethernet, which a pcap port may
+/// have; to send a tag there makes no sense, and nobody prevents it.
 ///
 /// *Thread safety*: any lane may set and ask; each burst goes by what it finds.
 /// *When a process dies here*: the buffers come back as any others. A packet that is redelivered

@@ -7,9 +7,10 @@
 /// For the stages of a ring see stage_wait.hpp; their ends wait like any ring's.
 ///
 /// A wait ends early when the peer is gone: the lane that has the role of a *single* other side, or
-/// the member that the caller names. What the peer had published before is moved first. In a staged
-/// ring a single producer is gone for a stage, or for the consumers, only once all that it has put
-/// in has passed: until then a batch may be lost, and has to be acquired again.
+/// the member that the caller names. What the peer had published before is moved first. A lane that
+/// had left before the wait began is not told from one that is still to come: name the member. In a
+/// staged ring a single producer is gone for a stage, or for the consumers, only once all that it
+/// has put in has passed the stages: until then a batch may be lost, and has to be acquired again.
 ///
 /// *Thread safety*: any thread. A waiting thread claims nothing.
 /// *When a process dies here*: a dead waiter leaves the bell armed, which costs the other side one
