@@ -164,6 +164,10 @@ private:
         if (own_)
             arguments.push_back(files_.path());
         stepped_process victim{program, arguments};
+        std::optional<ipc::async_request> asked;
+        if (call == "reply")
+            asked = domain_->actions().request_async(ipc::target{"victim"}, "echo", "payload",
+                                                     {.timeout = stepping_patience});
         const std::uint64_t steps = advance(victim);
         const auto deaths = domain_->region().recovery.deaths.load();
         victim.kill();
@@ -172,7 +176,18 @@ private:
             return domain_->region().recovery.deaths.load() != deaths &&
                    !domain_->actions().find_member("victim") && is_alone(*domain_);
         }));
+        if (asked)
+            check_end(asked->wait());
         return steps;
+    }
+
+    /// Of a request to a victim: it was answered, whole, or has died.
+    static void check_end(const ipc::answers& all)
+    {
+        REQUIRE(all.size() == 1);
+        const auto& only = all.front();
+        REQUIRE((only.what == ipc::verdict::died ||
+                 (only.what == ipc::verdict::replied && only.text() == "payload")));
     }
 
     void collect()

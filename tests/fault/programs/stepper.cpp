@@ -299,6 +299,11 @@ std::map<std::string, call> all_calls()
                             auto& actions = with.domain.actions();
                             actions.send(*actions.find_primary(), "anything", "payload");
                         }};
+    calls["reply"] = {[](material& with) {
+                          with.domain.actions().on(
+                              "echo", [](ipc::message& asked) { asked.reply(asked.text()); });
+                      },
+                      [](material& with) { with.domain.poll(); }};
     calls["enter lane"] = {[](material& with) { with.domain.leave_lane(); },
                            [](material& with) { with.domain.enter_lane("again"); }};
     calls["leave lane"] = {[](material& with) {
@@ -345,7 +350,10 @@ int main(int argc, char** argv)
         return 2;
     const auto calls = all_calls();
     const auto& chosen = calls.at(argv[2]);
-    const auto domain = secondary::attach(argv[1], 10s, "victim");
+    // What is to be stepped is this thread's.
+    const auto dispatch = std::string_view{argv[2]} == "reply" ? ipc::dispatching::by_caller
+                                                               : ipc::dispatching::own_thread;
+    const auto domain = secondary::attach(argv[1], 10s, "victim", dispatch);
     static_cast<void>(domain->members().lane());
     material with{*domain};
     if (argc == 4)
