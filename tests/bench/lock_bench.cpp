@@ -4,6 +4,7 @@
 #include "cohort/primary/primary.hpp"
 #include "pages.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <stdexcept>
 #include <thread>
@@ -13,7 +14,7 @@
 namespace cohort::bench {
 namespace {
 
-constexpr std::uint64_t pairs = 200'000;
+constexpr std::uint64_t pairs = 1'000'000;
 
 /// What all of them lie in, a line each.
 struct shared_locks {
@@ -62,13 +63,18 @@ double nanoseconds_a_pair(shared_locks& shared, Lock& lock, int threads)
         for (std::uint64_t i = 0; i != pairs; ++i)
             add(shared, lock);
     };
-    const auto before = std::chrono::steady_clock::now();
+    std::atomic<int> ready{1};
     std::thread other;
     if (threads == 2)
         other = std::thread{[&] {
             pin_to(1);
+            ++ready;
+            while (ready != threads + 1) {}
             work();
         }};
+    while (ready != threads) {}
+    ++ready;
+    const auto before = std::chrono::steady_clock::now();
     work();
     if (other.joinable())
         other.join();
