@@ -65,8 +65,7 @@ cohort::port find_capture_port(cohort::domain& domain)
 
 cohort::link_type link_type_of(const cohort::port& port) noexcept
 {
-    return static_cast<cohort::link_type>(
-        port.layout().driver_words[cohort::pcap_word::rx_link_type]);
+    return cohort::rx_link_of(port.layout());
 }
 
 void patience::wait(const char* what_for)

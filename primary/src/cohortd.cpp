@@ -78,7 +78,8 @@ void declare_takeover(CLI::App& program, arguments& given)
     ways->require_option(0, 1);
     program
         .add_option("--timeout", given.timeout_s,
-                    "seconds for members to answer an adopter, or for a primary to hand over")
+                    "seconds for members to answer an adopter, a primary to hand over, or another "
+                    "start to finish")
         ->check(CLI::Range(0.1, 3600.0))
         ->capture_default_str();
     program.add_option(

@@ -69,13 +69,12 @@ void capture_writer::write(std::span<mbuf* const> packets) noexcept
         auto* place = room_for(bytes);
         if (!place)
             return;
-        ::new (place)
-            capture_record{.bytes = static_cast<std::uint32_t>(bytes),
-                           .captured = captured,
-                           .length = packet->wire_len != 0 ? packet->wire_len : packet->pkt_len,
-                           .reserved = 0,
-                           .time_ns = now,
-                           .reserved2 = 0};
+        ::new (place) capture_record{.bytes = static_cast<std::uint32_t>(bytes),
+                                     .captured = captured,
+                                     .length = std::max(packet->wire_len, packet->pkt_len),
+                                     .reserved = 0,
+                                     .time_ns = now,
+                                     .reserved2 = 0};
         copy_chain(place + sizeof(capture_record), *packet, captured);
         ++written_;
     }

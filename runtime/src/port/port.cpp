@@ -110,14 +110,20 @@ bool port::still_owns(const port_queue_layout& queue, opened& seen) noexcept
     return true;
 }
 
+bool port::let_go_of(port_queue_layout& queue) noexcept
+{
+    const auto me = self_->known_lane();
+    const auto seen = queue.owner.look();  // before the look at the port: see unlock_if
+    return me != 0 && is_there() && queue.owner.unlock_if(seen, me);
+}
+
 bool port::claim(port_queue_layout& queue, std::uint64_t& phase) noexcept
 {
     if (!is_there()) {
         close_device();
         return false;
     }
-    if (queue.owner.holder() == self_->lane() && self_->lane() != 0)
-        queue.owner.unlock();  // opened anew, or by another handle of this lane
+    static_cast<void>(let_go_of(queue));  // opened anew, or by another handle of this lane
     if (!own(queue, port_state::started, phase))
         return false;
     COHORT_FAULT_POINT("port.claimed");
@@ -225,10 +231,9 @@ bool port::claim_tx(std::uint16_t queue) noexcept
 
 bool port::release(port_queue_layout& queue, opened& seen) noexcept
 {
-    if (!is_there() || self_->known_lane() == 0 || queue.owner.holder() != self_->known_lane())
+    if (!let_go_of(queue))
         return false;
     seen = {};
-    queue.owner.unlock();
     return true;
 }
 

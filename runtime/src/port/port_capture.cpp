@@ -22,12 +22,10 @@ void end_capture(port_layout& port, lane_id lane) noexcept
 
 port_capture::port_capture(port_layout& port, std::string_view name)
     : port_{&port}
-    , lane_{membership_of(&port).lane()}
+    , lane_{lane_required(membership_of(&port))}
 {
     const auto& self = membership_of(&port);
     const auto ask = [&](lane_id lane) { return self.liveness().is_dead(lane); };
-    if (lane_ == 0)
-        throw error{errc::no_space, "this thread has no lane; end a thread that has one"};
     if (port.capturer.lock(lane_, deadline{}, ask) == lock_result::stalled)
         throw error{
             errc::in_use,

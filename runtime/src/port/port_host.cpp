@@ -24,6 +24,14 @@ std::vector<file_descriptor> duplicates(const std::vector<file_descriptor>& file
 
 }  // namespace
 
+lane_id lane_required(membership& self)
+{
+    const auto lane = self.lane();
+    if (lane == 0)
+        throw error{errc::no_space, "this thread has no lane; end a thread that has one"};
+    return lane;
+}
+
 mempool_layout* port_host::pool_of(const port_queue_layout& queue) const noexcept
 {
     auto& memory = segments_->layout();

@@ -2,7 +2,7 @@
 
 #include "cohort/port/port_offload.hpp"
 
-#include "cohort/packet/mbuf_external.hpp"
+#include "cohort/base/fault_point.hpp"
 #include "cohort/packet/packet_type.hpp"
 #include "cohort/packet/parse.hpp"
 #include "cohort/packet/tx_prepare.hpp"
@@ -14,14 +14,6 @@
 
 namespace cohort {
 namespace {
-
-/// What the bytes that a port receives begin with.
-link_type rx_link_of(const port_layout& port) noexcept
-{
-    if (port.driver.view() != "pcap")
-        return link_type::ethernet;
-    return static_cast<link_type>(port.driver_words[pcap_word::rx_link_type]);
-}
 
 void work_on(mbuf& packet, port_offloads wanted, link_type link) noexcept
 {
@@ -46,6 +38,7 @@ void port::received_aside(std::uint16_t queue, std::span<mbuf* const> packets) n
     const auto wanted = offloads_now();
     if (wanted == port_offloads{})
         return;
+    COHORT_FAULT_POINT("port.working");
     const auto link = rx_link_of(*layout_);
     for (auto* packet : packets)
         work_on(*packet, wanted, link);
@@ -65,11 +58,11 @@ std::size_t port::tx_aside(std::uint16_t queue, std::span<mbuf* const> packets) 
             break;
         if (!ready.why)
             continue;
-        if (cohort::find_fault(*packets[done], true))
-            break;                                 // not even to be freed
-        auto& errors = layout_->tx[queue].errors;  // the owner's
-        errors.store(errors.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-        free(packets[done++]);
+        count_up(layout_->tx[queue].errors, 1);
+        COHORT_FAULT_POINT("port.refusing");
+        auto* refused = packets[done++];
+        if (!cohort::find_fault(*refused, true))
+            free(refused);  // what is not sound is left where it is
     }
     return done;
 }

@@ -103,12 +103,6 @@ void require_there(bool there)
         throw error{errc::invalid_argument, "the port has been destroyed; create it anew"};
 }
 
-void require_lane(membership& self)
-{
-    if (self.lane() == 0)
-        throw error{errc::no_space, "this thread has no lane; end a thread that has one"};
-}
-
 }  // namespace
 
 void set_up(port_layout& port, port_queue_layout& queue, const rx_queue_setup& wanted)
@@ -137,10 +131,9 @@ void set_up(port_layout& port, port_queue_layout& queue, const tx_queue_setup& w
 void port::own_for_set_up(port_queue_layout& queue)
 {
     const auto until = deadline_in(queue_patience);
-    require_lane(*self_);
+    static_cast<void>(lane_required(*self_));
     require_there(is_there());
-    if (queue.owner.holder() == self_->lane())
-        queue.owner.unlock();
+    static_cast<void>(let_go_of(queue));
     for (std::uint64_t phase = 0; !own(queue, port_state::stopped, phase);) {
         require_there(is_there());
         if (port_phase::unpack(phase).state != port_state::stopped)
@@ -151,7 +144,7 @@ void port::own_for_set_up(port_queue_layout& queue)
     }
 }
 
-/// Who has looked at what is deferred before looks again.
+/// So that a start that has looked at what is deferred before fails, and looks again.
 void port::announce_set_up() noexcept
 {
     auto seen = layout_->phase.load(std::memory_order_acquire);
@@ -171,8 +164,8 @@ void port::change_state(port_state from, port_state to)
             return;
         if (phase.state != from)
             throw_closing(phase);
-        COHORT_FAULT_POINT("port.changing");
         const auto silent = to == port_state::started ? layout_->deferred() : std::uint16_t{0};
+        COHORT_FAULT_POINT("port.changing");
         if (layout_->phase.compare_exchange_strong(seen, next_phase(seen, to, 0, silent),
                                                    std::memory_order_acq_rel))  // STARTED
             return;
@@ -232,7 +225,7 @@ void port::set_up_tx(std::uint16_t queue, const tx_queue_setup& wanted)
 void port::require_change() const
 {
     require_there(is_there());
-    require_lane(*self_);
+    static_cast<void>(lane_required(*self_));
 }
 
 void port::throw_not_changed() const

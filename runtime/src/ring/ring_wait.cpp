@@ -3,7 +3,6 @@
 #include "cohort/ring/staged_ring.hpp"
 
 #include <algorithm>
-#include <utility>
 
 namespace cohort {
 
@@ -78,8 +77,10 @@ bool ring_waiter::is_peer_gone() noexcept
         return false;
     const auto holder = other_.load().lane;
     const bool gone = holder == 0 ? role_ != 0 : self_.liveness().is_dead(holder);
-    if (gone && !has_all_passed())
+    if (gone && !has_all_passed()) {
+        role_ = holder != 0 ? holder : role_;  // once it is reaped the word names nobody
         return false;
+    }
     role_ = holder;
     return gone;
 }

@@ -23,13 +23,6 @@ const memzone_layout* find_zone(const region_layout& region, zone_kind kind,
     return found;
 }
 
-link_type link_of(const port_layout& port) noexcept
-{
-    return port.driver.view() == "pcap"
-               ? static_cast<link_type>(port.driver_words[pcap_word::rx_link_type])
-               : link_type::ethernet;
-}
-
 class port_source final : public packet_source {
 public:
     port_source(const std::string& domain, const std::string& name, std::uint32_t snap_length)
@@ -37,7 +30,7 @@ public:
         , capture_{domain_->capture_port(name, snap_length)}
     {
         if (const auto port = domain_->find_port(name))
-            link_ = link_of(port->layout());
+            link_ = rx_link_of(port->layout());
     }
     std::optional<captured_packet> next() override { return capture_.next(); }
     bool is_there() const override { return capture_.is_on(); }

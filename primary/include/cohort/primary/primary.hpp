@@ -49,8 +49,8 @@ struct start_options {
     std::uint32_t max_zones = usual_zones;        ///< names of all kinds together, 64 to 16383
     unsigned emulated_nodes = 0;                  ///< 1 to 8: as if the machine had that many nodes
     takeover existing = takeover::automatic;
-    steady_clock::duration patience =
-        5s;  ///< for members to answer an adopter, a primary to hand over
+    /// For members to answer an adopter, a primary to hand over, another start to finish.
+    steady_clock::duration patience = 5s;
     /// Called in the dispatcher when another primary serves in place of this one.
     std::function<void()> handed_over{};
     ipc::dispatching dispatch = ipc::dispatching::own_thread;

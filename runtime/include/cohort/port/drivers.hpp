@@ -38,6 +38,9 @@
 ///          mac=A:B:...  of the interface, which is the other side; by default the kernel chooses
 ///          mtu=BYTES    68 to 65521; as it is by default
 
+#include "cohort/packet/parse.hpp"
+#include "cohort/port/port_layout.hpp"
+
 #include <cstddef>
 
 namespace cohort {
@@ -74,6 +77,14 @@ inline constexpr std::size_t rx_truncated = 4;  ///< 1 = the file ends inside a 
 inline constexpr std::size_t tx_link_type = 5;
 inline constexpr std::size_t tx_mark = 6;  ///< of its lock: see pcap_writer.hpp
 }  // namespace pcap_word
+
+/// What the bytes that a port receives begin with.
+[[nodiscard]] inline link_type rx_link_of(const port_layout& port) noexcept
+{
+    return port.driver.view() == "pcap"
+               ? static_cast<link_type>(port.driver_words[pcap_word::rx_link_type])
+               : link_type::ethernet;
+}
 
 /// Makes the drivers above known to this process. Done when a domain is opened; idempotent.
 void register_builtin_drivers();

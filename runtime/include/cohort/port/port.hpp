@@ -49,7 +49,7 @@ struct port_stats {
     std::uint64_t packets = 0;
     std::uint64_t bytes = 0;
     std::uint64_t missed = 0;     ///< rx: dropped by the device for want of room or buffers
-    std::uint64_t errors = 0;     ///< malformed, or refused by the device
+    std::uint64_t errors = 0;     ///< malformed, refused by the device, or not to be made ready
     std::uint64_t no_buffer = 0;  ///< rx: bursts cut short because the pool was empty
 };
 
@@ -71,7 +71,7 @@ public:
             received_aside(queue, packets.first(count));
         return callbacks_ ? callbacks_->received(queue, packets.first(count)) : count;
     }
-    /// Sends in order and returns how many were accepted.
+    /// Sends in order and returns how many were accepted. What is dropped as an error is accepted.
     std::size_t tx_burst(std::uint16_t queue, std::span<mbuf* const> packets) noexcept
     {
         if (queue >= tx_queues_ || (!holds(layout_->tx[queue], tx_[queue]) && !claim_tx(queue)))
@@ -130,7 +130,8 @@ public:
     /// The device as it is now; of a port that is gone, one that is down. Asks the kernel.
     [[nodiscard]] port_link link() const noexcept;
     /// Begins or ends, for all queues and members. Throws `errc::invalid_argument` when the driver
-    /// has no such thing or the port is gone, `stalled`, or what the kernel says.
+    /// has no such thing or the port is gone, `no_space` without a lane, `stalled`, or what the
+    /// kernel says.
     void receive_also(reception what, bool on);
     void set_promiscuous(bool on) { receive_also(reception::promiscuous, on); }
     void set_all_multicast(bool on) { receive_also(reception::all_multicast, on); }
@@ -149,8 +150,8 @@ public:
     /// Of all queues of a direction together.
     [[nodiscard]] port_stats rx_stats() const noexcept;
     [[nodiscard]] port_stats tx_stats() const noexcept;
-    /// False, and nothing is reset, when the port is gone, or the memory lock not to be had within
-    /// a second.
+    /// False, and nothing is reset, when the port is gone, the memory lock not to be had within a
+    /// second, or the calling thread has no lane.
     bool reset_stats() noexcept;
 
     /// True once an rx queue's source has no more packets: files do, and so does a port that is
@@ -165,7 +166,8 @@ public:
     [[nodiscard]] port_layout& layout() const noexcept { return *layout_; }
 
 private:
-    /// What the owner word and the phase were when this process opened a queue. Written and
+    /// What the owner word and the phase were when a lane last looked whether the queue, which it
+    /// has opened, is its to use. Written and
     /// compared by the lane that the owner word names.
     struct opened {
         std::uint64_t owner = ~std::uint64_t{0};
@@ -190,7 +192,7 @@ private:
     /// Something is done with packets beside moving them.
     [[nodiscard]] bool is_attended() const noexcept
     {
-        return (layout_->capture.load(std::memory_order_relaxed) |        // a setting
+        return (layout_->capture.load(std::memory_order_relaxed) |        // recording looks again
                 layout_->offloads.load(std::memory_order_relaxed)) != 0;  // a setting
     }
     void received_aside(std::uint16_t queue, std::span<mbuf* const> packets) noexcept;
@@ -222,6 +224,8 @@ private:
     void announce_set_up() noexcept;
     void prime(std::uint16_t queue) noexcept;
     void set_silent(port_direction direction, std::uint16_t queue, bool silent);
+    /// False when the calling lane does not own it.
+    bool let_go_of(port_queue_layout& queue) noexcept;
     [[nodiscard]] bool claim(port_queue_layout& queue, std::uint64_t& phase) noexcept;
     bool release(port_queue_layout& queue, opened& seen) noexcept;
     bool claim_rx(std::uint16_t queue) noexcept;
@@ -244,7 +248,8 @@ private:
         }));
         return there;
     }
-    /// The same for a change that is refused otherwise: throws `invalid_argument` or `stalled`.
+    /// The same for a change that is refused otherwise: throws `invalid_argument`, `no_space` or
+    /// `stalled`.
     template <typename Work>
     void change_still(Work&& work)
     {

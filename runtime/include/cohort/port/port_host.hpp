@@ -6,6 +6,7 @@
 /// *When a process dies here*: descriptors that were handed over live on in the other member.
 
 #include "cohort/base/file_descriptor.hpp"
+#include "cohort/member/membership.hpp"
 #include "cohort/memory/memory.hpp"
 #include "cohort/pool/mempool_layout.hpp"
 #include "cohort/port/port_layout.hpp"
@@ -25,6 +26,9 @@ struct port_key {
 
     friend bool operator==(const port_key&, const port_key&) = default;
 };
+
+/// The calling thread's. Throws `errc::no_space` when it has none because all are in use.
+[[nodiscard]] lane_id lane_required(membership& self);
 
 class port_host {
 public:

@@ -56,7 +56,7 @@ struct alignas(cache_line_bytes) port_queue_layout {
     owner_lock owner;
     std::atomic<std::uint64_t> packets{0};
     std::atomic<std::uint64_t> bytes{0};
-    std::atomic<std::uint64_t> errors{0};     ///< malformed or refused by the device
+    std::atomic<std::uint64_t> errors{0};     ///< malformed, refused, or not to be made ready
     std::atomic<std::uint64_t> no_buffer{0};  ///< rx: bursts cut short because the pool was empty
     std::atomic<std::uint64_t> missed{0};     ///< rx: dropped for want of room; any lane adds to it
     std::atomic<std::uint32_t> ended{0};      ///< rx: the source has no more packets

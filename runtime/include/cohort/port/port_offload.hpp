@@ -9,11 +9,10 @@
 ///   received:  driver, capture, offloads, rx callbacks, caller
 ///   sent:      caller, tx callbacks, offloads, capture, driver
 ///
-/// A packet that cannot be made ready is dropped and counted as an error of the queue, as a device
-/// does with it, and its burst goes on behind it. One that is not even sound (`find_fault`) stays
-/// the caller's, and the burst ends before it (a tx_buffer drops it then, as what finds no room).
-/// What found no room may have been made ready: it is
-/// by its flags, which are cleared, so sending it later does nothing twice.
+/// A packet that cannot be made ready counts as sent and as an error of the queue, as with a device
+/// that refuses it, and is freed. One that is not even sound (`find_fault`) is not: it stays in its
+/// member's custody, unused. What found no room may have been made ready: that is by its flags,
+/// which are cleared, so sending it later does nothing twice.
 ///
 /// Left as they are received: packets with several handles, tags in data that others show as well,
 /// tags other than 0x8100, and tags and types on links other than Ethernet, which a pcap port may

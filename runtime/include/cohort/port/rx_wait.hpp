@@ -34,17 +34,22 @@
 /// above; of a port that is gone the descriptor stays readable. Before the first call it is
 /// readable. Without the call it may never become so, or stay so.
 ///
+/// While the queue is stopped the descriptor is quiet, whatever waits at the device. Each change of
+/// the port, and of any queue of it, wakes it.
+///
 /// `ready` promises no packet: others wake the same descriptor, and a queue whose pool is empty is
 /// polled. The null port is always ready, and so is a pcap port until the end of its file.
 ///
-/// *Thread safety*: rx_wait and rx_arm as rx_burst: by the lane that owns the queue. rx_fd by any
-/// thread. The descriptor may be polled by any thread. Those who only poll pay nothing for it.
-/// *When a process dies here*: it owned a queue, no more; the next lane that bursts or waits has
-/// it. Nothing is shared but the bell of a ring, which costs its publisher one vain wake. *When the
-/// port stops or goes*: rx_wait lets go of the queue within a slice of 100 ms; so nobody who stops,
-/// sets up or destroys a port waits for a sleeper longer. The descriptor becomes readable at the
-/// next look of this process's dispatcher, 100 ms apart; a burst or rx_arm then lets go. *When not
-/// to use*: at a busy queue: polling costs less than sleeping.
+/// *Thread safety*: rx_wait and rx_arm as rx_burst: by the lane that owns the queue, or wants it.
+/// Of one handle only one thread at a time sleeps at a queue's descriptor: a call of rx_arm that
+/// does not get the queue takes the device out of it. rx_fd by any thread. The descriptor may be
+/// polled by any thread. Those who only poll pay nothing for it. *When a process dies here*: it
+/// owned a queue, no more; the next lane that bursts or waits has it. Nothing is shared but the
+/// bell of a ring, which costs its publisher one vain wake. *When the port stops or goes*: rx_wait
+/// lets go of the queue within a slice of 100 ms; so nobody who stops, sets up or destroys a port
+/// waits for a sleeper longer. The descriptor becomes readable at the next look of this process's
+/// dispatcher, 100 ms apart; a burst or rx_arm then lets go. *When not to use*: at a busy queue:
+/// polling costs less than sleeping.
 
 #include <cstdint>
 

@@ -105,7 +105,7 @@ struct alignas(cache_line_bytes) ring_side {
         0};  ///< by_slot: how far the last batch of several lines may reach
     std::atomic<std::uint32_t> stalls{0};   ///< calls that gave up behind a live claimant
     std::atomic<std::uint32_t> refused{0};  ///< calls by a lane that does not have the single role
-    futex_bell bell;                        ///< of those who sleep until this side moves
+    futex_bell bell;  ///< of those who sleep until this side moves; see bell_before
     std::atomic<std::uint64_t> dropped{0};  ///< elements that `offer` did not put in
 
     [[nodiscard]] ring_word load() const noexcept

@@ -8,9 +8,11 @@
 ///
 /// A wait ends early when the peer is gone: the lane that has the role of a *single* other side, or
 /// the member that the caller names. What the peer had published before is moved first. A lane that
-/// had left before the wait began is not told from one that is still to come: name the member. In a
-/// staged ring a single producer is gone for a stage, or for the consumers, only once all that it
-/// has put in has passed the stages: until then a batch may be lost, and has to be acquired again.
+/// had left before the wait began is not told from one that is still to come: name the member.
+///
+/// In a staged ring a single producer is gone for a stage only once all that it has put in has
+/// passed that stage (for the consumers: the last), for until then a batch may come back. A named
+/// member that is gone ends the wait at once; what it had put in may be in a stage still.
 ///
 /// *Thread safety*: any thread. A waiting thread claims nothing.
 /// *When a process dies here*: a dead waiter leaves the bell armed, which costs the other side one
@@ -32,7 +34,8 @@ enum class wait_end : std::uint8_t {
     moved,      ///< elements were moved, or can be
     timed_out,  ///< the deadline passed
     peer_gone,  ///< who was waited for has left or died
-    refused,    ///< this side's role is another lane's, or the ring is smaller than the bulk
+    refused,    ///< this side's role is another lane's, the ring is smaller than the bulk, or there
+                ///< is no such stage
 };
 
 /// What came of a wait; `count` is not 0 when it ended with `moved`.
@@ -51,7 +54,8 @@ public:
     /// For elements to be acquired in a stage.
     ring_waiter(ring_layout& ring, std::uint32_t stage, member_ref peer) noexcept;
 
-    /// Sleeps until at least `need` are there; another may have moved them when it returns.
+    /// Sleeps until at least `need` are there, or in a stage a batch that has lost its holder, of
+    /// any size; another may have moved them when it returns.
     [[nodiscard]] wait_end wait(std::uint32_t need, deadline until) noexcept;
 
     /// The same, and also ends, with timed_out, when `stop` is true: set it, then `interrupt`.

@@ -25,7 +25,8 @@ struct acquired {
 };
 
 /// As acquire_burst, but waits until there is something. Ends early, with peer_gone, when `peer` is
-/// gone, or a single producer whose elements have all passed this stage.
+/// gone, or a single producer whose elements have all passed this stage; that nothing is to come
+/// any more is noticed within a slice of 100 ms.
 template <typename T>
 [[nodiscard]] acquired<T> wait_acquire_burst(staged_ring<T>& from, std::uint32_t stage,
                                              std::size_t count, deadline until,

@@ -83,6 +83,16 @@ public:
         word_.store(next(mine, 0), std::memory_order_release);    // RELEASED
     }
 
+    /// Frees the lock if the lane, the caller's, held it as of `seen`. Where the object may be
+    /// gone, as `lock_if`: nothing is written to memory that the object has left after `seen` was
+    /// read.
+    bool unlock_if(std::uint64_t seen, lane_id me) noexcept
+    {
+        return lane_of(seen) == me &&
+               word_.compare_exchange_strong(seen, next(seen, 0), std::memory_order_release,
+                                             std::memory_order_relaxed);  // RELEASED
+    }
+
     /// Frees the lock if the lane holds it. Only for the reaper of that lane, after the repair.
     bool release_of(lane_id dead) noexcept
     {
