@@ -133,9 +133,9 @@ class bereaved {
 public:
     bereaved()
         : place_{"ours", "bereaved"}
-        , primary_{place_.join("primary", 0)}
-        , echo_{place_.join("secondary", 0)}
-        , watch_{place_.join("secondary", 0)}
+        , primary_{place_.join("primary", any_processor)}
+        , echo_{place_.join("secondary", any_processor)}
+        , watch_{place_.join("secondary", any_processor)}
     {
         echo_.tell("echo");
         echo_.await("done", patience);
@@ -153,7 +153,7 @@ public:
         outcome seen;
         const auto start = clock::now();
         primary_->kill();
-        auto next = place_.join("primary", 0);
+        auto next = place_.join("primary", any_processor);
         seen.adoption_ms = last_ms_ = milliseconds_since(start);
         static_cast<void>(primary_->wait(patience));
         primary_.emplace(std::move(next));

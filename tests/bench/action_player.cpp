@@ -207,6 +207,8 @@ int play_action(const action_part& given)
         given.side == "dpdk" ? dpdk_channel(given) : std::make_unique<cohort_member>(given);
     if (!self)
         throw std::runtime_error{"built without DPDK"};
+    if (given.side != "dpdk" && given.processor != any_processor)
+        pin_to(given.processor);  // as the EAL does: this thread, and not the one that serves
     test::say("ready");
     if (given.role == "poller") {
         self->offer();

@@ -11,12 +11,14 @@
 
 namespace cohort::bench {
 
+inline constexpr int any_processor = 1'000;
+
 struct action_part {
     std::string side;  ///< ours or dpdk
     std::string role;  ///< primary, secondary, poller: a primary that looks all the time; visitor
     std::string name;  ///< of the domain, or DPDK's --file-prefix
     std::string huge_directory;  ///< for DPDK
-    int processor = 0;           ///< for DPDK, which takes one; ours has what the kernel gives
+    int processor = 0;           ///< of the first thread; any_processor only for ours
 
     [[nodiscard]] std::vector<std::string> words() const;
     [[nodiscard]] static action_part from(const std::vector<std::string>& words);

@@ -8,13 +8,12 @@
 #include <chrono>
 #include <stdexcept>
 #include <thread>
+#include <vector>
 
 #include <pthread.h>
 
 namespace cohort::bench {
 namespace {
-
-constexpr std::uint64_t pairs = 1'000'000;
 
 /// What all of them lie in, a line each.
 struct shared_locks {
@@ -54,35 +53,47 @@ void add(shared_locks& shared, pthread_mutex_t& mutex)
     }
 }
 
-/// Nanoseconds a pair, with so many threads, each on a processor of its own.
+/// Adds until it is told to end; how often.
+template <typename Lock>
+std::uint64_t add_until(shared_locks& shared, Lock& lock, const std::atomic<bool>& end)
+{
+    std::uint64_t pairs = 0;
+    for (; !end.load(std::memory_order_relaxed); ++pairs)
+        add(shared, lock);
+    return pairs;
+}
+
+/// Nanoseconds a pair, of all together, in so many threads, each on a processor of its own. All are
+/// at it all the time: a pair after the others have ended would cost less.
 template <typename Lock>
 double nanoseconds_a_pair(shared_locks& shared, Lock& lock, int threads)
 {
     shared.guarded = 0;
-    const auto work = [&] {
-        for (std::uint64_t i = 0; i != pairs; ++i)
-            add(shared, lock);
-    };
-    std::atomic<int> ready{1};
-    std::thread other;
-    if (threads == 2)
-        other = std::thread{[&] {
-            pin_to(1);
+    std::atomic<int> ready{0};
+    std::atomic<bool> begin{false};
+    std::atomic<bool> end{false};
+    std::atomic<std::uint64_t> pairs{0};
+    std::vector<std::thread> all;
+    for (int i = 0; i != threads; ++i)
+        all.emplace_back([&, i] {
+            pin_to(i);
+            add(shared, lock);  // ours enters a lane
             ++ready;
-            while (ready != threads + 1) {}
-            work();
-        }};
-    while (ready != threads) {}
-    ++ready;
-    const auto before = std::chrono::steady_clock::now();
-    work();
-    if (other.joinable())
-        other.join();
-    const auto took = std::chrono::steady_clock::now() - before;
-    const auto done = pairs * static_cast<std::uint64_t>(threads);
-    if (shared.guarded != done)
+            while (!begin) {}
+            pairs += add_until(shared, lock, end) + 1;
+        });
+    while (ready != threads)
+        std::this_thread::yield();
+    const auto start = clock::now();
+    begin = true;
+    std::this_thread::sleep_for(std::chrono::milliseconds{50});
+    end = true;
+    const auto took = microseconds_since(start) * 1e3;
+    for (auto& each : all)
+        each.join();
+    if (shared.guarded != pairs)
         throw std::runtime_error{"a lock did not exclude"};
-    return std::chrono::duration<double, std::nano>(took).count() / static_cast<double>(done);
+    return took / static_cast<double>(pairs);
 }
 
 }  // namespace

@@ -32,6 +32,9 @@ using namespace cohort::bench;
 constexpr std::size_t heap_megabytes = 256;  // ours and DPDK's at once
 static_assert(2 * heap_megabytes >= process_megabytes, "start and attach use the same pages");
 
+/// What begins so needs neither processes that start nor heaps.
+constexpr std::initializer_list<std::string_view> beside_heaps{"action", "recovery", "lock"};
+
 struct options {
     std::string filter;
     std::string json;
@@ -139,7 +142,7 @@ int measure(const options& given)
     }
     std::vector<row> rows;
     // First: what follows pins this process, and its children would inherit that.
-    if (!any_begins({"action", "recovery", "lock"}, given))
+    if (!any_begins(beside_heaps, given))
         measure_all(process_measurements(), given, rows);
     if (any_of("action", given)) {
         action_stage actions;
@@ -163,7 +166,7 @@ int measure(const options& given)
         measure_all(copy_measurements_any(), given, rows);
         measure_all(copy_measurements_native(), given, rows);
     }
-    if (!given.no_heaps && !any_begins({"ring", "copy", "action", "recovery", "lock"}, given))
+    if (!given.no_heaps && !any_begins(beside_heaps, given) && !any_begins({"ring", "copy"}, given))
         measure_beside_eal(given, rows);
     return report(rows, given);
 }

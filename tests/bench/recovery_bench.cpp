@@ -111,6 +111,8 @@ struct recovery_stage::cast {
             for (bool done = false; !done || milliseconds_since(start) < milliseconds;) {
                 std::uint64_t value = 0;
                 done = shared.enqueue(value) && shared.dequeue(value);
+                if (!done && milliseconds_since(start) > 10'000)
+                    throw std::runtime_error{"the ring of the killed does not come free"};
                 if (!done)
                     continue;  // behind the dead: the time goes on
                 longest = std::max(longest, microseconds_since(before));

@@ -190,7 +190,7 @@ struct ring_stage::cast {
         const auto start = clock::now();
         run(round, 2, "answer", [&] { kind.ask(round, cycles.data()); });
         const auto cycles_per_us =
-            static_cast<double>(__rdtsc() - before) / (milliseconds_since(start) * 1e3);
+            static_cast<double>(__rdtsc() - before) / microseconds_since(start);
         std::sort(cycles.begin(), cycles.end());
         return cycles[static_cast<std::size_t>(share * static_cast<double>(round.each - 1))] /
                cycles_per_us;
