@@ -9,6 +9,7 @@
 #include "support/skip.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <iterator>
 #include <string>
 #include <utility>
@@ -158,13 +159,19 @@ TEST_CASE("behind a holder of the memory lock a port counts, and says what it ca
     CHECK(wired.port().rx_stats().packets == 8);
     CHECK_FALSE(wired.port().reset_stats());
     CHECK_THAT(wired.port().find_fault(), Catch::Contains("memory lock"));
-    try {
-        wired.port().set_promiscuous(true);
-        FAIL("it was done");
-    } catch (const error& refused) {
-        CHECK(refused.reason() == errc::stalled);
-        CHECK_THAT(refused.what(), Catch::Contains("live lane"));
-    }
+    const std::function<void()> changes[] = {
+        [&] { wired.port().set_promiscuous(true); },
+        [&] { wired.port().set_offloads({.flow_hash = true}); },
+    };
+    for (const auto& change : changes)
+        try {
+            change();
+            FAIL("it was done");
+        } catch (const error& refused) {
+            CHECK(refused.reason() == errc::stalled);
+            CHECK_THAT(refused.what(), Catch::Contains("live lane"));
+        }
+    CHECK(wired.port().offloads() == port_offloads{});
     held.let_go();
     CHECK(wired.port().reset_stats());
     CHECK(wired.port().rx_stats().packets == 0);

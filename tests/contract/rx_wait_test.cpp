@@ -7,6 +7,7 @@
 #include "contract/any_driver.hpp"
 #include "contract/wired_port.hpp"
 #include "support/child_process.hpp"
+#include "support/open_descriptors.hpp"
 #include "support/skip.hpp"
 #include "support/thread_state.hpp"
 
@@ -48,30 +49,7 @@ private:
     file_descriptor epoll_;
 };
 
-std::size_t receive_now(port& from)
-{
-    std::array<mbuf*, 8> burst;
-    const auto count = from.rx_burst(0, burst);
-    free_bulk(std::span{burst}.first(count));
-    return count;
-}
-
-/// A port at which nothing waits any more. REQUIRES: a driver that makes no packets up.
-struct empty_port : wired_port {
-    explicit empty_port(const std::string& driver) : wired_port{driver}
-    {
-        free_bulk(receive(supplied));
-        REQUIRE(receive_now(port()) == 0);
-    }
-};
-
-std::size_t open_descriptors()
-{
-    const std::filesystem::directory_iterator all{"/proc/self/fd"};
-    return static_cast<std::size_t>(std::distance(begin(all), end(all)));
-}
-
-/// A lane that owns the queue and sleeps until `wake` is known.
+/// A lane that owns the queue, unless that is stopped, and sleeps until `wake` is known.
 class sleeper {
 public:
     explicit sleeper(port& at)
@@ -176,6 +154,49 @@ TEST_CASE("who sleeps lets go of a port that is stopped, and goes on when it is 
     wired.supply_one();
     CHECK(asleep.wake() == rx_wake::ready);
     CHECK(asleep.received() == 1);
+}
+
+TEST_CASE("who sleeps at a queue that is stopped by itself wakes when it is started again",
+          "[port][contract][sleep][queue]")
+{
+    const auto driver = any_live_driver();
+    INFO(driver);
+    empty_port wired{driver};
+    auto& port = wired.port();
+    port.stop_rx(0);
+    CHECK(port.rx_wait(0, deadline_in(5ms)) == rx_wake::nothing);
+    sleeper asleep{port};
+    wired.supply_one();
+
+    port.start_rx(0);
+
+    CHECK(asleep.wake() == rx_wake::ready);
+    CHECK(asleep.received() == 1);
+}
+
+TEST_CASE("a descriptor of a stopped queue is quiet, whatever waits at the device",
+          "[port][contract][sleep][queue]")
+{
+    const auto driver = any_live_driver();
+    INFO(driver);
+    const bool by_owner = GENERATE(true, false);
+    empty_port wired{driver};
+    auto& port = wired.port();
+    const loop waits{port.rx_fd(0)};
+    CHECK(port.rx_arm(0) == rx_wake::nothing);  // from here on it listens to the device
+    if (by_owner)
+        port.stop_rx(0);
+    else
+        std::thread{[&] { port.stop_rx(0); }}.join();
+    wired.supply_one();
+    CHECK(eventually([&] {  // what has changed is told once
+        CHECK(port.rx_arm(0) == rx_wake::nothing);
+        return waits.wait(20ms) == -1;
+    }));
+
+    port.start_rx(0);
+    CHECK(waits.wait(patience) == port.rx_fd(0));
+    CHECK(eventually([&] { return receive_now(port) == 1; }));
 }
 
 TEST_CASE("who sleeps does not keep a port from being destroyed", "[port][contract][sleep]")

@@ -171,4 +171,13 @@ private:
     std::unique_ptr<raw_station> station_;  // on the other side of an interface
 };
 
+/// A port at which nothing waits any more. REQUIRES: a driver that makes no packets up.
+struct empty_port : wired_port {
+    explicit empty_port(const std::string& driver) : wired_port{driver}
+    {
+        free_bulk(receive(supplied));
+        REQUIRE(receive_now(port()) == 0);
+    }
+};
+
 }  // namespace cohort::test

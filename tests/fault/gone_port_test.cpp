@@ -42,18 +42,23 @@ TEST_CASE("who was stopped behind its look at a port neither writes into what co
     domain.check_survivors();
 }
 
-TEST_CASE("who was stopped behind its look at a queue does not use it once it has been stopped",
+TEST_CASE("who was stopped behind its look at a queue goes by what has changed meanwhile",
           "[fault][port][stop]")
 {
     COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    const auto [late_act, point, act] = GENERATE(table<std::string, std::string, std::string>({
+        {"send to silent", "port.owning:1:stop", "silence"},
+        {"start deferred", "port.changing:3:stop", "defer"},
+    }));
+    INFO(late_act << ", and then " << act);
     faulty_domain domain;
     domain.bring_to_life();
-    auto late = domain.spawn({"send to silent"}, "port.owning:1:stop");
+    auto late = domain.spawn({late_act}, point);
     late.await("ready", patience);
     late.tell("go");
     await_stop(late);
 
-    CHECK(domain.spawn({"silence"}).wait(patience) == exit_status{});
+    CHECK(domain.spawn({act}).wait(patience) == exit_status{});
     late.kill(SIGCONT);
 
     CHECK(late.wait(patience) == exit_status{});

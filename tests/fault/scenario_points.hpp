@@ -81,7 +81,7 @@ inline const std::map<std::string, std::vector<std::string>> points_of{
     {"port life",
      {"port.made", "port.deposited", "port.owning", "port.changing", "port.silencing",
       "port.claimed", "port.capture_made", "port.captured", "port.recorded", "port.closing",
-      "port.closed", "port.let_go", "port.capture_gone"}},
+      "port.closed", "port.let_go", "port.capture_gone", "port.working", "port.refusing"}},
 };
 
 }  // namespace cohort::test

@@ -115,6 +115,9 @@ public:
             ::ptrace(PTRACE_PEEKUSER, child_.pid(), offsetof(user, regs.rip), nullptr));
     }
 
+    /// The call has been done to its end.
+    [[nodiscard]] bool has_done() const noexcept { return done_; }
+
     void kill()
     {
         child_.kill();
@@ -131,7 +134,7 @@ private:
         siginfo_t why{};
         ::ptrace(PTRACE_GETSIGINFO, child_.pid(), nullptr, &why);
         switch (why.si_code) {
-        case SI_KERNEL: return stop::breakpoint;
+        case SI_KERNEL: done_ = true; return stop::breakpoint;
         case TRAP_HWBKPT: return stop::waypoint;
         default: return stop::step;
         }
@@ -164,6 +167,7 @@ private:
     }
 
     child_process child_;
+    bool done_ = false;
 };
 
 }  // namespace cohort::test

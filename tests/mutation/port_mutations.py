@@ -98,8 +98,8 @@ PORT_MUTATIONS = [
     Mutation(
         "a queue of a port that is gone is not let go",
         PORT,
-        "    if (!is_there() || self_->known_lane() == 0 ||",
-        "    if (self_->known_lane() == 0 ||",
+        "    return me != 0 && is_there() && queue.owner.unlock_if(seen, me);\n",
+        "    return me != 0 && queue.owner.unlock_if(seen, me);\n",
         "[gone]",
         suite="contract",
     ),
@@ -157,6 +157,7 @@ PORT_MUTATIONS = [
         "runtime/src/port/port_offload.cpp",
         "    if (is_captured())\n        record_rx(queue, packets);\n    const auto wanted = offloads_now();\n"
         "    if (wanted == port_offloads{})\n        return;\n"
+        "    COHORT_FAULT_POINT(\"port.working\");\n"
         "    const auto link = rx_link_of(*layout_);\n"
         "    for (auto* packet : packets)\n        work_on(*packet, wanted, link);\n",
         "    const auto wanted = offloads_now();\n    const auto link = rx_link_of(*layout_);\n"
@@ -196,5 +197,13 @@ PORT_MUTATIONS = [
         "            static_cast<void>(signal);\n",
         "[port][queue]",
         suite="contract",
+    ),
+    Mutation(
+        "a queue that is deferred while a start is under way does not start",
+        PORT_SETUP,
+        "    announce_set_up();\n}\n\nvoid port::require_change",
+        "}\n\nvoid port::require_change",
+        "[fault][port][stop]",
+        suite="fault",
     ),
 ]

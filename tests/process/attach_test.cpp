@@ -5,6 +5,7 @@
 #include "process/living_domain.hpp"
 #include "support/child_process.hpp"
 #include "support/eventually.hpp"
+#include "support/open_descriptors.hpp"
 #include "support/scale.hpp"
 #include "support/skip.hpp"
 #include "support/stopped.hpp"
@@ -72,12 +73,6 @@ long median(std::vector<long> values)
     const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
     std::nth_element(values.begin(), middle, values.end());
     return *middle;
-}
-
-std::size_t open_descriptors()
-{
-    const std::filesystem::directory_iterator all{"/proc/self/fd"};
-    return static_cast<std::size_t>(std::distance(begin(all), end(all)));
 }
 
 struct mappings {

@@ -13,8 +13,6 @@
 
 #include <array>
 #include <cstring>
-#include <filesystem>
-#include <iterator>
 #include <random>
 #include <vector>
 

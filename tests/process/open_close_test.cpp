@@ -80,17 +80,15 @@ TEST_CASE("a member that attaches and leaves again and again leaves nothing behi
           "[life]")
 {
     living_domain domain;
-    const auto daemon = "/proc/" + std::to_string(domain.primary().pid()) + "/fd";
     const auto fds_of_primary = [&] {
-        const std::filesystem::directory_iterator fds{daemon};
-        return std::distance(begin(fds), end(fds));
+        return open_descriptors(std::to_string(domain.primary().pid()));
     };
     const auto once = [&] {
         auto member = secondary::attach(domain.name(), patience, "short");
         REQUIRE(member->heap().malloc(100) != nullptr);
     };
     once();
-    std::ptrdiff_t settled = 0;
+    std::size_t settled = 0;
     REQUIRE(eventually([&] { return std::exchange(settled, fds_of_primary()) == settled; }));
 
     require_no_leak(scaled(100, 1000), once);

@@ -9,8 +9,6 @@
 #include "support/stopped.hpp"
 
 #include <array>
-#include <filesystem>
-#include <iterator>
 #include <string>
 #include <vector>
 

@@ -51,14 +51,17 @@ public:
         REQUIRE(test::thread_state(dispatcher_));
     }
 
-    /// Until it has taken what lies there. True when it sleeps instead: ten times, a millisecond
-    /// apart, a message lies there and the thread that should take it sleeps.
+    /// Until it has taken what lies there. True when it sleeps instead (ten times, a millisecond
+    /// apart, a message lies there and the thread that should take it sleeps), or has not taken it
+    /// for 20 s, for whatever reason.
     [[nodiscard]] bool misses_one() const
     {
         const auto soon = steady_clock::now() + 1ms;
         while (!inbox_.empty() && steady_clock::now() < soon)
             cpu_relax();
-        for (int slept = 0; slept != 10; std::this_thread::sleep_for(1ms)) {
+        const auto late = soon + 20s;
+        for (int slept = 0; slept != 10 && steady_clock::now() < late;
+             std::this_thread::sleep_for(1ms)) {
             if (inbox_.empty())
                 return false;
             slept = test::thread_state(dispatcher_) == 'S' ? slept + 1 : 0;

@@ -12,6 +12,15 @@
 
 namespace cohort::test {
 
+/// How many packets a burst of a few finds there now; they are freed.
+inline std::size_t receive_now(port& from, std::uint16_t queue = 0)
+{
+    std::array<mbuf*, 8> burst;
+    const auto count = from.rx_burst(queue, burst);
+    free_bulk(std::span{burst}.first(count));
+    return count;
+}
+
 /// Up to `most` packets of queue 0, which the caller has then. Waits until there are as many, if
 /// they come at all.
 [[nodiscard]] inline std::vector<mbuf*> receive(port& from, std::size_t most)

@@ -23,7 +23,7 @@ void send_to_silent_queue(const arguments& given)
     require(port.tx_burst(0, {&packet, 1}) == 0, "a stopped queue has sent");
     require(port.layout().tx[0].owner.holder() == 0, "a stopped queue has an owner");
     free(packet);
-    require(shared->destroy_port("silent"), "the port is gone");
+    require(shared->destroy_port("silent"), "the port is gone already");
 }
 
 /// Stops that queue.
@@ -33,6 +33,29 @@ void silence_queue(const arguments& given)
     auto port = shared->find_port("silent").value();
     port.stop_tx(0);
     require(port.layout().tx[0].owner.holder() == 0, "a stopped queue has an owner");
+}
+
+/// Makes a port, and starts it after another has put its queue off.
+void start_deferred_port(const arguments& given)
+{
+    const auto shared = join(given);
+    auto port = shared->create_port("silent", "null:no-rx=1");
+    port.stop();
+    test::say("ready");
+    static_cast<void>(test::hear());
+    port.start();
+    require(port.layout().tx[0].deferred.load() != 0, "nobody has put the queue off");
+    port.prime();
+    require(!port.release_tx(0) && port.tx_burst(0, {}) == 0 && !port.release_tx(0),
+            "a deferred queue is used");
+    require(shared->destroy_port("silent"), "the port is gone already");
+}
+
+/// Puts that queue off until it is started itself.
+void defer_queue(const arguments& given)
+{
+    const auto shared = join(given);
+    shared->find_port("silent").value().set_up_tx(0, {.deferred = true});
 }
 
 /// Makes the port, and then does $3 with it: "claim", "set up", "stop", "stop queue" or "count".
@@ -96,14 +119,14 @@ void use_as_port(domain& shared, const port_layout* place)
     require(&layout == place, "other memory is used");
     const auto phase = layout.phase.load();
     std::array<mbuf*, 4> packets{};
-    require(shared.find_pktmbuf_pool("plain")->alloc_bulk(packets), "there are packets");
+    require(shared.find_pktmbuf_pool("plain")->alloc_bulk(packets), "there are no packets");
     require(next.tx_burst(0, packets) == packets.size() && next.tx_stats().packets != 0,
-            "it has counted");
-    require(next.release_tx(0), "its queue is free");
+            "it has not counted");
+    require(next.release_tx(0), "its queue is not this member's");
     wait_until_told();
     require(layout.phase.load() == phase && next.is_started(), "somebody has stopped the port");
     require(layout.tx[0].owner.holder() == 0, "somebody has a queue of it");
-    require(shared.destroy_port("next"), "the next port is gone");
+    require(shared.destroy_port("next"), "the next port is gone already");
 }
 
 }  // namespace
@@ -113,7 +136,7 @@ void reuse_port_memory(const arguments& given)
 {
     const auto shared = join(given);
     const auto* place = &shared->find_port("gone").value().layout();
-    require(shared->destroy_port("gone"), "the port is gone");
+    require(shared->destroy_port("gone"), "the port is gone already");
     if (given[2] == "port")
         use_as_port(*shared, place);
     else

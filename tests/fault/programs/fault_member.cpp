@@ -219,12 +219,18 @@ void live_as_a_port(const arguments& given)
     domain->create_pktmbuf_pool("port", {.count = 64, .cache_size = 8});
     auto made = domain->create_port("port", "null:size=100", {.rx_pool = "port"});
     std::array<mbuf*, 8> packets{};
-    for (int round = 0; round != 2; ++round) {
+    for (std::size_t round = 0; round != 2; ++round) {
+        made.set_offloads({.vlan_strip = true, .tx_prepare = true});
         auto capture = domain->capture_port("port");
         require(made.rx_burst(0, packets) == packets.size(), "the port is silent");
         send_all(made, packets);
         for (std::size_t i = 0; i != 2 * packets.size(); ++i)
             require(capture.next().has_value(), "what passes is not captured");
+        require(made.rx_burst(0, packets) == packets.size(), "the port is silent");
+        for (auto* packet : packets)
+            packet->ol_flags |= mbuf_flag::tx_tcp_seg;
+        send_all(made, packets);
+        require(made.tx_stats().errors == (round + 1) * packets.size(), "errors are not counted");
         made.stop_rx(0);
         require(made.rx_burst(0, packets) == 0, "a stopped queue receives");
         made.stop();
@@ -365,6 +371,8 @@ const std::map<std::string, std::function<void(const arguments&)>> scenarios{
     {"xdp", go_through_the_socket},
     {"send to silent", send_to_silent_queue},
     {"silence", silence_queue},
+    {"start deferred", start_deferred_port},
+    {"defer", defer_queue},
     {"stale", use_gone_port},
     {"reuse", reuse_port_memory},
     {"victim", hold_packets},

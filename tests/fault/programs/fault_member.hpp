@@ -56,6 +56,8 @@ void drain_stages(domain& shared, std::uint32_t& next);
 // fault_gone.cpp
 void send_to_silent_queue(const arguments& given);
 void silence_queue(const arguments& given);
+void start_deferred_port(const arguments& given);
+void defer_queue(const arguments& given);
 void use_gone_port(const arguments& given);
 void reuse_port_memory(const arguments& given);
 

@@ -68,6 +68,7 @@ struct material {
 struct call {
     std::function<void(material&)> prepare;
     std::function<void(material&)> run;
+    ipc::dispatching dispatch = ipc::dispatching::own_thread;
 };
 
 using one_ring = ring<mbuf*> material::*;
@@ -303,7 +304,7 @@ std::map<std::string, call> all_calls()
                           with.domain.actions().on(
                               "echo", [](ipc::message& asked) { asked.reply(asked.text()); });
                       },
-                      [](material& with) { with.domain.poll(); }};
+                      [](material& with) { with.domain.poll(); }, ipc::dispatching::by_caller};
     calls["enter lane"] = {[](material& with) { with.domain.leave_lane(); },
                            [](material& with) { with.domain.enter_lane("again"); }};
     calls["leave lane"] = {[](material& with) {
@@ -350,10 +351,7 @@ int main(int argc, char** argv)
         return 2;
     const auto calls = all_calls();
     const auto& chosen = calls.at(argv[2]);
-    // What is to be stepped is this thread's.
-    const auto dispatch = std::string_view{argv[2]} == "reply" ? ipc::dispatching::by_caller
-                                                               : ipc::dispatching::own_thread;
-    const auto domain = secondary::attach(argv[1], 10s, "victim", dispatch);
+    const auto domain = secondary::attach(argv[1], 10s, "victim", chosen.dispatch);
     static_cast<void>(domain->members().lane());
     material with{*domain};
     if (argc == 4)
