@@ -3,6 +3,7 @@
 #include "cohort/base/clock.hpp"
 #include "cohort/base/error.hpp"
 #include "cohort/member/membership.hpp"
+#include "cohort/port/port_host.hpp"
 
 #include <string>
 #include <utility>
