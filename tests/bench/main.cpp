@@ -16,9 +16,10 @@
 #include "support/hugepages.hpp"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <fstream>
-#include <initializer_list>
+#include <span>
 #include <string_view>
 #include <thread>
 
@@ -33,7 +34,9 @@ constexpr std::size_t heap_megabytes = 256;  // ours and DPDK's at once
 static_assert(2 * heap_megabytes >= process_megabytes, "start and attach use the same pages");
 
 /// What begins so needs neither processes that start nor heaps.
-constexpr std::initializer_list<std::string_view> beside_heaps{"action", "recovery", "lock"};
+constexpr std::array<std::string_view, 3> beside_heaps{"action", "recovery", "lock"};
+/// And these no heaps.
+constexpr std::array<std::string_view, 2> without_heaps{"ring", "copy"};
 
 struct options {
     std::string filter;
@@ -93,7 +96,7 @@ bool any_of(const std::string& begin, const options& given)
 }
 
 /// Whether only measurements can have been asked for whose names begin with one of these.
-bool any_begins(std::initializer_list<std::string_view> begins, const options& given)
+bool any_begins(std::span<const std::string_view> begins, const options& given)
 {
     return std::ranges::any_of(begins, [&](auto begin) { return given.filter.starts_with(begin); });
 }
@@ -166,7 +169,7 @@ int measure(const options& given)
         measure_all(copy_measurements_any(), given, rows);
         measure_all(copy_measurements_native(), given, rows);
     }
-    if (!given.no_heaps && !any_begins(beside_heaps, given) && !any_begins({"ring", "copy"}, given))
+    if (!given.no_heaps && !any_begins(beside_heaps, given) && !any_begins(without_heaps, given))
         measure_beside_eal(given, rows);
     return report(rows, given);
 }
