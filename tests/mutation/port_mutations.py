@@ -98,8 +98,8 @@ PORT_MUTATIONS = [
     Mutation(
         "a queue of a port that is gone is not let go",
         PORT,
-        "    return me != 0 && is_there() && queue.owner.unlock_if(seen, me);\n",
-        "    return me != 0 && queue.owner.unlock_if(seen, me);\n",
+        "    if (me == 0 || queue.owner.holder() != me || !is_there())\n",
+        "    if (me == 0 || queue.owner.holder() != me)\n",
         "[gone]",
         suite="contract",
     ),

@@ -110,11 +110,15 @@ bool port::still_owns(const port_queue_layout& queue, opened& seen) noexcept
     return true;
 }
 
-bool port::let_go_of(port_queue_layout& queue) noexcept
+bool port::let_go_of(port_queue_layout& queue, opened* forgets) noexcept
 {
     const auto me = self_->known_lane();
     const auto seen = queue.owner.look();  // before the look at the port: see unlock_if
-    return me != 0 && is_there() && queue.owner.unlock_if(seen, me);
+    if (me == 0 || queue.owner.holder() != me || !is_there())
+        return false;
+    if (forgets)
+        *forgets = {};  // while it is this lane's
+    return queue.owner.unlock_if(seen, me);
 }
 
 bool port::claim(port_queue_layout& queue, std::uint64_t& phase) noexcept
@@ -229,22 +233,14 @@ bool port::claim_tx(std::uint16_t queue) noexcept
     return true;
 }
 
-bool port::release(port_queue_layout& queue, opened& seen) noexcept
-{
-    if (!let_go_of(queue))
-        return false;
-    seen = {};
-    return true;
-}
-
 bool port::release_rx(std::uint16_t queue) noexcept
 {
-    return queue < rx_queues_ && release(layout_->rx[queue], rx_[queue]);
+    return queue < rx_queues_ && let_go_of(layout_->rx[queue], &rx_[queue]);
 }
 
 bool port::release_tx(std::uint16_t queue) noexcept
 {
-    return queue < tx_queues_ && release(layout_->tx[queue], tx_[queue]);
+    return queue < tx_queues_ && let_go_of(layout_->tx[queue], &tx_[queue]);
 }
 
 /// nullptr when nothing is captured any more. Good while a queue is held: only who has them all

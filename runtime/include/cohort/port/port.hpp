@@ -225,9 +225,8 @@ private:
     void prime(std::uint16_t queue) noexcept;
     void set_silent(port_direction direction, std::uint16_t queue, bool silent);
     /// False when the calling lane does not own it.
-    bool let_go_of(port_queue_layout& queue) noexcept;
+    bool let_go_of(port_queue_layout& queue, opened* forgets = nullptr) noexcept;
     [[nodiscard]] bool claim(port_queue_layout& queue, std::uint64_t& phase) noexcept;
-    bool release(port_queue_layout& queue, opened& seen) noexcept;
     bool claim_rx(std::uint16_t queue) noexcept;
     bool claim_tx(std::uint16_t queue) noexcept;
     [[nodiscard]] port_callbacks& callbacks();
