@@ -134,6 +134,23 @@ public:
         return taken;
     }
 
+    /// Whether a dequeue would find nothing: a snapshot. By slot it looks where the next element
+    /// will come, and takes no line from under the hands of producers.
+    [[nodiscard]] bool empty() const noexcept
+    {
+        if constexpr (!by_slot)
+            return buffer_handle::empty();
+        for (auto seen = layout_->consumer.load().position;;) {
+            if (slot_array().is_filled(seen))
+                return false;
+            // Consumers that have gone on meanwhile leave the slot to the next lap.
+            const auto now = layout_->consumer.load().position;
+            if (now == seen)
+                return true;
+            seen = now;
+        }
+    }
+
     /// Takes all that is inside and drops it; returns how many. A call of the consumer side like
     /// any other: a dead caller has dropped all or nothing, others may be at work meanwhile.
     /// A ring of buffers drops none, for each has to be freed: returns 0; dequeue and free them.
