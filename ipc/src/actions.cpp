@@ -3,6 +3,7 @@
 #include "cohort/base/error.hpp"
 #include "cohort/base/log.hpp"
 #include "cohort/ipc/socket.hpp"
+#include "text_bytes.hpp"
 
 #include <algorithm>
 #include <exception>
@@ -14,13 +15,7 @@
 namespace cohort::ipc {
 namespace {
 
-// About what it takes to wake a sleeping receiver: then one wake is all a request costs.
-constexpr auto spin_time = 60us;
-
-std::span<const std::byte> bytes_of(std::string_view text) noexcept
-{
-    return std::as_bytes(std::span{text});
-}
+constexpr std::size_t served_at_once = 256;  // an inbox full
 
 /// This thread handles messages for a scope; scopes may nest.
 class serving_scope {
@@ -134,156 +129,10 @@ bool actions::off(std::string_view name)
     return true;
 }
 
-std::optional<member_ref> actions::find_member(std::string_view name) const noexcept
+void actions::set_pump(std::function<std::size_t()> serve_all, server who)
 {
-    std::optional<member_ref> found;
-    domain_.members().members().for_each_member(
-        [&](member_id id, const member_layout& member, member_word word) {
-            if (word.state == member_state::live && member.name == name)
-                found = member_ref{id, word.generation};
-        });
-    return found;
-}
-
-std::optional<member_ref> actions::find_primary() const noexcept
-{
-    const auto word = domain_.region().header.primary.load(std::memory_order_acquire);
-    const member_ref primary{static_cast<member_id>(word >> 32), static_cast<std::uint32_t>(word)};
-    return domain_.members().members().is_live(primary) ? std::optional{primary} : std::nullopt;
-}
-
-std::vector<member_ref> actions::resolve(const target& to, std::string_view action) const
-{
-    using group = target::group;
-    if (to.whom == group::member)
-        return {to.member};
-    std::vector<member_ref> found;
-    if (to.whom == group::named || to.whom == group::primary) {
-        const auto one = to.whom == group::primary ? find_primary() : find_member(to.name);
-        return {one.value_or(member_ref{})};
-    }
-    domain_.members().members().for_each_member([&](member_id id, const member_layout& member,
-                                                    member_word word) {
-        const bool offers =
-            std::ranges::any_of(member.offers, [&](const auto& offer) { return offer == action; });
-        if (word.state == member_state::live && (to.whom != group::offering || offers) &&
-            (to.whom != group::others || id != domain_.self().id))
-            found.push_back({id, word.generation});
-    });
-    return found;
-}
-
-std::string actions::naming(member_ref member) const
-{
-    if (member.id == 0 || member.id >= max_members)
-        return "nobody";
-    const auto& slot = domain_.members().members().member(member.id);
-    return fmt::format("member {} \"{}\"", member.id,
-                       domain_.members().members().is_current(member) ? slot.name.view() : "gone");
-}
-
-std::size_t actions::send(const target& to, std::string_view name, std::string_view text,
-                          std::span<const int> fds)
-{
-    const letter sent{
-        .kind = message_kind::send, .action = name, .payload = bytes_of(text), .fds = fds};
-    std::size_t delivered = 0;
-    for (const auto peer : resolve(to, name))
-        delivered += courier_.deliver(peer, sent).what == courier::outcome::delivered ? 1 : 0;
-    return delivered;
-}
-
-answer actions::request(const target& to, std::string_view name, std::string_view text,
-                        steady_clock::duration timeout)
-{
-    auto all = request_async(to, name, text, {.timeout = timeout}).wait();
-    return all.empty() ? answer{} : std::move(all.front());
-}
-
-answers actions::request_all(std::string_view name, std::string_view text,
-                             steady_clock::duration timeout)
-{
-    return request_async(target::group::others, name, text, {.timeout = timeout}).wait();
-}
-
-async_request actions::request_async(const target& to, std::string_view name, std::string_view text,
-                                     request_options options)
-{
-    const auto until = deadline_in(options.timeout);
-    const bool has_callback = static_cast<bool>(options.then);
-    const auto peers = resolve(to, name);
-    const auto id = book_->open(peers, until, std::move(options.then));
-    const letter sent{.kind = message_kind::request,
-                      .id = id,
-                      .action = name,
-                      .payload = bytes_of(text),
-                      .fds = options.fds};
-    for (const auto peer : peers) {
-        if (peer.id == 0) {
-            const auto why = to.whom == target::group::primary
-                                 ? std::string{"no primary lives"}
-                                 : fmt::format("no member named \"{}\" lives", to.name);
-            book_->settle(id, peer, verdict::refused, bytes_of(why));
-        } else {
-            ask(id, peer, sent);
-        }
-    }
-    if (has_callback)
-        courier_.wake_reader();  // it sleeps no longer than until the deadline, or has all answers
-                                 // already
-    std::function<void()> meanwhile;
-    if (is_serving() || who_ == server::caller)  // nobody else reads the inbox
-        meanwhile = [this] { serve_for_waiter(); };
-    return {book_, id, until, has_callback, std::move(meanwhile), [this](std::uint64_t waited) {
-                spin_for(waited);
-            }};
-}
-
-void actions::set_pump(std::function<void()> serve_the_rest, server who)
-{
-    pump_ = std::move(serve_the_rest);
+    pump_ = std::move(serve_all);
     who_ = who;
-}
-
-void actions::serve_for_waiter()
-{
-    if (pump_)
-        pump_();
-    if (serve() == 0)
-        std::this_thread::sleep_for(50us);
-}
-
-/// While a requester looks, senders need not wake the dispatcher; afterwards they must again.
-void actions::spin_for(std::uint64_t id)
-{
-    auto& bell = domain_.region().members.members[domain_.self().id].mailbox_bell;
-    const auto until = deadline_in(spin_time);
-    bool more = false;
-    bell.disarm();
-    for (unsigned round = 1;; ++round) {
-        const bool arrived = !courier_.is_empty();
-        if (arrived)
-            more = collect() || more;
-        else
-            cpu_relax();
-        // Others settle it too: the dispatcher, and threads that look for answers of their own.
-        if (((arrived || round % 16 == 0) && book_->is_done(id)) ||
-            (round % 64 == 0 && steady_clock::now() >= until))
-            break;
-    }
-    bell.arm();
-    if (more || !courier_.is_empty() || book_->has_callbacks())  // some may have been answered
-        courier_.wake_reader();
-}
-
-void actions::ask(std::uint64_t id, member_ref peer, const letter& sent)
-{
-    const auto result = courier_.deliver(peer, sent);
-    if (result.what == courier::outcome::no_such_member)
-        book_->settle(id, peer, verdict::died, {});
-    else if (result.what == courier::outcome::refused)
-        book_->settle(id, peer, verdict::refused,
-                      bytes_of(naming(peer) + " was not asked: " + result.why));
 }
 
 void actions::run_handler(received_letter& arrived, const message::responder& respond)
@@ -344,12 +193,11 @@ void actions::handle_foreign(std::string_view name, std::uint64_t id,
     void* at = room.data();
     auto space = room.size();
     std::align(alignof(message_layout), sizeof(message_layout), at, space);
-    auto* layout = ::new (at) message_layout{
-        .id = id,
-        .kind = message_kind::request,
-        .payload_bytes = static_cast<std::uint32_t>(payload.size()),
-        .action = fixed_name<64>{name},
-    };
+    auto* layout = ::new (at) message_layout{};
+    layout->id = id;
+    layout->kind = message_kind::request;
+    layout->payload_bytes = static_cast<std::uint32_t>(payload.size());
+    layout->action = fixed_name<64>{name};
     std::ranges::copy(payload, layout->payload());
     received_letter arrived{
         .object = layout, .head = *layout, .box = {}, .fds = std::move(fds), .give_up = {}};
@@ -358,15 +206,18 @@ void actions::handle_foreign(std::string_view name, std::uint64_t id,
     run_handler(arrived, respond);
 }
 
+void actions::settle(received_letter& given)
+{
+    const bool replied = !given.lost && given.head.kind == message_kind::reply;
+    book_->settle(given.head.id, given.sender(), replied ? verdict::replied : verdict::refused,
+                  given.lost ? bytes_of("the descriptors of the reply have not come")
+                             : given.payload(),
+                  std::move(given.fds));
+}
+
 bool actions::collect()
 {
-    return courier_.collect([this](received_letter& given) {
-        const bool replied = !given.lost && given.head.kind == message_kind::reply;
-        book_->settle(given.head.id, given.sender(), replied ? verdict::replied : verdict::refused,
-                      given.lost ? bytes_of("the descriptors of the reply have not come")
-                                 : given.payload(),
-                      std::move(given.fds));
-    });
+    return courier_.collect([this](received_letter& given) { settle(given); });
 }
 
 std::size_t actions::serve()
@@ -374,14 +225,17 @@ std::size_t actions::serve()
     const std::lock_guard guard{serving_};
     const serving_scope scope{server_};
     std::size_t served = 0;
-    while (collect()) {
-        auto arrived = courier_.next();
-        if (!arrived)
-            break;
+    left_over_.store(false, std::memory_order_relaxed);  // a hint
+    while (auto arrived = courier_.next([this](received_letter& given) { settle(given); })) {
         ++served;
         run_handler(*arrived,
                     [&](const letter& sent) { return courier_.deliver(arrived->sender(), sent); });
         courier_.discard(*arrived);
+        if (served == served_at_once) {  // the dispatcher has more to do than messages
+            left_over_.store(true, std::memory_order_relaxed);  // a hint
+            courier_.wake_reader();
+            break;
+        }
     }
     if (!scope.is_nested())
         served += book_->run_callbacks();

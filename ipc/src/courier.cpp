@@ -69,10 +69,12 @@ courier::receipt courier::deliver(member_ref to, const letter& sent)
     if (sent.fds.size() > max_message_fds)
         return {outcome::refused,
                 fmt::format("{} descriptors exceed {}", sent.fds.size(), max_message_fds)};
-    if (to.id == 0 || to.id >= max_members || !domain_.members().members().is_live(to))
-        return {outcome::no_such_member, "it does not live"};
     envelope wrapped{
         .kind = sent.kind, .id = sent.id, .action = sent.action, .payload = sent.payload};
+    if (sent.payload.size() <= max_payload && sent.fds.empty())
+        return post(to, wrapped);
+    if (to.id == 0 || to.id >= max_members || !domain_.members().members().is_live(to))
+        return {outcome::no_such_member, "it does not live"};
     if (sent.payload.size() <= max_payload)
         return post_with_fds(to, sent, wrapped);
     memzone box;
@@ -157,16 +159,29 @@ bool courier::open(received_letter& arrived)
 
 void courier::read_inbox()
 {
-    while (const auto taken = post_.take()) {
-        received_letter arrived{
-            .object = taken->object, .head = taken->head, .box = {}, .fds = {}, .give_up = {}};
+    while (!post_.is_empty()) {
+        if (spare_.empty())
+            spare_.emplace_back();
+        auto& arrived = spare_.front();
+        arrived.object = post_.take(arrived.head);
+        if (!arrived.object)
+            return;
         if (open(arrived)) {
-            backlog_.push_back(std::move(arrived));
+            backlog_.splice(backlog_.end(), spare_, spare_.begin());
         } else {
             ++dropped_;
-            post_.free(taken->object);
+            post_.free(arrived.object);
+            arrived = {};
         }
     }
+}
+
+received_letter courier::remove(std::list<received_letter>::iterator at)
+{
+    auto removed = std::move(*at);
+    *at = {};
+    spare_.splice(spare_.begin(), backlog_, at);
+    return removed;
 }
 
 bool courier::is_complete(received_letter& arrived)
@@ -184,46 +199,70 @@ bool courier::is_complete(received_letter& arrived)
     return arrived.lost;
 }
 
-bool courier::collect(const std::function<void(received_letter&)>& settle)
+bool courier::settle_answers(const settler& settle, std::list<received_letter>& boxed)
 {
-    std::vector<received_letter> ready;
     bool more = false;
-    {
-        const std::lock_guard guard{mutex_};
-        read_inbox();
-        for (auto at = backlog_.begin(); at != backlog_.end();) {
-            const bool complete = is_complete(*at);
-            more = more || (complete && !at->is_answer());
-            if (!complete || !at->is_answer()) {
-                ++at;
-                continue;
-            }
-            ready.push_back(std::move(*at));
-            at = backlog_.erase(at);
+    read_inbox();
+    for (auto next = backlog_.begin(); next != backlog_.end();) {
+        const auto at = next++;
+        const bool complete = is_complete(*at);
+        if (!complete || !at->is_answer()) {
+            more = more || complete;
+        } else if (at->head.boxed_bytes != 0) {
+            boxed.splice(boxed.end(), backlog_, at);
+        } else {
+            auto done = remove(at);
+            settle(done);
+            post_.free(done.object);
         }
-    }
-    for (auto& done : ready) {
-        settle(done);
-        discard(done);
     }
     return more;
 }
 
-std::optional<received_letter> courier::next()
+void courier::settle_boxed(const settler& settle, std::list<received_letter>& boxed)
 {
-    const std::lock_guard guard{mutex_};
+    for (auto& done : boxed) {
+        try {
+            settle(done);
+        } catch (const std::exception& failure) {  // there is no room for a copy
+            log(log_level::error, "a reply of {} bytes is lost: {}", done.head.boxed_bytes,
+                failure.what());
+        }
+        discard(done);
+    }
+}
+
+std::optional<received_letter> courier::oldest()
+{
     std::vector<member_ref> waiting;
     for (auto at = backlog_.begin(); at != backlog_.end(); ++at) {
         const bool overtakes = std::ranges::find(waiting, at->sender()) != waiting.end();
-        if (!at->is_answer() && !overtakes && is_complete(*at)) {
-            auto oldest = std::move(*at);
-            backlog_.erase(at);
-            return oldest;
-        }
+        if (!at->is_answer() && !overtakes && is_complete(*at))
+            return remove(at);
         if (!at->is_answer())
             waiting.push_back(at->sender());
     }
     return std::nullopt;
+}
+
+bool courier::collect(const settler& settle)
+{
+    std::list<received_letter> boxed;
+    std::unique_lock guard{mutex_};
+    const bool more = settle_answers(settle, boxed);
+    guard.unlock();
+    settle_boxed(settle, boxed);
+    return more;
+}
+
+std::optional<received_letter> courier::next(const settler& settle)
+{
+    std::list<received_letter> boxed;
+    std::unique_lock guard{mutex_};
+    auto found = settle_answers(settle, boxed) ? oldest() : std::nullopt;
+    guard.unlock();
+    settle_boxed(settle, boxed);
+    return found;
 }
 
 void courier::discard(received_letter& done) noexcept
@@ -240,7 +279,7 @@ void courier::discard(received_letter& done) noexcept
 
 void courier::close() noexcept
 {
-    std::deque<received_letter> unheard;
+    std::list<received_letter> unheard;
     {
         const std::lock_guard guard{mutex_};
         unheard.swap(backlog_);

@@ -95,6 +95,7 @@ bool courier::is_in_hand(std::string_view box) const
 /// Looks only when somebody has gone since the last look, or something was left then.
 void courier::sweep()
 {
+    post_.flush_when_asked();
     const auto deaths = domain_.region().recovery.deaths.load(std::memory_order_acquire);
     std::vector<memzone> orphans;
     {

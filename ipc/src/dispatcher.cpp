@@ -19,7 +19,9 @@ namespace cohort::ipc {
 namespace {
 
 constexpr auto look_around_every = 100ms;
-constexpr unsigned polls_between_looks = 256;  // of a busy caller, at its descriptors
+// A busy caller looks at the clock at one of so many polls, and at its descriptors that often.
+constexpr unsigned polls_between_looks = 64;
+constexpr auto listen_every = 100us;
 constexpr auto look_around_soon = 2ms;  // while something waits for room or for another reaper
 
 constexpr std::uint64_t event_word(std::uint64_t kind, std::uint64_t detail) noexcept
@@ -77,7 +79,12 @@ void dispatcher::start(std::unique_ptr<member_service> service,
     }
     next_look_ = steady_clock::now();
     if (how == dispatching::own_thread) {
-        actions_.set_pump([this] { hear(0); }, actions::server::thread);
+        actions_.set_pump(
+            [this] {
+                hear(0);
+                return actions_.serve();
+            },
+            actions::server::thread);
         thread_ = std::thread{[this] { run(); }};
         return;
     }
@@ -90,6 +97,7 @@ void dispatcher::start(std::unique_ptr<member_service> service,
             const std::lock_guard guard{turn_};
             hear(0);
             look_around_when_due();
+            return actions_.serve();
         },
         actions::server::caller);
     poll(polling::until_readable);
@@ -141,11 +149,12 @@ void dispatcher::look_around_when_due()
 void dispatcher::run() noexcept
 {
     ::pthread_setname_np(::pthread_self(), "dispatcher");
+    static_cast<void>(domain_.members().lane());  // while there is one
     while (!stopping_.load(std::memory_order_acquire)) {
         rounds_.fetch_add(1, std::memory_order_relaxed);  // one writer, who only counts
         try {
+            look_around_when_due();  // reads the inbox, too
             actions_.serve();
-            look_around_when_due();
             own_bell().arm();
             const auto until = std::min(next_look_, actions_.next_deadline());
             hear(actions_.post().is_empty() ? milliseconds_left(until) : 0);
@@ -171,12 +180,19 @@ void dispatcher::set_timer()
     ::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &when, nullptr);
 }
 
-/// Ends with the bell armed and the inbox empty, so that a message that comes later rings.
+/// Until readable: ends with the bell armed, so that a message that comes later rings, or with a
+/// descriptor that is readable for what came before.
 std::size_t dispatcher::poll(polling how)
 {
-    const std::lock_guard guard{turn_};
+    // Relaxed: of two callers at once, one may not be counted.
+    const auto before = polls_.load(std::memory_order_relaxed);
+    polls_.store(before + 1, std::memory_order_relaxed);
+    const bool in_haste = how == polling::busy && before % polls_between_looks != 0;
+    if (in_haste && !actions_.has_messages())
+        return 0;
+    const std::lock_guard guard{turn_};  // before that of who serves, as everywhere
     try {
-        return poll_locked(how);
+        return in_haste ? actions_.serve() : poll_locked(how);
     } catch (const std::exception& failure) {  // of a handler's callback, or of a reap
         log(log_level::error, "dispatcher: {}", failure.what());
         return 1;
@@ -186,21 +202,18 @@ std::size_t dispatcher::poll(polling how)
 std::size_t dispatcher::poll_locked(polling how)
 {
     std::size_t done = 0;
-    if (how == polling::busy) {
-        done = actions_.post().is_empty() ? 0 : actions_.serve();
-        if (done != 0 || ++polls_ % polls_between_looks != 0)
-            return done;
+    const auto now = steady_clock::now();
+    if (how != polling::busy || now >= next_hearing_) {
+        next_hearing_ = now + listen_every;
+        done = hear(0);
+        look_around_when_due();
     }
-    done += hear(0);
-    look_around_when_due();
     done += actions_.serve();
     if (how == polling::busy)
         return done;
     own_bell().arm();
-    while (!actions_.post().is_empty()) {
-        done += actions_.serve();
-        own_bell().arm();
-    }
+    if (!actions_.post().is_empty())
+        actions_.post().wake_reader();
     set_timer();
     return done;
 }

@@ -4,6 +4,19 @@
 #include <utility>
 
 namespace cohort::ipc {
+namespace {
+
+constexpr std::uint64_t bit(std::size_t peer) noexcept
+{
+    return std::uint64_t{1} << peer;
+}
+constexpr std::uint64_t bits_below(std::size_t peers) noexcept
+{
+    return peers == max_members ? ~std::uint64_t{0} : bit(peers) - 1;
+}
+static_assert(max_members == 64);
+
+}  // namespace
 
 std::string_view to_text(verdict what) noexcept
 {
@@ -19,17 +32,43 @@ std::string_view to_text(verdict what) noexcept
 std::uint64_t request_book::open(std::span<const member_ref> peers, deadline until,
                                  answers_handler then)
 {
+    answers none;
+    none.reserve(peers.size());
     const std::lock_guard guard{mutex_};
     const auto id = next_id_++;
-    auto& asked = entries_[id];
+    auto& asked = enter(id);
+    asked.given = std::move(none);
     for (const auto peer : peers)
         asked.given.push_back({peer, closed_ ? verdict::refused : verdict::timed_out, {}});
-    asked.settled.assign(peers.size(), closed_);
-    asked.missing = closed_ ? 0 : peers.size();
+    asked.open = closed_ ? 0 : bits_below(peers.size());
     asked.until = until;
     asked.then = std::move(then);
-    with_callback_ += asked.then ? 1 : 0;
+    if (asked.then)
+        ++with_callback_;
     return id;
+}
+
+request_book::entry& request_book::enter(std::uint64_t id)
+{
+    if (spare_.empty())
+        return entries_[id];
+    spare_.key() = id;
+    return entries_.insert(entries_.end(), std::move(spare_))->second;
+}
+
+/// For who calls it, or to be destroyed without the mutex: what it captures may ask as well.
+answers_handler request_book::take_callback(entry& asked)
+{
+    if (asked.then)
+        --with_callback_;
+    return std::exchange(asked.then, {});
+}
+
+answers request_book::remove(book::iterator at)
+{
+    auto given = std::move(at->second.given);
+    spare_ = entries_.extract(at);
+    return given;
 }
 
 bool request_book::settle_locked(entry& asked, member_ref peer, verdict what,
@@ -38,13 +77,13 @@ bool request_book::settle_locked(entry& asked, member_ref peer, verdict what,
 {
     for (std::size_t i = 0; i != asked.given.size(); ++i) {
         auto& open = asked.given[i];
-        if (open.peer != peer || asked.settled[i])
+        if (open.peer != peer || (asked.open & bit(i)) == 0)
             continue;
         open.what = what;
         open.payload.assign(payload.begin(), payload.end());
         open.fds = std::move(fds);
-        asked.settled[i] = true;
-        if (--asked.missing == 0)
+        asked.open &= ~bit(i);
+        if (asked.open == 0)
             asked.changed.notify_all();
         return true;
     }
@@ -72,13 +111,14 @@ void request_book::member_died(member_ref dead)
 
 bool request_book::cancel(std::uint64_t id)
 {
+    answers_handler unheard;
     const std::lock_guard guard{mutex_};
     const auto found = entries_.find(id);
     if (found == entries_.end())
         return false;
-    const bool open = found->second.missing != 0;
-    with_callback_ -= found->second.then ? 1 : 0;
-    entries_.erase(found);
+    const bool open = found->second.open != 0;
+    unheard = take_callback(found->second);
+    remove(found);
     return open;
 }
 
@@ -97,7 +137,16 @@ bool request_book::is_done(std::uint64_t id) const
 {
     const std::lock_guard guard{mutex_};
     const auto found = entries_.find(id);
-    return found == entries_.end() || found->second.missing == 0;
+    return found == entries_.end() || found->second.open == 0;
+}
+
+std::optional<answers> request_book::take_if_done(std::uint64_t id)
+{
+    const std::lock_guard guard{mutex_};
+    const auto found = entries_.find(id);
+    if (found == entries_.end())
+        return answers{};
+    return found->second.open == 0 ? std::optional{remove(found)} : std::nullopt;
 }
 
 bool request_book::wait(std::uint64_t id, deadline until) const
@@ -107,18 +156,14 @@ bool request_book::wait(std::uint64_t id, deadline until) const
     if (found == entries_.end())
         return true;
     const auto& asked = found->second;  // stays: only the caller takes it
-    return asked.changed.wait_until(guard, until, [&] { return asked.missing == 0; });
+    return asked.changed.wait_until(guard, until, [&] { return asked.open == 0; });
 }
 
 answers request_book::take(std::uint64_t id)
 {
     const std::lock_guard guard{mutex_};
     const auto found = entries_.find(id);
-    if (found == entries_.end())
-        return {};
-    auto given = std::move(found->second.given);
-    entries_.erase(found);
-    return given;
+    return found == entries_.end() ? answers{} : remove(found);
 }
 
 std::size_t request_book::run_callbacks()
@@ -132,14 +177,12 @@ std::size_t request_book::run_callbacks()
             const auto now = steady_clock::now();
             const auto ended = std::ranges::find_if(entries_, [&](const auto& one) {
                 const auto& asked = one.second;
-                return asked.then && (asked.missing == 0 || asked.until <= now);
+                return asked.then && (asked.open == 0 || asked.until <= now);
             });
             if (ended == entries_.end())
                 return called;
-            then = std::move(ended->second.then);
-            given = std::move(ended->second.given);
-            entries_.erase(ended);
-            --with_callback_;
+            then = take_callback(ended->second);
+            given = remove(ended);
         }
         then(std::move(given));
         ++called;
@@ -170,14 +213,12 @@ std::size_t request_book::open_requests() const
 }
 
 async_request::async_request(std::shared_ptr<request_book> book, std::uint64_t id, deadline until,
-                             bool has_callback, std::function<void()> serve_meanwhile,
-                             std::function<void(std::uint64_t)> spin)
+                             bool has_callback, awaiter await)
     : book_{std::move(book)}
     , id_{id}
     , until_{until}
     , has_callback_{has_callback}
-    , serve_meanwhile_{std::move(serve_meanwhile)}
-    , spin_{std::move(spin)}
+    , await_{std::move(await)}
 {
 }
 
@@ -187,8 +228,7 @@ async_request& async_request::operator=(async_request&& other) noexcept
     std::swap(id_, other.id_);
     std::swap(until_, other.until_);
     std::swap(has_callback_, other.has_callback_);
-    std::swap(serve_meanwhile_, other.serve_meanwhile_);
-    std::swap(spin_, other.spin_);
+    std::swap(await_, other.await_);
     return *this;
 }
 
@@ -207,14 +247,9 @@ answers async_request::wait()
 {
     if (!book_ || has_callback_)
         return {};
-    if (serve_meanwhile_) {
-        while (!is_done())
-            serve_meanwhile_();
-    } else if (!book_->is_done(id_)) {
-        spin_(id_);
-        book_->wait(id_, until_);
-    }
-    return book_->take(id_);
+    const auto book = std::exchange(book_, {});
+    auto given = book->take_if_done(id_);
+    return given ? std::move(*given) : await_(id_);
 }
 
 bool async_request::cancel()

@@ -151,7 +151,7 @@ private:
         REQUIRE(heap_.layout().counters.used_blocks == 0);  // they went with the victim
         if (own_)
             own_->check_and_reset();
-        REQUIRE(eventually([&] { return domain_.audit_of("cohort.messages").in_pool == 1024; }));
+        REQUIRE(eventually([&] { return domain_.audit_of("cohort.messages").free() == 1024; }));
         return steps;
     }
 

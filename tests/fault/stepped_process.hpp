@@ -8,6 +8,7 @@
 #include "cohort/base/clock.hpp"
 #include "fault/route.hpp"
 #include "support/child_process.hpp"
+#include "support/one_processor.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -17,7 +18,6 @@
 
 #include <catch2/catch.hpp>
 
-#include <sched.h>
 #include <sys/personality.h>
 #include <sys/ptrace.h>
 #include <sys/user.h>
@@ -26,26 +26,6 @@
 namespace cohort::test {
 
 inline constexpr auto stepping_patience = std::chrono::seconds{30};
-
-/// Keeps this thread, and the processes it starts meanwhile, on the first processor it may use.
-class one_processor {
-public:
-    one_processor()
-    {
-        ::sched_getaffinity(0, sizeof before_, &before_);
-        cpu_set_t first{};
-        for (int cpu = 0; CPU_COUNT(&first) == 0; ++cpu)
-            if (CPU_ISSET(cpu, &before_))
-                CPU_SET(cpu, &first);
-        ::sched_setaffinity(0, sizeof first, &first);
-    }
-    ~one_processor() { ::sched_setaffinity(0, sizeof before_, &before_); }
-    one_processor(const one_processor&) = delete;
-    one_processor& operator=(const one_processor&) = delete;
-
-private:
-    cpu_set_t before_{};
-};
 
 /// Processes that this thread starts meanwhile have their code at the same addresses each time, so
 /// that a route recorded in one is one for the next. Where that is not allowed, routes lead nowhere

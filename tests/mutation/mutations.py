@@ -331,5 +331,21 @@ MUTATIONS = [
         "a message wakes its receiver*",
         suite="process",
     ),
+    Mutation(
+        "who looks for an answer leaves the processor to others",
+        "ipc/src/asking.cpp",
+        "            std::this_thread::yield();",
+        "            cpu_relax();",
+        "who asks leaves the processor*",
+        suite="process",
+    ),
+    Mutation(
+        "whoever is flooded with messages does other things as well",
+        "ipc/src/actions.cpp",
+        "        if (served == served_at_once) {",
+        "        if (served == 0) {",
+        "a member whose inbox is never empty*",
+        suite="process",
+    ),
     *PORT_MUTATIONS,
 ]

@@ -2,6 +2,8 @@
 #include "support/member_process.hpp"
 #include "support/scratch_domain.hpp"
 
+#include <vector>
+
 #include <catch2/catch.hpp>
 
 using namespace cohort;
@@ -114,8 +116,29 @@ TEST_CASE("no message is lost by answering, refusing, timing out or dying", "[ac
     REQUIRE(eventually([&] { return !domain->actions().find_member("a"); }));
     CHECK(domain->actions().request(to, "ping").what == verdict::died);
 
-    REQUIRE(eventually([&] { return domain.audit_of("cohort.messages").in_pool == 1024; }));
+    REQUIRE(eventually([&] { return domain.audit_of("cohort.messages").free() == 1024; }));
     CHECK(domain.audit().clean());
+}
+
+TEST_CASE("messages that an idle member caches are there for who finds none", "[actions]")
+{
+    scratch_domain domain;
+    member_process a{"a"};
+    a.tell("offer ping");
+    CHECK(domain->actions().request(find(domain, "a"), "ping", "x", 10s).what == verdict::replied);
+    auto pool = domain->find_mempool("cohort.messages").value();
+    const bool has_caches = pool.layout().cache_size != 0;  // not with the thread sanitizer
+    REQUIRE(
+        eventually([&] { return domain.audit_of("cohort.messages").cached != 0 || !has_caches; }));
+    std::vector<void*> all;
+
+    CHECK(eventually([&] {
+        for (auto* one = pool.get(); one; one = pool.get())
+            all.push_back(one);
+        return all.size() == pool.capacity();
+    }));
+
+    pool.put_bulk(all);
 }
 
 TEST_CASE("a name is registered once, is visible in the region, and goes with off", "[actions]")

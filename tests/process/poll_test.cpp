@@ -5,6 +5,7 @@
 #include "support/scratch_domain.hpp"
 
 #include <atomic>
+#include <future>
 #include <optional>
 #include <set>
 #include <string>
@@ -105,6 +106,52 @@ TEST_CASE("a busy poller answers", "[actions][poll]")
 
     CHECK(pings == 1000);
     asker.await_done();
+}
+
+TEST_CASE("a member whose inbox is never empty hears who joins", "[actions][poll]")
+{
+    const auto how = GENERATE(std::optional<polling>{}, std::optional{polling::busy},
+                              std::optional{polling::until_readable});
+    scratch_domain domain{
+        primary::start_options{.huge = huge_policy::none,
+                               .dispatch = how ? dispatching::by_caller : dispatching::own_thread}};
+    domain->actions().on("again", [&](ipc::message&) {
+        domain->actions().send(target{domain->self()}, "again", "");
+    });
+    domain->actions().send(target{domain->self()}, "again", "");
+
+    auto joining = std::async(std::launch::async, [] { return member_process{"newcomer"}; });
+    const auto has_joined = [&] { return joining.wait_for(0s) == std::future_status::ready; };
+    while (how && !has_joined())  // it gives up by itself
+        domain->poll(*how);
+
+    CHECK_NOTHROW(joining.get());
+}
+
+TEST_CASE("two threads that poll one member do not wait for each other in a handler that asks",
+          "[actions][poll]")
+{
+    scratch_domain domain{
+        primary::start_options{.huge = huge_policy::none, .dispatch = dispatching::by_caller}};
+    auto a = joined_while_polled(domain, "a");
+    a.tell("offer pong");
+    std::atomic<int> asked{0};
+    domain->actions().on("ping", [&](ipc::message&) {
+        static_cast<void>(domain->actions().request(target{"a"}, "pong", "", patience));
+        ++asked;
+        domain->actions().send(target{domain->self()}, "ping", "");
+    });
+    domain->actions().send(target{domain->self()}, "ping", "");
+    const auto poll = [&] {
+        while (asked < 300)
+            domain->poll(polling::busy);
+    };
+
+    std::thread other{poll};
+    poll();
+    other.join();
+
+    CHECK(asked >= 300);
 }
 
 TEST_CASE("a member without a thread waits for answers, callbacks and deaths by its own calls",

@@ -3,12 +3,17 @@
 #include "support/eventually.hpp"
 #include "support/member_process.hpp"
 #include "support/scratch_domain.hpp"
+#include "support/thread_state.hpp"
 
 #include <atomic>
+#include <future>
 #include <optional>
 #include <set>
+#include <string>
 
 #include <catch2/catch.hpp>
+
+#include <unistd.h>
 
 using namespace cohort;
 using ipc::target;
@@ -229,6 +234,28 @@ TEST_CASE("unregistering waits for a running handler, and a handler may unregist
 
     CHECK(actions.request(target::group::primary, "last", "", patience).text() == "both gone");
     CHECK(actions.request(target::group::primary, "last", "", patience).what == verdict::refused);
+}
+
+TEST_CASE("who sleeps until an answer comes is told that the domain is left", "[actions]")
+{
+    std::optional<scratch_domain> domain{std::in_place};
+    member_process hangs{"hangs"};
+    hangs.tell("offer-hang ping");
+    auto asked =
+        (*domain)->actions().request_async(target{"hangs"}, "ping", "", {.timeout = patience});
+    std::atomic<pid_t> sleeper{0};
+    auto told = std::async(std::launch::async, [&] {  // without a lane: nothing stays mapped for it
+        sleeper = ::gettid();
+        return asked.wait();
+    });
+    REQUIRE(eventually([&] {
+        return sleeper != 0 &&
+               test::thread_state("/proc/self/task/" + std::to_string(sleeper.load())) == 'S';
+    }));
+
+    domain.reset();
+
+    CHECK(told.get().at(0).what == verdict::refused);
 }
 
 TEST_CASE("requests that are under way when a domain is left end as refused", "[actions]")

@@ -3,6 +3,7 @@
 #include "cohort/base/cache_line.hpp"
 #include "support/eventually.hpp"
 #include "support/member_process.hpp"
+#include "support/one_processor.hpp"
 #include "support/scale.hpp"
 #include "support/scratch_domain.hpp"
 #include "support/seed.hpp"
@@ -21,9 +22,11 @@
 
 #include <catch2/catch.hpp>
 
+#include <time.h>
 #include <unistd.h>
 
 using namespace cohort;
+using ipc::verdict;
 using test::eventually;
 using test::member_process;
 using test::scratch_domain;
@@ -44,7 +47,7 @@ public:
             return lane.word().member == member.id && lane.name.view() == "dispatcher";
         };
         const auto& lanes = domain->region().members.lanes;
-        // It takes a lane when it first needs one.
+        // It takes a lane when it starts.
         REQUIRE(eventually([&] { return std::ranges::any_of(lanes, is_its_dispatcher); }));
         dispatcher_ = std::filesystem::path{"/proc"} / std::to_string(pid) / "task" /
                       std::to_string(std::ranges::find_if(lanes, is_its_dispatcher)->tid);
@@ -79,6 +82,13 @@ void spin_for(std::chrono::nanoseconds time)
     const auto until = steady_clock::now() + time;
     while (steady_clock::now() < until)
         cpu_relax();
+}
+
+std::chrono::nanoseconds time_of_this_thread()
+{
+    timespec ran{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ran);
+    return std::chrono::seconds{ran.tv_sec} + std::chrono::nanoseconds{ran.tv_nsec};
 }
 
 /// Nanoseconds that all threads of a process have run. Nothing where the kernel does not count
@@ -121,6 +131,29 @@ TEST_CASE("a message wakes its receiver at whatever moment of falling asleep it 
 
     CHECK(refused == 0);
     CHECK(lost == 0);
+}
+
+TEST_CASE("who asks leaves the processor to one who was woken on it and is to answer",
+          "[actions][sleep]")
+{
+    const test::one_processor both_here;
+    scratch_domain domain;
+    member_process answers{"answers"};
+    answers.tell("offer ping");
+    const auto member = domain->actions().find_member("answers").value();
+    // A look that is not given up takes 60 us of the processor, however busy others keep it.
+    constexpr auto long_look = 40us;
+    int long_looks = 0;
+
+    for (int i = 0; i != 1000; ++i) {
+        std::this_thread::sleep_for(1ms);  // the other falls asleep
+        const auto before = time_of_this_thread();
+        REQUIRE(domain->actions().request(member, "ping", "x", patience).what == verdict::replied);
+        long_looks += time_of_this_thread() - before > long_look ? 1 : 0;
+    }
+
+    if (!test::slow_sanitizer)  // whose checks take longer
+        CHECK(long_looks < 50);
 }
 
 TEST_CASE("eight idle members hardly need a processor", "[actions][sleep]")

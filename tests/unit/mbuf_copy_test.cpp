@@ -29,7 +29,7 @@ struct one_pool {
     {
         CHECK(domain.audit().clean());
         const auto sums = domain.audit_of("p");
-        CHECK(sums.in_pool + sums.cached == sums.count);
+        CHECK(sums.free() == sums.count);
     }
 };
 

@@ -43,7 +43,7 @@ drawn_list draw(const memory_layout& memory, std::size_t index)
     return drawn;
 }
 
-char letter(content what) noexcept
+char letter_for(content what) noexcept
 {
     switch (what) {
     case content::zone: return '#';
@@ -110,7 +110,7 @@ std::string map_of_memory(const region_layout& region)
         text += title(region.memory, index) + "\n";
         std::string row;
         for (const auto cell : drawn.row)
-            row += letter(cell);
+            row += letter_for(cell);
         text +=
             fmt::format("  {:#x} |{}| {} a cell\n", list.base, row, bytes_text(drawn.cell_bytes));
     });

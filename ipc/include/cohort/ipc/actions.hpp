@@ -29,6 +29,7 @@
 #include <thread>
 #include <vector>
 
+#include <boost/container/static_vector.hpp>
 #include <boost/intrusive/list.hpp>
 
 namespace cohort::ipc {
@@ -138,9 +139,14 @@ public:
     [[nodiscard]] std::optional<member_ref> find_member(std::string_view name) const noexcept;
     [[nodiscard]] std::optional<member_ref> find_primary() const noexcept;
 
-    /// Handles everything in the inbox and calls the callbacks that are due; called by the
-    /// dispatcher. Returns how many messages.
+    /// Handles what is in the inbox and calls the callbacks that are due; called by the dispatcher,
+    /// whose descriptor becomes readable if much is left. Returns how many it were.
     std::size_t serve();
+    /// Whether there is something for `serve` but callbacks.
+    [[nodiscard]] bool has_messages() const noexcept
+    {
+        return !courier_.is_empty() || left_over_.load(std::memory_order_relaxed);  // a hint
+    }
     /// When `serve` is to be called at the latest.
     [[nodiscard]] deadline next_deadline() const { return book_->next_deadline(); }
     /// Ends what still waits for that member with `died`.
@@ -157,10 +163,10 @@ public:
     /// No message is handled any more, and whoever waits is told.
     void close();
 
-    /// Set by the dispatcher: what serves sockets and deaths while a call waits that nobody else
-    /// serves for, in a handler, or anywhere where there is no dispatcher's thread.
+    /// Set by the dispatcher: what serves messages, sockets and deaths while a call waits that
+    /// nobody else serves for, in a handler, or anywhere where there is no dispatcher's thread.
     enum class server { thread, caller };
-    void set_pump(std::function<void()> serve_the_rest, server who);
+    void set_pump(std::function<std::size_t()> serve_all, server who);
     [[nodiscard]] courier& post() noexcept { return courier_; }
     /// Replies that came after their request had ended.
     [[nodiscard]] std::uint64_t late_replies() const { return book_->late_replies(); }
@@ -173,19 +179,35 @@ private:
         std::size_t offer = 0;  ///< index in the member's offers
         int running = 0;
     };
-    [[nodiscard]] std::vector<member_ref> resolve(const target& to, std::string_view action) const;
+    using resolved = boost::container::static_vector<member_ref, max_members>;
+    [[nodiscard]] resolved resolve(const target& to, std::string_view action) const;
+    /// Opens a request and sends it.
+    std::uint64_t begin(const target& to, std::string_view name, std::string_view text,
+                        deadline until, request_options options = {});
     void ask(std::uint64_t id, member_ref peer, const letter& sent);
     [[nodiscard]] std::string naming(member_ref member) const;
-    /// Serves while a request waits; sleeps a little when there is nothing.
-    void serve_for_waiter();
-    /// Looks for the answers of that request, so briefly that no sleep could be shorter.
-    void spin_for(std::uint64_t id);
+    [[nodiscard]] answers ask_and_await(const target& to, std::string_view name,
+                                        std::string_view text, steady_clock::duration timeout);
+    /// The answers of an open request, once all are there or the time is over. `start` is when that
+    /// began, or {}: about now.
+    [[nodiscard]] answers await(std::uint64_t id, deadline start, steady_clock::duration timeout);
+    /// The same, where nobody else serves; sleeps a little when there is nothing.
+    [[nodiscard]] answers serve_until(std::uint64_t id, deadline until);
+    /// Looks for them so briefly that no sleep could be shorter. Sets a `start` of {}.
+    [[nodiscard]] std::optional<answers> spin_for(std::uint64_t id, deadline& start);
+    class looking;
+    void settle(received_letter& given);
     /// Settles the replies in the inbox. True when there is more, for `serve`.
     bool collect();
     void run_handler(received_letter& arrived, const message::responder& respond);
     /// Why there is no reply.
     [[nodiscard]] std::string call_handler(message& received);
     [[nodiscard]] std::string answer_unregistered(message& received);
+    /// Nobody else reads the inbox while the calling thread waits.
+    [[nodiscard]] bool reads_alone() const noexcept
+    {
+        return is_serving() || who_ == server::caller;
+    }
     /// True in a handler or callback of this channel.
     [[nodiscard]] bool is_serving() const noexcept
     {
@@ -205,7 +227,8 @@ private:
 
     std::recursive_mutex serving_;           ///< one thread runs handlers; a handler may serve on
     std::atomic<std::thread::id> server_{};  ///< that thread
-    std::function<void()> pump_;
+    std::function<std::size_t()> pump_;
+    std::atomic<bool> left_over_{false};  ///< `serve` has stopped before its end
     unregistered_handler unregistered_;
     server who_ = server::thread;
 };

@@ -21,8 +21,8 @@
 #include "cohort/ipc/message.hpp"
 #include "cohort/ipc/peers.hpp"
 
-#include <deque>
 #include <functional>
+#include <list>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -46,11 +46,11 @@ struct letter {
 /// What was taken from the inbox. Give it back with `courier::discard`.
 struct received_letter {
     message_layout* object = nullptr;  ///< whose payload it is; the rest of it is not looked at
-    message_layout head;
+    message_layout head{};
     memzone box;
     std::vector<file_descriptor> fds;
-    deadline give_up;   ///< for its parcel to come
-    bool lost = false;  ///< the parcel did not come
+    deadline give_up{};  ///< for its parcel to come
+    bool lost = false;   ///< the parcel did not come
 
     [[nodiscard]] member_ref sender() const noexcept { return head.sender(); }
     [[nodiscard]] std::span<const std::byte> payload() const noexcept;
@@ -77,18 +77,20 @@ public:
     };
     receipt deliver(member_ref to, const letter& sent);
 
-    /// Reads the inbox to its end. Calls `settle` with each answer that is complete or lost. True
-    /// when something is there for `next`.
-    bool collect(const std::function<void(received_letter&)>& settle);
-    /// The oldest letter that is complete or lost and no answer. Letters of one sender keep their
-    /// order.
-    [[nodiscard]] std::optional<received_letter> next();
+    using settler = std::function<void(received_letter&)>;
+    /// Reads the inbox to its end. Calls `settle`, which must not call the courier, with each
+    /// answer that is complete or lost. True when something is there for `next`.
+    bool collect(const settler& settle);
+    /// The same, and takes the oldest letter that is complete or lost and no answer. Letters of one
+    /// sender keep their order.
+    [[nodiscard]] std::optional<received_letter> next(const settler& settle);
     void discard(received_letter& done) noexcept;
 
     /// Descriptors that a peer sent ahead; none: that letter will not come. False when it holds
     /// more than it may.
     bool take_parcel(member_ref from, std::uint64_t number, std::vector<file_descriptor> fds);
-    /// Releases boxes and closes parcels of members that are gone. Called now and then.
+    /// Releases boxes and closes parcels of members that are gone, and gives back messages that
+    /// others miss. Called now and then.
     void sweep();
     /// Frees what lies in the inbox of a member that reads no more.
     void drain(member_id gone) { post_.drain(gone); }
@@ -112,6 +114,11 @@ private:
     bool open(received_letter& arrived);
     [[nodiscard]] bool is_complete(received_letter& arrived);
     void read_inbox();
+    /// What `collect` does under the mutex, and what it does without: long copies.
+    bool settle_answers(const settler& settle, std::list<received_letter>& boxed);
+    void settle_boxed(const settler& settle, std::list<received_letter>& boxed);
+    [[nodiscard]] std::optional<received_letter> oldest();
+    received_letter remove(std::list<received_letter>::iterator at);
     [[nodiscard]] bool is_gone(member_ref member) const noexcept;
     void sweep_parcels();
     [[nodiscard]] bool is_awaited(member_ref from, std::uint64_t number) const;
@@ -124,7 +131,8 @@ private:
     int own_wake_;
 
     mutable std::mutex mutex_;  ///< guards reading the inbox, and all below
-    std::deque<received_letter> backlog_;
+    std::list<received_letter> backlog_;
+    std::list<received_letter> spare_;  ///< so that a message costs no allocation
     std::map<parcel_key, std::vector<file_descriptor>> parcels_;
     std::vector<std::string> boxes_in_hand_;
     std::uint64_t next_number_ = 1;

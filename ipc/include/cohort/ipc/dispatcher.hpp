@@ -126,7 +126,8 @@ private:
     std::recursive_mutex turn_;  ///< by_caller: one thread polls; a handler may poll on
     file_descriptor timer_;      ///< by_caller
     deadline timer_set_for_;
-    unsigned polls_ = 0;
+    std::atomic<unsigned> polls_{0};
+    deadline next_hearing_;
     std::atomic<std::uint64_t> hang_ups_{0};
     std::atomic<bool> stopping_{false};
     std::atomic<std::uint64_t> rounds_{0};

@@ -27,21 +27,22 @@ inline constexpr std::size_t max_boxed_payload = std::size_t{1} << 30;
 
 enum class message_kind : std::uint8_t { send = 1, request = 2, reply = 3, refusal = 4 };
 
+/// Its sender writes each field, so it is not cleared first; what is reserved may be anything.
 struct message_layout {
-    std::uint64_t id = 0;  ///< of the request; a reply carries the same
-    std::uint32_t from_generation = 0;
-    std::uint32_t to_generation = 0;
-    member_id from = 0;
-    member_id to = 0;
-    message_kind kind{};
-    std::uint8_t fd_count = 0;  ///< descriptors that were sent ahead, over the receiver's socket
-    std::uint8_t reserved_[2]{};
-    std::uint32_t payload_bytes = 0;
-    std::uint32_t capacity = 0;  ///< bytes of payload that this object can hold
+    std::uint64_t id;  ///< of the request; a reply carries the same
+    std::uint32_t from_generation;
+    std::uint32_t to_generation;
+    member_id from;
+    member_id to;
+    message_kind kind;
+    std::uint8_t fd_count;  ///< descriptors that were sent ahead, over the receiver's socket
+    std::uint8_t reserved_[2];
+    std::uint32_t payload_bytes;
+    std::uint32_t capacity;  ///< bytes of payload that this object can hold
     fixed_name<64> action;
-    std::uint64_t parcel = 0;       ///< the number under which they were sent
-    std::uint64_t boxed_bytes = 0;  ///< not 0: so many, in the memzone that the payload names
-    std::uint64_t reserved2_[2]{};
+    std::uint64_t parcel;       ///< the number under which they were sent
+    std::uint64_t boxed_bytes;  ///< not 0: so many, in the memzone that the payload names
+    std::uint64_t reserved2_[2];
 
     [[nodiscard]] std::byte* payload() noexcept { return reinterpret_cast<std::byte*>(this + 1); }
     [[nodiscard]] const std::byte* payload() const noexcept
@@ -91,14 +92,13 @@ public:
     delivery post(member_ref to, const envelope& sent,
                   const std::function<void(member_ref)>& ring_bell);
 
-    /// A message, and its head as it was found sound: nobody can change the copy.
-    struct taken_message {
-        message_layout* object = nullptr;
-        message_layout head;
-    };
-    /// The oldest sound message for this member; unsound and stale ones are freed and counted.
-    [[nodiscard]] std::optional<taken_message> take();
+    /// The oldest sound message for this member, and its head as it was found sound, in a copy that
+    /// nobody else can change; or nullptr. Unsound and stale ones are freed and counted.
+    [[nodiscard]] message_layout* take(message_layout& head);
     void free(message_layout* message) noexcept;
+    /// Gives back what the calling lane caches when somebody has found no message. Called now and
+    /// then, so that messages do not lie with a dispatcher that has nothing to do.
+    void flush_when_asked() noexcept;
     /// Frees what lies in the inbox of a member that reads no more.
     void drain(member_id gone);
 

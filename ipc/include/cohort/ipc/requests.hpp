@@ -21,6 +21,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -74,6 +75,8 @@ public:
     bool wait(std::uint64_t id, deadline until) const;
     /// The answers there are, at most once; what has not come is `timed_out`.
     [[nodiscard]] answers take(std::uint64_t id);
+    /// The same once all have answered, else nothing.
+    [[nodiscard]] std::optional<answers> take_if_done(std::uint64_t id);
 
     /// Calls the callbacks of all requests that have ended by now.
     std::size_t run_callbacks();
@@ -89,8 +92,7 @@ public:
 private:
     struct entry {
         answers given;
-        std::vector<bool> settled;
-        std::size_t missing = 0;
+        std::uint64_t open = 0;  ///< bit i: the peer of given[i] has no verdict yet
         deadline until;
         answers_handler then;
         mutable std::condition_variable changed;
@@ -100,8 +102,14 @@ private:
                               std::span<const std::byte> payload,
                               std::vector<file_descriptor> fds = {});
 
+    using book = std::map<std::uint64_t, entry>;
+    entry& enter(std::uint64_t id);
+    answers_handler take_callback(entry& asked);
+    answers remove(book::iterator at);
+
     mutable std::mutex mutex_;  ///< guards all below
-    std::map<std::uint64_t, entry> entries_;
+    book entries_;
+    book::node_type spare_;  ///< so that most requests allocate no entry
     std::uint64_t next_id_ = 1;
     std::uint64_t late_replies_ = 0;
     bool closed_ = false;
@@ -112,10 +120,12 @@ private:
 /// one without is cancelled.
 class async_request {
 public:
+    /// What waits for a request that is open, and takes its answers.
+    using awaiter = std::function<answers(std::uint64_t)>;
+
     async_request() = default;
     async_request(std::shared_ptr<request_book> book, std::uint64_t id, deadline until,
-                  bool has_callback, std::function<void()> serve_meanwhile,
-                  std::function<void(std::uint64_t)> spin);
+                  bool has_callback, awaiter await);
     async_request(async_request&&) = default;
     async_request& operator=(async_request&& other) noexcept;
     ~async_request();
@@ -133,8 +143,7 @@ private:
     std::uint64_t id_ = 0;
     deadline until_;
     bool has_callback_ = false;
-    std::function<void()> serve_meanwhile_;    ///< set where nobody else reads the inbox
-    std::function<void(std::uint64_t)> spin_;  ///< looks for the answers, briefly
+    awaiter await_;
 };
 
 }  // namespace cohort::ipc

@@ -1,10 +1,13 @@
 #pragma once
 /// A name that lives inside a shared layout: fixed size, always terminated, no pointer.
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
+#include <cstring>
 #include <string_view>
+#include <type_traits>
 
 namespace cohort {
 
@@ -20,8 +23,7 @@ public:
     constexpr explicit fixed_name(std::string_view text) noexcept
     {
         const auto length = text.size() < max_length ? text.size() : max_length;
-        for (std::size_t i = 0; i != length; ++i)
-            bytes_[i] = text[i];
+        std::copy_n(text.begin(), length, bytes_.begin());
     }
 
     [[nodiscard]] static constexpr bool fits(std::string_view text) noexcept
@@ -32,11 +34,14 @@ public:
     /// Never reads past the array, whatever another process wrote into it.
     [[nodiscard]] constexpr std::string_view view() const noexcept
     {
+        if (!std::is_constant_evaluated())
+            return {bytes_.data(), ::strnlen(bytes_.data(), max_length)};
         std::size_t length = 0;
         while (length != max_length && bytes_[length] != '\0')
             ++length;
         return {bytes_.data(), length};
     }
+    [[nodiscard]] constexpr bool empty() const noexcept { return bytes_[0] == '\0'; }
 
     [[nodiscard]] constexpr bool operator==(std::string_view text) const noexcept
     {

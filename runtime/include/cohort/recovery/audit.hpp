@@ -48,6 +48,8 @@ struct pool_audit {
     std::uint32_t waiting = 0;
     std::uint32_t unexplained = 0;
 
+    /// To be had, by some lane at least.
+    [[nodiscard]] std::uint32_t free() const noexcept { return in_pool + cached; }
     [[nodiscard]] bool adds_up() const noexcept
     {
         return in_pool + cached + in_rings + held + followers + shared + at_devices + kept +
