@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <ctime>
+#include <limits>
 
 namespace cohort {
 
@@ -12,16 +13,28 @@ using namespace std::chrono_literals;
 using steady_clock = std::chrono::steady_clock;
 using deadline = steady_clock::time_point;
 
+/// A wait that begins then. As long as the clock counts, when it would be longer.
+[[nodiscard]] inline deadline deadline_after(deadline start, steady_clock::duration wait) noexcept
+{
+    return wait > deadline::max() - start ? deadline::max() : start + wait;
+}
 [[nodiscard]] inline deadline deadline_in(steady_clock::duration wait) noexcept
 {
-    return steady_clock::now() + wait;
+    return deadline_after(steady_clock::now(), wait);
 }
 
-/// Milliseconds left, rounded up, never negative: what poll and epoll_wait take.
+/// Milliseconds left, rounded up, never negative and at most INT_MAX: what poll and epoll_wait
+/// take.
 [[nodiscard]] inline int milliseconds_left(deadline until) noexcept
 {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - steady_clock::now());
-    return left.count() > 0 ? static_cast<int>(left.count()) : 0;
+    using std::chrono::milliseconds;
+    constexpr milliseconds longest{std::numeric_limits<int>::max()};
+    const auto now = steady_clock::now();
+    if (until <= now)
+        return 0;
+    const auto left =
+        until - now < longest ? std::chrono::ceil<milliseconds>(until - now) : longest;
+    return static_cast<int>(left.count());
 }
 
 /// CLOCK_MONOTONIC in nanoseconds: the same in all processes of one host, so fit for the region.

@@ -5,9 +5,7 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
-#include <cstring>
 #include <string_view>
-#include <type_traits>
 
 namespace cohort {
 
@@ -22,8 +20,7 @@ public:
     /// Keeps the first `max_length` characters; check `fits` first where cutting is an error.
     constexpr explicit fixed_name(std::string_view text) noexcept
     {
-        const auto length = text.size() < max_length ? text.size() : max_length;
-        std::copy_n(text.begin(), length, bytes_.begin());
+        std::copy_n(text.begin(), std::min(text.size(), max_length), bytes_.begin());
     }
 
     [[nodiscard]] static constexpr bool fits(std::string_view text) noexcept
@@ -34,12 +31,8 @@ public:
     /// Never reads past the array, whatever another process wrote into it.
     [[nodiscard]] constexpr std::string_view view() const noexcept
     {
-        if (!std::is_constant_evaluated())
-            return {bytes_.data(), ::strnlen(bytes_.data(), max_length)};
-        std::size_t length = 0;
-        while (length != max_length && bytes_[length] != '\0')
-            ++length;
-        return {bytes_.data(), length};
+        const std::string_view all{bytes_.data(), max_length};
+        return all.substr(0, all.find('\0'));
     }
     [[nodiscard]] constexpr bool empty() const noexcept { return bytes_[0] == '\0'; }
 
