@@ -32,7 +32,7 @@ inline constexpr std::chrono::seconds long_patience{100};
     const auto report = audit(domain.mapping());
     bool all = report.clean();
     for (const auto& pool : report.pools)
-        all = all && pool.in_pool + pool.cached + pool.at_devices == pool.count;
+        all = all && pool.free() + pool.at_devices == pool.count;
     return all;
 }
 

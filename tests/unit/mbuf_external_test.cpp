@@ -47,7 +47,7 @@ struct brought {
         CHECK(bind_external_free(bound, nullptr));
         CHECK(domain.audit().clean());
         const auto sums = domain.audit_of("p");
-        CHECK(sums.in_pool + sums.cached == sums.count);
+        CHECK(sums.free() == sums.count);
     }
     external_info& info(std::uint32_t function)
     {

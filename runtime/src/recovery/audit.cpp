@@ -331,7 +331,7 @@ void scan::place_objects()
             listed += state.times != 0 ? 1 : 0;
             place(view, i, state, sums);
         }
-        const auto elsewhere = sums.in_pool + sums.cached;
+        const auto elsewhere = sums.free();
         sums.in_rings = listed > elsewhere ? listed - elsewhere : 0;
         pools.push_back(std::move(sums));
     }

@@ -52,9 +52,7 @@ struct pool_audit {
     [[nodiscard]] std::uint32_t free() const noexcept { return in_pool + cached; }
     [[nodiscard]] bool adds_up() const noexcept
     {
-        return in_pool + cached + in_rings + held + followers + shared + at_devices + kept +
-                   waiting ==
-               count;
+        return free() + in_rings + held + followers + shared + at_devices + kept + waiting == count;
     }
 };
 
