@@ -6,7 +6,6 @@
 #include "support/eventually.hpp"
 #include "support/refusal.hpp"
 
-#include <array>
 #include <atomic>
 #include <thread>
 

@@ -46,19 +46,21 @@ TEST_CASE("who was stopped behind its look at a queue goes by what has changed m
           "[fault][port][stop]")
 {
     COHORT_SKIP_WITHOUT_FAULT_POINTS();
-    const auto [late_act, point, act] = GENERATE(table<std::string, std::string, std::string>({
-        {"send to silent", "port.owning:1:stop", "silence"},
-        {"start deferred", "port.changing:3:stop", "defer"},
+    using words = std::vector<std::string>;
+    const auto [late_act, point, act] = GENERATE(table<words, std::string, words>({
+        {words{"send to silent"}, "port.owning:1:stop", words{"silence"}},
+        {words{"start deferred", "rx"}, "port.changing:3:stop", words{"defer", "rx"}},
+        {words{"start deferred", "tx"}, "port.changing:3:stop", words{"defer", "tx"}},
     }));
-    INFO(late_act << ", and then " << act);
+    INFO(late_act.back() << ", and then " << act.back());
     faulty_domain domain;
     domain.bring_to_life();
-    auto late = domain.spawn({late_act}, point);
+    auto late = domain.spawn(late_act, point);
     late.await("ready", patience);
     late.tell("go");
     await_stop(late);
 
-    CHECK(domain.spawn({act}).wait(patience) == exit_status{});
+    CHECK(domain.spawn(act).wait(patience) == exit_status{});
     late.kill(SIGCONT);
 
     CHECK(late.wait(patience) == exit_status{});

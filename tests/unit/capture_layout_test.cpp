@@ -119,6 +119,24 @@ TEST_CASE("what a writer has not committed is not there, and the next one writes
     free(kept);
 }
 
+TEST_CASE("a record is as long as the packet was, never shorter than what it shows", "[capture]")
+{
+    scratch_domain domain;
+    auto pool = domain->create_pktmbuf_pool("packets", {.count = 8, .cache_size = 0});
+    one_stream capture;
+    auto* packet = packet_of(pool, std::string(64, 'x'));
+    const auto& record = *reinterpret_cast<capture_record*>(capture.layout().bytes_of(0));
+
+    for (const auto& [on_wire, told] : std::vector<std::pair<std::uint32_t, std::uint32_t>>{
+             {0, 64}, {60, 64}, {1500, 1500}}) {  // 60: a tag has been put in since
+        packet->wire_len = on_wire;
+        capture_writer{capture.layout(), 0}.write({&packet, 1});
+        CHECK(record.captured == 64);
+        CHECK(record.length == told);
+    }
+    free(packet);
+}
+
 TEST_CASE("a damaged stream is found out", "[capture]")
 {
     scratch_domain domain;

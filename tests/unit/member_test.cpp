@@ -3,6 +3,8 @@
 #include "support/lost_thread.hpp"
 #include "support/scratch_domain.hpp"
 
+#include <array>
+#include <atomic>
 #include <set>
 #include <thread>
 #include <vector>
@@ -11,6 +13,52 @@
 
 using namespace cohort;
 using cohort::test::scratch_domain;
+
+namespace {
+
+/// Threads that have all lanes there are left, as long as it lives.
+class crowd {
+public:
+    explicit crowd(domain& shared)
+    {
+        for (std::size_t i = 0; i != max_lanes + 3; ++i)
+            threads_.emplace_back([&] { join(shared); });
+        while (entered_ + refused_ != static_cast<int>(threads_.size()))
+            std::this_thread::yield();
+    }
+    ~crowd()
+    {
+        go_ = true;
+        for (auto& thread : threads_)
+            thread.join();
+    }
+    crowd(const crowd&) = delete;
+    crowd& operator=(const crowd&) = delete;
+
+    [[nodiscard]] int entered() const noexcept { return entered_; }
+    [[nodiscard]] int refused() const noexcept { return refused_; }
+
+private:
+    void join(domain& shared)
+    {
+        try {
+            shared.enter_lane("many");
+            ++entered_;
+        } catch (const error& full) {
+            if (full.reason() == errc::no_space)
+                ++refused_;
+        }
+        while (!go_)
+            std::this_thread::yield();
+    }
+
+    std::atomic<int> entered_{0};
+    std::atomic<int> refused_{0};
+    std::atomic<bool> go_{false};
+    std::vector<std::thread> threads_;
+};
+
+}  // namespace
 
 TEST_CASE("each thread has a lane of its own, and gives it back when it ends", "[member]")
 {
@@ -39,31 +87,39 @@ TEST_CASE("each thread has a lane of its own, and gives it back when it ends", "
 TEST_CASE("a domain hands out 127 lanes and then says so", "[member]")
 {
     scratch_domain domain;
-    std::atomic<int> entered{0};
-    std::atomic<int> refused{0};
-    std::atomic<bool> go{false};
-    std::vector<std::thread> threads;
-    for (std::size_t i = 0; i != max_lanes + 3; ++i)
-        threads.emplace_back([&] {
-            try {
-                domain->enter_lane("many");
-                ++entered;
-            } catch (const error& full) {
-                if (full.reason() == errc::no_space)
-                    ++refused;
-            }
-            while (!go)
-                std::this_thread::yield();
-        });
-    while (entered + refused != static_cast<int>(max_lanes) + 3)
-        std::this_thread::yield();
-    go = true;
-    for (auto& thread : threads)
-        thread.join();
+    const crowd all{*domain};
 
     // The dispatcher and the primary's own thread have one each.
-    CHECK(entered + 2 >= static_cast<int>(max_lanes) - 1);
-    CHECK(refused >= 3);
+    CHECK(all.entered() + 2 >= static_cast<int>(max_lanes) - 1);
+    CHECK(all.refused() >= 3);
+}
+
+TEST_CASE("what needs a lane says so to a thread that gets none", "[member][port]")
+{
+    scratch_domain domain;
+    auto port = domain->create_port("p", "null:no-rx=1");
+    port.stop();
+    const auto reason_of = [](auto&& call) {
+        try {
+            call();
+        } catch (const error& refused) {
+            return refused.reason();
+        }
+        return errc{};
+    };
+    std::array<errc, 3> reasons{};
+    bool is_reset = true;
+    const crowd all{*domain};
+
+    std::thread{[&] {
+        reasons = {reason_of([&] { port.set_up_tx(0, {}); }),
+                   reason_of([&] { port.set_offloads({.tx_prepare = true}); }),
+                   reason_of([&] { static_cast<void>(domain->capture_port("p")); })};
+        is_reset = port.reset_stats();
+    }}.join();
+
+    CHECK(reasons == std::array{errc::no_space, errc::no_space, errc::no_space});
+    CHECK_FALSE(is_reset);
 }
 
 TEST_CASE("the kernel's word alone says that a lane is dead", "[member]")

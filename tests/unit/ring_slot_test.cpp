@@ -56,6 +56,29 @@ void die_while_filling(scratch_domain& domain, ring<thing*>& ring, std::span<thi
 
 }  // namespace
 
+TEST_CASE("a ring of pointers is empty exactly when a dequeue would find nothing, lap for lap",
+          "[ring]")
+{
+    scratch_domain domain;
+    const std::uint32_t capacity = GENERATE(1, 5, 8);
+    auto ring = domain->create_ring<thing*>("r", capacity);
+    thing* one = nullptr;
+
+    for (std::uint32_t lap = 0; lap != 40; ++lap) {
+        REQUIRE(ring.empty());
+        REQUIRE_FALSE(ring.dequeue(one));
+        const auto items = numbers(1 + lap % capacity, lap);
+        for (auto* item : items) {
+            REQUIRE(ring.enqueue(item));
+            REQUIRE_FALSE(ring.empty());
+        }
+        for (std::size_t i = 0; i != items.size(); ++i) {
+            REQUIRE_FALSE(ring.empty());
+            REQUIRE(ring.dequeue(one));
+        }
+    }
+}
+
 TEST_CASE("pointers come out as they went in, whatever their top bits", "[ring]")
 {
     scratch_domain domain;

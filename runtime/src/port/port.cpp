@@ -110,15 +110,14 @@ bool port::still_owns(const port_queue_layout& queue, opened& seen) noexcept
     return true;
 }
 
-bool port::let_go_of(port_queue_layout& queue, opened* forgets) noexcept
+bool port::let_go_of(port_queue_layout& queue) noexcept
 {
     const auto me = self_->known_lane();
-    const auto seen = queue.owner.look();  // before the look at the port: see unlock_if
-    if (me == 0 || queue.owner.holder() != me || !is_there())
+    // In this order: a port that is there after this lane was seen to own a queue of it cannot go.
+    if (me == 0 || owner_lock::holder_in(queue.owner.look()) != me || !is_there())
         return false;
-    if (forgets)
-        *forgets = {};  // while it is this lane's
-    return queue.owner.unlock_if(seen, me);
+    queue.owner.unlock();
+    return true;
 }
 
 bool port::claim(port_queue_layout& queue, std::uint64_t& phase) noexcept
@@ -127,7 +126,7 @@ bool port::claim(port_queue_layout& queue, std::uint64_t& phase) noexcept
         close_device();
         return false;
     }
-    static_cast<void>(let_go_of(queue));  // opened anew, or by another handle of this lane
+    let_go_of(queue);  // opened anew, or by another handle of this lane
     if (!own(queue, port_state::started, phase))
         return false;
     COHORT_FAULT_POINT("port.claimed");
@@ -235,12 +234,12 @@ bool port::claim_tx(std::uint16_t queue) noexcept
 
 bool port::release_rx(std::uint16_t queue) noexcept
 {
-    return queue < rx_queues_ && let_go_of(layout_->rx[queue], &rx_[queue]);
+    return queue < rx_queues_ && let_go_of(layout_->rx[queue]);
 }
 
 bool port::release_tx(std::uint16_t queue) noexcept
 {
-    return queue < tx_queues_ && let_go_of(layout_->tx[queue], &tx_[queue]);
+    return queue < tx_queues_ && let_go_of(layout_->tx[queue]);
 }
 
 /// nullptr when nothing is captured any more. Good while a queue is held: only who has them all

@@ -131,9 +131,9 @@ void set_up(port_layout& port, port_queue_layout& queue, const tx_queue_setup& w
 void port::own_for_set_up(port_queue_layout& queue)
 {
     const auto until = deadline_in(queue_patience);
-    static_cast<void>(lane_required(*self_));
+    lane_required(*self_);
     require_there(is_there());
-    static_cast<void>(let_go_of(queue));
+    let_go_of(queue);
     for (std::uint64_t phase = 0; !own(queue, port_state::stopped, phase);) {
         require_there(is_there());
         if (port_phase::unpack(phase).state != port_state::stopped)
@@ -225,7 +225,7 @@ void port::set_up_tx(std::uint16_t queue, const tx_queue_setup& wanted)
 void port::require_change() const
 {
     require_there(is_there());
-    static_cast<void>(lane_required(*self_));
+    lane_required(*self_);
 }
 
 void port::throw_not_changed() const

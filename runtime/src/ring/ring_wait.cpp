@@ -77,12 +77,10 @@ bool ring_waiter::is_peer_gone() noexcept
         return false;
     const auto holder = other_.load().lane;
     const bool gone = holder == 0 ? role_ != 0 : self_.liveness().is_dead(holder);
-    if (gone && !has_all_passed()) {
-        role_ = holder != 0 ? holder : role_;  // once it is reaped the word names nobody
-        return false;
-    }
-    role_ = holder;
-    return gone;
+    const bool is_over = gone && has_all_passed();
+    if (holder != 0 || !gone || is_over)
+        role_ = holder;  // once the dead is reaped the word names nobody: what is known of it stays
+    return is_over;
 }
 
 /// In a staged ring: nothing is left before, or in, what is waited at.

@@ -1,5 +1,6 @@
 // A member that is stopped with a look at a port behind it, while another destroys the port and
-// uses its memory: "stale" stops, "reuse" does that. Or while another stops a queue of it.
+// uses its memory: "stale" stops, "reuse" does that. Or while another stops a queue of it, or puts
+// one off.
 
 #include "fault_member.hpp"
 #include "support/conversation.hpp"
@@ -35,27 +36,33 @@ void silence_queue(const arguments& given)
     require(port.layout().tx[0].owner.holder() == 0, "a stopped queue has an owner");
 }
 
-/// Makes a port, and starts it after another has put its queue off.
+/// Makes a port, and starts it after another has put a queue off: $3 is "rx" or "tx".
 void start_deferred_port(const arguments& given)
 {
     const auto shared = join(given);
-    auto port = shared->create_port("silent", "null:no-rx=1");
+    auto port = shared->create_port("deferred", "null", {.rx_pool = "plain"});
     port.stop();
     test::say("ready");
     static_cast<void>(test::hear());
     port.start();
-    require(port.layout().tx[0].deferred.load() != 0, "nobody has put the queue off");
-    port.prime();
-    require(!port.release_tx(0) && port.tx_burst(0, {}) == 0 && !port.release_tx(0),
-            "a deferred queue is used");
-    require(shared->destroy_port("silent"), "the port is gone already");
+    const bool is_rx = given[2] == "rx";
+    const auto& queue = is_rx ? port.layout().rx[0] : port.layout().tx[0];
+    require(queue.deferred.load() != 0, "nobody has put the queue off");
+    std::array<mbuf*, 4> packets{};
+    const auto moved = is_rx ? port.rx_burst(0, packets) : port.tx_burst(0, {});
+    require(moved == 0 && queue.owner.holder() == 0, "a deferred queue is used");
+    require(shared->destroy_port("deferred"), "the port is gone already");
 }
 
 /// Puts that queue off until it is started itself.
 void defer_queue(const arguments& given)
 {
     const auto shared = join(given);
-    shared->find_port("silent").value().set_up_tx(0, {.deferred = true});
+    auto port = shared->find_port("deferred").value();
+    if (given[2] == "rx")
+        port.set_up_rx(0, {.deferred = true});
+    else
+        port.set_up_tx(0, {.deferred = true});
 }
 
 /// Makes the port, and then does $3 with it: "claim", "set up", "stop", "stop queue" or "count".

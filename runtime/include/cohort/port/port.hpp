@@ -71,7 +71,7 @@ public:
             received_aside(queue, packets.first(count));
         return callbacks_ ? callbacks_->received(queue, packets.first(count)) : count;
     }
-    /// Sends in order and returns how many were accepted. What is dropped as an error is accepted.
+    /// Sends in order and returns how many were accepted. What counts as an error is accepted.
     std::size_t tx_burst(std::uint16_t queue, std::span<mbuf* const> packets) noexcept
     {
         if (queue >= tx_queues_ || (!holds(layout_->tx[queue], tx_[queue]) && !claim_tx(queue)))
@@ -167,8 +167,7 @@ public:
 
 private:
     /// What the owner word and the phase were when a lane last looked whether the queue, which it
-    /// has opened, is its to use. Written and
-    /// compared by the lane that the owner word names.
+    /// has opened, is its to use. Written and compared by the lane that the owner word names.
     struct opened {
         std::uint64_t owner = ~std::uint64_t{0};
         std::uint64_t phase = ~std::uint64_t{0};  // no phase of a port
@@ -225,7 +224,7 @@ private:
     void prime(std::uint16_t queue) noexcept;
     void set_silent(port_direction direction, std::uint16_t queue, bool silent);
     /// False when the calling lane does not own it.
-    bool let_go_of(port_queue_layout& queue, opened* forgets = nullptr) noexcept;
+    bool let_go_of(port_queue_layout& queue) noexcept;
     [[nodiscard]] bool claim(port_queue_layout& queue, std::uint64_t& phase) noexcept;
     bool claim_rx(std::uint16_t queue) noexcept;
     bool claim_tx(std::uint16_t queue) noexcept;

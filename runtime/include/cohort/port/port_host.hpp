@@ -28,7 +28,7 @@ struct port_key {
 };
 
 /// The calling thread's. Throws `errc::no_space` when it has none because all are in use.
-[[nodiscard]] lane_id lane_required(membership& self);
+lane_id lane_required(membership& self);
 
 class port_host {
 public:

@@ -45,11 +45,11 @@
 /// does not get the queue takes the device out of it. rx_fd by any thread. The descriptor may be
 /// polled by any thread. Those who only poll pay nothing for it. *When a process dies here*: it
 /// owned a queue, no more; the next lane that bursts or waits has it. Nothing is shared but the
-/// bell of a ring, which costs its publisher one vain wake. *When the port stops or goes*: rx_wait
-/// lets go of the queue within a slice of 100 ms; so nobody who stops, sets up or destroys a port
-/// waits for a sleeper longer. The descriptor becomes readable at the next look of this process's
-/// dispatcher, 100 ms apart; a burst or rx_arm then lets go. *When not to use*: at a busy queue:
-/// polling costs less than sleeping.
+/// bell of a ring, which costs its publisher one vain wake. *When the port or the queue stops, or
+/// goes*: rx_wait lets go of the queue within a slice of 100 ms; so nobody who stops, sets up or
+/// destroys a port waits for a sleeper longer. The descriptor becomes readable at the next look of
+/// this process's dispatcher, 100 ms apart; a burst or rx_arm then lets go. *When not to use*: at a
+/// busy queue: polling costs less than sleeping.
 
 #include <cstdint>
 

@@ -8,7 +8,10 @@
 /// either the sleeper's second look finds the work, or the publisher sees the word armed. A lost
 /// wake-up would need both to come first.
 ///
-/// *Thread safety*: one sleeper; any number of publishers in any process.
+/// A thread of the sleeper's process that takes what has come, and asks not to be rung for it, does
+/// as the sleeper does when it is done: it arms, and looks again or wakes the sleeper to look.
+///
+/// *Thread safety*: one process sleeps; any number of publishers in any process.
 /// *When a process dies here*: an armed word of a dead sleeper costs publishers one vain write; a
 /// publisher killed between publishing and ringing is noticed by the sleeper's periodic look.
 

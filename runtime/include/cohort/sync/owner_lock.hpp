@@ -44,7 +44,7 @@ public:
     {
         for (unsigned round = 0;; ++round) {
             auto seen = word_.load(std::memory_order_relaxed);  // the CAS below orders
-            const auto holder = lane_of(seen);
+            const auto holder = holder_in(seen);
             const bool dead = holder != 0 && is_dead(holder);
             if ((holder == 0 || dead) &&
                 word_.compare_exchange_strong(seen, next(seen, me), std::memory_order_acquire,
@@ -65,7 +65,7 @@ public:
     template <typename IsDead>
     [[nodiscard]] bool lock_if(std::uint64_t seen, lane_id me, IsDead&& is_dead) noexcept
     {
-        const auto holder = lane_of(seen);
+        const auto holder = holder_in(seen);
         return (holder == 0 || is_dead(holder)) &&
                word_.compare_exchange_strong(seen, next(seen, me), std::memory_order_acquire,
                                              std::memory_order_relaxed);
@@ -83,21 +83,11 @@ public:
         word_.store(next(mine, 0), std::memory_order_release);    // RELEASED
     }
 
-    /// Frees the lock if the lane, the caller's, held it as of `seen`. Where the object may be
-    /// gone, as `lock_if`: nothing is written to memory that the object has left after `seen` was
-    /// read.
-    bool unlock_if(std::uint64_t seen, lane_id me) noexcept
-    {
-        return lane_of(seen) == me &&
-               word_.compare_exchange_strong(seen, next(seen, 0), std::memory_order_release,
-                                             std::memory_order_relaxed);  // RELEASED
-    }
-
     /// Frees the lock if the lane holds it. Only for the reaper of that lane, after the repair.
     bool release_of(lane_id dead) noexcept
     {
         auto seen = word_.load(std::memory_order_relaxed);  // the CAS below orders
-        return lane_of(seen) == dead &&
+        return holder_in(seen) == dead &&
                word_.compare_exchange_strong(seen, next(seen, 0), std::memory_order_acq_rel,
                                              std::memory_order_relaxed);
     }
@@ -105,13 +95,19 @@ public:
     /// Who holds it at this moment, 0 = nobody.
     [[nodiscard]] lane_id holder() const noexcept
     {
-        return lane_of(word_.load(std::memory_order_relaxed));  // a snapshot for display
+        return holder_in(word_.load(std::memory_order_relaxed));  // a snapshot for display
     }
 
     /// The same for `lock_if`: what is read after this call is not older.
     [[nodiscard]] std::uint64_t look() const noexcept
     {
         return word_.load(std::memory_order_acquire);  // LOOKED: before the look at the object
+    }
+
+    /// Whom such a word names.
+    [[nodiscard]] static lane_id holder_in(std::uint64_t word) noexcept
+    {
+        return static_cast<lane_id>(word);
     }
 
     /// The word itself: as long as it is what the holder has seen after `lock`, nobody else had it.
@@ -123,7 +119,6 @@ public:
 private:
     static constexpr unsigned spins = 200;
 
-    static lane_id lane_of(std::uint64_t word) noexcept { return static_cast<lane_id>(word); }
     static std::uint64_t next(std::uint64_t word, lane_id lane) noexcept
     {
         return ((word >> 16) + 1) << 16 | lane;
