@@ -82,7 +82,7 @@ void actions::offer(entry& added)
 {
     auto& self = domain_.region().members.members[domain_.self().id];
     for (std::size_t i = 0; i != max_offers; ++i) {
-        if (!self.offers[i].view().empty())
+        if (!self.offers[i].empty())
             continue;
         added.offer = i;
         self.offers[i] = fixed_name<64>{added.name};
@@ -199,8 +199,7 @@ void actions::handle_foreign(std::string_view name, std::uint64_t id,
     layout->payload_bytes = static_cast<std::uint32_t>(payload.size());
     layout->action = fixed_name<64>{name};
     std::ranges::copy(payload, layout->payload());
-    received_letter arrived{
-        .object = layout, .head = *layout, .box = {}, .fds = std::move(fds), .give_up = {}};
+    received_letter arrived{.object = layout, .head = *layout, .box = {}, .fds = std::move(fds)};
     const std::lock_guard guard{serving_};
     const serving_scope scope{server_};
     run_handler(arrived, respond);
@@ -209,10 +208,15 @@ void actions::handle_foreign(std::string_view name, std::uint64_t id,
 void actions::settle(received_letter& given)
 {
     const bool replied = !given.lost && given.head.kind == message_kind::reply;
-    book_->settle(given.head.id, given.sender(), replied ? verdict::replied : verdict::refused,
-                  given.lost ? bytes_of("the descriptors of the reply have not come")
-                             : given.payload(),
-                  std::move(given.fds));
+    const auto payload =
+        given.lost ? bytes_of("the descriptors of the reply have not come") : given.payload();
+    try {
+        book_->settle(given.head.id, given.sender(), replied ? verdict::replied : verdict::refused,
+                      payload, std::move(given.fds));
+    } catch (const std::bad_alloc&) {
+        book_->settle(given.head.id, given.sender(), verdict::refused,
+                      bytes_of(fmt::format("no memory for a reply of {} bytes", payload.size())));
+    }
 }
 
 bool actions::collect()

@@ -1,5 +1,6 @@
 // The asking side of actions: whom a message is for, sending it, and waiting for the answers.
 
+#include "cohort/base/cache_line.hpp"
 #include "cohort/ipc/actions.hpp"
 #include "text_bytes.hpp"
 
@@ -92,15 +93,14 @@ answers actions::request_all(std::string_view name, std::string_view text,
 async_request actions::request_async(const target& to, std::string_view name, std::string_view text,
                                      request_options options)
 {
-    const auto start = steady_clock::now();
-    const auto timeout = options.timeout;
+    const auto until = deadline_in(options.timeout);
     const bool has_callback = static_cast<bool>(options.then);
-    const auto id = begin(to, name, text, start + timeout, std::move(options));
+    const auto id = begin(to, name, text, until, std::move(options));
     if (has_callback)
         courier_.wake_reader();  // it sleeps no longer than until the deadline, or has all answers
                                  // already
-    return {book_, id, start + timeout, has_callback,
-            [this, start, timeout](std::uint64_t waited) { return await(waited, start, timeout); }};
+    return {book_, id, until, has_callback,
+            [this](std::uint64_t waited, deadline ends) { return await(waited, ends, {}); }};
 }
 
 std::uint64_t actions::begin(const target& to, std::string_view name, std::string_view text,
@@ -113,15 +113,12 @@ std::uint64_t actions::begin(const target& to, std::string_view name, std::strin
                       .action = name,
                       .payload = bytes_of(text),
                       .fds = options.fds};
-    for (const auto peer : peers) {
-        if (peer.id == 0) {
-            const auto why = to.whom == target::group::primary
-                                 ? std::string{"no primary lives"}
-                                 : fmt::format("no member named \"{}\" lives", to.name);
-            book_->settle(id, peer, verdict::refused, bytes_of(why));
-        } else {
-            ask(id, peer, sent);
-        }
+    try {
+        for (const auto peer : peers)
+            ask(id, to, peer, sent);
+    } catch (...) {
+        book_->cancel(id);
+        throw;
     }
     return id;
 }
@@ -129,10 +126,10 @@ std::uint64_t actions::begin(const target& to, std::string_view name, std::strin
 answers actions::ask_and_await(const target& to, std::string_view name, std::string_view text,
                                steady_clock::duration timeout)
 {
-    // Where sending is quick, a quick answer costs no look at the clock.
-    deadline start{};
-    if (text.size() > max_payload || reads_alone())
-        start = steady_clock::now();
+    // Where a dispatcher's thread serves, and one message is sent, a quick answer costs no look at
+    // the clock.
+    const bool is_quick = !to.is_group() && text.size() <= max_payload && !reads_alone();
+    const auto start = is_quick ? deadline{} : steady_clock::now();
     const auto id = begin(to, name, text, deadline::max());
     return await(id, start, timeout);
 }
@@ -141,7 +138,7 @@ answers actions::await(std::uint64_t id, deadline start, steady_clock::duration 
 {
     try {
         if (reads_alone())
-            return serve_until(id, start + timeout);
+            return serve_until(id, deadline_after(start, timeout));
         if (auto given = spin_for(id, start))
             return std::move(*given);
     } catch (...) {  // of a callback, for instance
@@ -149,17 +146,28 @@ answers actions::await(std::uint64_t id, deadline start, steady_clock::duration 
         throw;
     }
     const auto book = book_;  // who sleeps is told when this goes
-    book->wait(id, start + timeout);
+    book->wait(id, deadline_after(start, timeout));
     return book->take(id);
 }
 
 answers actions::serve_until(std::uint64_t id, deadline until)
 {
+    // The pump takes what would wake a loop of the user's; so that looks for itself again.
+    struct waker {
+        const courier* wakes;
+        ~waker()
+        {
+            if (wakes)
+                wakes->wake_reader();
+        }
+    } afterwards{nullptr};
     for (;;) {
         if (auto given = book_->take_if_done(id))
             return std::move(*given);
         if (steady_clock::now() >= until)
             return book_->take(id);
+        if (!is_serving())
+            afterwards.wakes = &courier_;
         if ((pump_ ? pump_() : serve()) == 0)
             std::this_thread::sleep_for(50us);
     }
@@ -230,8 +238,15 @@ std::optional<answers> actions::spin_for(std::uint64_t id, deadline& start)
     }
 }
 
-void actions::ask(std::uint64_t id, member_ref peer, const letter& sent)
+void actions::ask(std::uint64_t id, const target& to, member_ref peer, const letter& sent)
 {
+    if (peer.id == 0) {
+        const auto why = to.whom == target::group::primary
+                             ? std::string{"no primary lives"}
+                             : fmt::format("no member named \"{}\" lives", to.name);
+        book_->settle(id, peer, verdict::refused, bytes_of(why));
+        return;
+    }
     const auto result = courier_.deliver(peer, sent);
     if (result.what == courier::outcome::no_such_member)
         book_->settle(id, peer, verdict::died, {});

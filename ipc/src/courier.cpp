@@ -6,6 +6,7 @@
 #include "cohort/base/log.hpp"
 #include "cohort/ipc/socket.hpp"
 #include "cohort/ipc/wire.hpp"
+#include "text_bytes.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -19,6 +20,7 @@ namespace {
 
 constexpr auto parcel_patience = 5s;      // from its message on; it was sent before that
 constexpr auto connect_patience = 500ms;  // a stopped member accepts nobody
+
 std::string why_not(post_office::delivery result)
 {
     switch (result) {
@@ -84,7 +86,7 @@ courier::receipt courier::deliver(member_ref to, const letter& sent)
         return {outcome::refused, refused.what()};
     }
     const std::string name{box.name()};
-    wrapped.payload = std::as_bytes(std::span{name});
+    wrapped.payload = bytes_of(name);
     wrapped.boxed_bytes = sent.payload.size();
     auto result = post_with_fds(to, sent, wrapped);
     if (result.what != outcome::delivered)
@@ -222,12 +224,7 @@ bool courier::settle_answers(const settler& settle, std::list<received_letter>& 
 void courier::settle_boxed(const settler& settle, std::list<received_letter>& boxed)
 {
     for (auto& done : boxed) {
-        try {
-            settle(done);
-        } catch (const std::exception& failure) {  // there is no room for a copy
-            log(log_level::error, "a reply of {} bytes is lost: {}", done.head.boxed_bytes,
-                failure.what());
-        }
+        settle(done);
         discard(done);
     }
 }

@@ -92,10 +92,15 @@ bool courier::is_in_hand(std::string_view box) const
     return std::ranges::find(boxes_in_hand_, box) != boxes_in_hand_.end();
 }
 
-/// Looks only when somebody has gone since the last look, or something was left then.
 void courier::sweep()
 {
     post_.flush_when_asked();
+    sweep_boxes();
+}
+
+/// Looks only when somebody has gone since the last look, or something was left then.
+void courier::sweep_boxes()
+{
     const auto deaths = domain_.region().recovery.deaths.load(std::memory_order_acquire);
     std::vector<memzone> orphans;
     {

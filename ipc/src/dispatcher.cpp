@@ -138,18 +138,20 @@ doorbell_layout& dispatcher::own_bell() noexcept
 
 void dispatcher::look_around_when_due()
 {
-    if (steady_clock::now() < next_look_)
+    const auto now = steady_clock::now();
+    if (now < next_look_)
         return;
+    next_look_ = now + look_around_every;  // also when a look fails, or asks and gets here again
     look_around();
-    const bool soon =
-        domain_.region().recovery.some_wait.load(std::memory_order_relaxed) != 0;  // a hint only
-    next_look_ = deadline_in(soon ? look_around_soon : look_around_every);
+    if (domain_.region().recovery.some_wait.load(std::memory_order_relaxed) != 0)  // a hint only
+        next_look_ = deadline_in(look_around_soon);
 }
 
 void dispatcher::run() noexcept
 {
     ::pthread_setname_np(::pthread_self(), "dispatcher");
     static_cast<void>(domain_.members().lane());  // while there is one
+    actions_.set_loop();
     while (!stopping_.load(std::memory_order_acquire)) {
         rounds_.fetch_add(1, std::memory_order_relaxed);  // one writer, who only counts
         try {
@@ -180,37 +182,43 @@ void dispatcher::set_timer()
     ::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &when, nullptr);
 }
 
-/// Until readable: ends with the bell armed, so that a message that comes later rings, or with a
+/// To sleep: ends with the bell armed, so that a message that comes later rings, or with a
 /// descriptor that is readable for what came before.
 std::size_t dispatcher::poll(polling how)
 {
     // Relaxed: of two callers at once, one may not be counted.
     const auto before = polls_.load(std::memory_order_relaxed);
     polls_.store(before + 1, std::memory_order_relaxed);
-    const bool in_haste = how == polling::busy && before % polls_between_looks != 0;
-    if (in_haste && !actions_.has_messages())
+    const bool is_busy = how == polling::busy;
+    if (is_busy && before % polls_between_looks != 0 && !actions_.has_messages())
         return 0;
     const std::lock_guard guard{turn_};  // before that of who serves, as everywhere
     try {
-        return in_haste ? actions_.serve() : poll_locked(how);
+        return is_busy ? poll_busily() : poll_to_sleep();
     } catch (const std::exception& failure) {  // of a handler's callback, or of a reap
         log(log_level::error, "dispatcher: {}", failure.what());
+        actions_.post().wake_reader();  // the bell may not be armed, nor the timer set
         return 1;
     }
 }
 
-std::size_t dispatcher::poll_locked(polling how)
+std::size_t dispatcher::poll_busily()
 {
-    std::size_t done = 0;
+    auto done = actions_.serve();  // first: who asks waits
     const auto now = steady_clock::now();
-    if (how != polling::busy || now >= next_hearing_) {
-        next_hearing_ = now + listen_every;
-        done = hear(0);
-        look_around_when_due();
-    }
-    done += actions_.serve();
-    if (how == polling::busy)
+    if (now < next_hearing_)
         return done;
+    next_hearing_ = now + listen_every;
+    done += hear(0);
+    look_around_when_due();
+    return done;
+}
+
+std::size_t dispatcher::poll_to_sleep()
+{
+    auto done = hear(0);
+    look_around_when_due();
+    done += actions_.serve();
     own_bell().arm();
     if (!actions_.post().is_empty())
         actions_.post().wake_reader();

@@ -123,7 +123,7 @@ answer ask_over_socket(const std::string& socket, std::string_view action, std::
 std::optional<foreign_request> read_question(std::span<const std::byte> bytes) noexcept
 {
     const auto* head = wire::with_payload<wire::question>(bytes, wire::kind::question);
-    if (!head || head->action.view().empty())
+    if (!head || head->action.empty())
         return std::nullopt;
     return foreign_request{head->id, head->action.view(), bytes.subspan(sizeof *head)};
 }

@@ -86,10 +86,8 @@ post_office::delivery post_office::post(member_ref to, const envelope& sent,
     auto inbox = inbox_of(to.id);
     if (!inbox)
         return delivery::no_such_member;
-    auto* pool = sent.payload.size() <= small_payload ? &small_ : &large_;
-    void* object = pool->get();
-    if (!object && pool == &small_)
-        object = (pool = &large_)->get();
+    auto& pool = sent.payload.size() <= small_payload ? small_ : large_;
+    void* object = pool.get();
     if (!object)
         return delivery::no_message_free;
     const auto self = domain_.self();
@@ -103,14 +101,14 @@ post_office::delivery post_office::post(member_ref to, const envelope& sent,
     message->fd_count = sent.fd_count;
     message->payload_bytes = static_cast<std::uint32_t>(sent.payload.size());
     message->capacity =
-        pool->layout().element_bytes - static_cast<std::uint32_t>(sizeof(message_layout));
+        pool.layout().element_bytes - static_cast<std::uint32_t>(sizeof(message_layout));
     message->action = fixed_name<64>{sent.action};
     message->parcel = sent.parcel;
     message->boxed_bytes = sent.boxed_bytes;
     std::copy_n(sent.payload.data(), sent.payload.size(), message->payload());
     COHORT_FAULT_POINT("ipc.written");
     if (!inbox->enqueue(message)) {
-        pool->put(object);
+        pool.put(object);
         return delivery::inbox_full;
     }
     COHORT_FAULT_POINT("ipc.posted");

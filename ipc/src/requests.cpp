@@ -1,5 +1,7 @@
 #include "cohort/ipc/requests.hpp"
 
+#include "text_bytes.hpp"
+
 #include <algorithm>
 #include <utility>
 
@@ -79,8 +81,8 @@ bool request_book::settle_locked(entry& asked, member_ref peer, verdict what,
         auto& open = asked.given[i];
         if (open.peer != peer || (asked.open & bit(i)) == 0)
             continue;
+        open.payload.assign(payload.begin(), payload.end());  // may throw
         open.what = what;
-        open.payload.assign(payload.begin(), payload.end());
         open.fds = std::move(fds);
         asked.open &= ~bit(i);
         if (asked.open == 0)
@@ -117,6 +119,8 @@ bool request_book::cancel(std::uint64_t id)
     if (found == entries_.end())
         return false;
     const bool open = found->second.open != 0;
+    if (!open && found->second.then)
+        return false;  // it will be called
     unheard = take_callback(found->second);
     remove(found);
     return open;
@@ -129,8 +133,7 @@ void request_book::close()
     closed_ = true;
     for (auto& [id, asked] : entries_)
         for (std::size_t i = 0; i != asked.given.size(); ++i)
-            settle_locked(asked, asked.given[i].peer, verdict::refused,
-                          std::as_bytes(std::span{why}));
+            settle_locked(asked, asked.given[i].peer, verdict::refused, bytes_of(why));
 }
 
 bool request_book::is_done(std::uint64_t id) const
@@ -149,14 +152,14 @@ std::optional<answers> request_book::take_if_done(std::uint64_t id)
     return found->second.open == 0 ? std::optional{remove(found)} : std::nullopt;
 }
 
-bool request_book::wait(std::uint64_t id, deadline until) const
+void request_book::wait(std::uint64_t id, deadline until) const
 {
     std::unique_lock guard{mutex_};
     const auto found = entries_.find(id);
     if (found == entries_.end())
-        return true;
+        return;
     const auto& asked = found->second;  // stays: only the caller takes it
-    return asked.changed.wait_until(guard, until, [&] { return asked.open == 0; });
+    asked.changed.wait_until(guard, until, [&] { return asked.open == 0; });
 }
 
 answers request_book::take(std::uint64_t id)
@@ -249,7 +252,7 @@ answers async_request::wait()
         return {};
     const auto book = std::exchange(book_, {});
     auto given = book->take_if_done(id_);
-    return given ? std::move(*given) : await_(id_);
+    return given ? std::move(*given) : await_(id_, until_);
 }
 
 bool async_request::cancel()

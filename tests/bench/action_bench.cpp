@@ -235,7 +235,7 @@ public:
         : place_{"ours", fmt::format("attach_{}", megabytes)}
         , owner_{primary::start(
               {.name = place_.name(), .memory = megabytes * 1_MiB, .huge = huge_policy::none})}
-        , visitor_{place_.join("visitor", 0)}
+        , visitor_{place_.join("visitor", any_processor)}
     {
     }
     [[nodiscard]] double attach_ms() { return number_of(visitor_, "attach"); }

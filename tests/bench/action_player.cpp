@@ -208,7 +208,7 @@ int play_action(const action_part& given)
     if (!self)
         throw std::runtime_error{"built without DPDK"};
     if (given.side != "dpdk" && given.processor != any_processor)
-        pin_to(given.processor);  // as the EAL does: this thread, and not the one that serves
+        pin_to(given.processor);  // as the EAL does: this thread; those that serve may choose
     test::say("ready");
     if (given.role == "poller") {
         self->offer();

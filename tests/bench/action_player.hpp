@@ -18,7 +18,7 @@ struct action_part {
     std::string role;  ///< primary, secondary, poller: a primary that looks all the time; visitor
     std::string name;  ///< of the domain, or DPDK's --file-prefix
     std::string huge_directory;  ///< for DPDK
-    int processor = 0;           ///< of the first thread; any_processor only for ours
+    int processor = 0;  ///< of the first thread; any_processor only for ours; not of a visitor
 
     [[nodiscard]] std::vector<std::string> words() const;
     [[nodiscard]] static action_part from(const std::vector<std::string>& words);

@@ -110,7 +110,8 @@ struct recovery_stage::cast {
             auto before = start;
             for (bool done = false; !done || milliseconds_since(start) < milliseconds;) {
                 std::uint64_t value = 0;
-                done = shared.enqueue(value) && shared.dequeue(value);
+                const bool put = shared.enqueue(value);
+                done = shared.dequeue(value) && put;  // what a failure has left goes, too
                 if (!done && milliseconds_since(start) > 10'000)
                     throw std::runtime_error{"the ring of the killed does not come free"};
                 if (!done)

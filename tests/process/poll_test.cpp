@@ -8,6 +8,7 @@
 #include <future>
 #include <optional>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -136,10 +137,12 @@ TEST_CASE("two threads that poll one member do not wait for each other in a hand
     auto a = joined_while_polled(domain, "a");
     a.tell("offer pong");
     std::atomic<int> asked{0};
+    std::atomic<int> answered{0};
     domain->actions().on("ping", [&](ipc::message&) {
-        static_cast<void>(domain->actions().request(target{"a"}, "pong", "", patience));
-        ++asked;
-        domain->actions().send(target{domain->self()}, "ping", "");
+        const auto what = domain->actions().request(target{"a"}, "pong", "", patience).what;
+        answered += what == verdict::replied ? 1 : 0;
+        if (++asked != 300)
+            domain->actions().send(target{domain->self()}, "ping", "");
     });
     domain->actions().send(target{domain->self()}, "ping", "");
     const auto poll = [&] {
@@ -151,7 +154,44 @@ TEST_CASE("two threads that poll one member do not wait for each other in a hand
     poll();
     other.join();
 
-    CHECK(asked >= 300);
+    CHECK(answered == 300);
+}
+
+TEST_CASE("a loop that sleeps on the descriptor hears what comes after a request of its own",
+          "[actions][poll]")
+{
+    scratch_domain domain{
+        primary::start_options{.huge = huge_policy::none, .dispatch = dispatching::by_caller}};
+    auto hangs = joined_while_polled(domain, "hangs");
+    auto asker = joined_while_polled(domain);
+    hangs.tell("offer-hang hang");
+    std::set<std::thread::id> threads;
+    int pings = 0;
+    count_pings(*domain, threads, pings);
+
+    // Longer than the timer of the descriptor, so that the request has taken that, too.
+    CHECK(domain->actions().request(target{"hangs"}, "hang", "", 150ms).what == verdict::timed_out);
+    asker.start("ask primary ping 1");
+
+    CHECK(poll_until(*domain, [&] { return pings == 1; }));
+    asker.await_done();
+}
+
+TEST_CASE("a loop that sleeps on the descriptor goes on when a callback has thrown",
+          "[actions][poll]")
+{
+    scratch_domain domain{
+        primary::start_options{.huge = huge_policy::none, .dispatch = dispatching::by_caller}};
+    bool called = false;
+    domain->actions().request_async(target{"nobody"}, "ping", "",
+                                    {.timeout = patience, .then = [](const ipc::answers&) {
+                                         throw std::runtime_error{"of the user"};
+                                     }});
+    domain->actions().request_async(
+        target{"nobody"}, "ping", "",
+        {.timeout = patience, .then = [&](const ipc::answers&) { called = true; }});
+
+    CHECK(poll_until(*domain, [&] { return called; }));
 }
 
 TEST_CASE("a member without a thread waits for answers, callbacks and deaths by its own calls",

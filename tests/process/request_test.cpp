@@ -10,6 +10,8 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <thread>
+#include <utility>
 
 #include <catch2/catch.hpp>
 
@@ -183,6 +185,38 @@ TEST_CASE("a request that is cancelled is never answered", "[actions]")
 
     CHECK(calls == 0);
     CHECK(domain->actions().open_requests() == 0);
+}
+
+TEST_CASE("a request that has ended is not cancelled, and its callback is called", "[actions]")
+{
+    scratch_domain domain{
+        primary::start_options{.huge = huge_policy::none, .dispatch = ipc::dispatching::by_caller}};
+    int calls = 0;
+    auto asked = domain->actions().request_async(
+        target{"nobody"}, "ping", "",
+        {.timeout = patience, .then = [&](const ipc::answers&) { ++calls; }});
+
+    CHECK_FALSE(asked.cancel());
+    domain->poll();
+
+    CHECK(calls == 1);
+}
+
+TEST_CASE("who hears of an event may ask, as a handler may", "[actions][events]")
+{
+    scratch_domain domain;
+    std::promise<verdict> asked;
+    domain->actions().on("ping", pong);
+    domain->on_event([&, told = false](const ipc::domain_event&) mutable {
+        if (!std::exchange(told, true))
+            asked.set_value(
+                domain->actions().request(target{domain->self()}, "ping", "", patience).what);
+    });
+    member_process a{"a"};
+
+    auto answer = asked.get_future();
+    REQUIRE(answer.wait_for(patience) == std::future_status::ready);
+    CHECK(answer.get() == verdict::replied);
 }
 
 TEST_CASE("a callback may ask again, and a handler may ask its own member", "[actions]")

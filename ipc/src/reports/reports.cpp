@@ -75,7 +75,7 @@ cell actions_cell(const member_layout& member)
     std::string text;
     auto names = nlohmann::json::array();
     for (const auto& offer : member.offers)
-        if (!offer.view().empty()) {
+        if (!offer.empty()) {
             names.push_back(offer.view());
             text += (text.empty() ? "" : ",") + std::string{offer.view()};
         }
@@ -131,7 +131,7 @@ table list_actions(const region_layout& region)
         if (member.word().state != member_state::live)
             continue;
         for (const auto& offer : member.offers)
-            if (!offer.view().empty())
+            if (!offer.empty())
                 shown.rows.push_back({offer.view(), id, member.name.view()});
     }
     std::sort(shown.rows.begin(), shown.rows.end());

@@ -96,6 +96,9 @@ struct target {
     {
     }
 
+    /// More than one may be meant.
+    [[nodiscard]] bool is_group() const noexcept { return whom >= group::all; }
+
     group whom;
     member_ref member;
     std::string_view name;
@@ -167,6 +170,12 @@ public:
     /// nobody else serves for, in a handler, or anywhere where there is no dispatcher's thread.
     enum class server { thread, caller };
     void set_pump(std::function<std::size_t()> serve_all, server who);
+    /// The calling thread is the dispatcher's: when it asks, in whatever it has called, nobody else
+    /// serves.
+    void set_loop() noexcept
+    {
+        loop_.store(std::this_thread::get_id(), std::memory_order_relaxed);  // for itself alone
+    }
     [[nodiscard]] courier& post() noexcept { return courier_; }
     /// Replies that came after their request had ended.
     [[nodiscard]] std::uint64_t late_replies() const { return book_->late_replies(); }
@@ -184,12 +193,12 @@ private:
     /// Opens a request and sends it.
     std::uint64_t begin(const target& to, std::string_view name, std::string_view text,
                         deadline until, request_options options = {});
-    void ask(std::uint64_t id, member_ref peer, const letter& sent);
+    void ask(std::uint64_t id, const target& to, member_ref peer, const letter& sent);
     [[nodiscard]] std::string naming(member_ref member) const;
     [[nodiscard]] answers ask_and_await(const target& to, std::string_view name,
                                         std::string_view text, steady_clock::duration timeout);
-    /// The answers of an open request, once all are there or the time is over. `start` is when that
-    /// began, or {}: about now.
+    /// The answers of an open request, once all are there or the time after `start` is over; {} is
+    /// about now.
     [[nodiscard]] answers await(std::uint64_t id, deadline start, steady_clock::duration timeout);
     /// The same, where nobody else serves; sleeps a little when there is nothing.
     [[nodiscard]] answers serve_until(std::uint64_t id, deadline until);
@@ -206,7 +215,8 @@ private:
     /// Nobody else reads the inbox while the calling thread waits.
     [[nodiscard]] bool reads_alone() const noexcept
     {
-        return is_serving() || who_ == server::caller;
+        return is_serving() || who_ == server::caller ||
+               loop_.load(std::memory_order_relaxed) == std::this_thread::get_id();  // own store
     }
     /// True in a handler or callback of this channel.
     [[nodiscard]] bool is_serving() const noexcept
@@ -227,6 +237,7 @@ private:
 
     std::recursive_mutex serving_;           ///< one thread runs handlers; a handler may serve on
     std::atomic<std::thread::id> server_{};  ///< that thread
+    std::atomic<std::thread::id> loop_{};
     std::function<std::size_t()> pump_;
     std::atomic<bool> left_over_{false};  ///< `serve` has stopped before its end
     unregistered_handler unregistered_;

@@ -114,12 +114,13 @@ private:
     bool open(received_letter& arrived);
     [[nodiscard]] bool is_complete(received_letter& arrived);
     void read_inbox();
-    /// What `collect` does under the mutex, and what it does without: long copies.
+    /// What `collect` and `next` do under the mutex, and what they do without: long copies.
     bool settle_answers(const settler& settle, std::list<received_letter>& boxed);
     void settle_boxed(const settler& settle, std::list<received_letter>& boxed);
     [[nodiscard]] std::optional<received_letter> oldest();
     received_letter remove(std::list<received_letter>::iterator at);
     [[nodiscard]] bool is_gone(member_ref member) const noexcept;
+    void sweep_boxes();
     void sweep_parcels();
     [[nodiscard]] bool is_awaited(member_ref from, std::uint64_t number) const;
     [[nodiscard]] bool is_in_hand(std::string_view box) const;

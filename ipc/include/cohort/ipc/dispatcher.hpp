@@ -81,9 +81,9 @@ public:
     {
         return hang_ups_.load(std::memory_order_relaxed);  // a count
     }
-    /// The connection over which the primary tells news; its end means that the primary is lost.
     /// What connects there speaks DPDK's telemetry.
     void set_telemetry_listener(int listener) noexcept { telemetry_listener_ = listener; }
+    /// The connection over which the primary tells news; its end means that the primary is lost.
     void set_primary_link(int connection) noexcept { primary_link_ = connection; }
     [[nodiscard]] int primary_link() const noexcept { return primary_link_; }
 
@@ -92,7 +92,8 @@ private:
     void watch(int fd, source kind, std::uint64_t detail);
     [[nodiscard]] doorbell_layout& own_bell() noexcept;
     void run() noexcept;
-    std::size_t poll_locked(polling how);
+    std::size_t poll_busily();
+    std::size_t poll_to_sleep();
     void look_around_when_due();
     void set_timer();
     /// Waits so long for what the descriptors tell, and handles that. How much it was.

@@ -65,14 +65,14 @@ public:
     /// Ends what still waits for that member with `died`.
     void member_died(member_ref dead);
     /// The request is forgotten and its callback will not be called. False when it has ended: then
-    /// the callback has begun.
+    /// the callback has been called or will be.
     bool cancel(std::uint64_t id);
     /// Ends everything, and everything that comes later, as refused: the member leaves.
     void close();
 
     [[nodiscard]] bool is_done(std::uint64_t id) const;
-    /// Waits for the end of a request without a callback. False at `until`.
-    bool wait(std::uint64_t id, deadline until) const;
+    /// Waits for the end of a request without a callback, at most until then.
+    void wait(std::uint64_t id, deadline until) const;
     /// The answers there are, at most once; what has not come is `timed_out`.
     [[nodiscard]] answers take(std::uint64_t id);
     /// The same once all have answered, else nothing.
@@ -121,7 +121,7 @@ private:
 class async_request {
 public:
     /// What waits for a request that is open, and takes its answers.
-    using awaiter = std::function<answers(std::uint64_t)>;
+    using awaiter = std::function<answers(std::uint64_t, deadline)>;
 
     async_request() = default;
     async_request(std::shared_ptr<request_book> book, std::uint64_t id, deadline until,
