@@ -64,7 +64,7 @@ namespace cohort::test {
     const auto report = audit(audited(region), 1);
     return no_block && report.clean() &&
            std::all_of(report.pools.begin(), report.pools.end(),
-                       [](const auto& pool) { return pool.in_pool + pool.cached == pool.count; });
+                       [](const auto& pool) { return pool.free() == pool.count; });
 }
 
 /// What the audit of each pool and each fault says, for a failed check.
@@ -142,7 +142,8 @@ public:
 
     static void check_audit()
     {
-        auto tool = child_process::spawn("cohort", {"--domain", name, "audit"});
+        auto tool = child_process::spawn("cohort", {"--domain", name, "audit"}, {},
+                                         standard_error::with_output);
         std::string said;
         while (const auto line = tool.read_line(patience))
             said += *line + '\n';

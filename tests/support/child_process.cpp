@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <ostream>
 #include <stdexcept>
 #include <system_error>
 #include <utility>
@@ -118,9 +119,15 @@ std::string to_string(const exit_status& status)
     return "signal " + std::to_string(status.signal) + " (" + ::strsignal(status.signal) + ")";
 }
 
+std::ostream& operator<<(std::ostream& out, const exit_status& status)
+{
+    return out << to_string(status);
+}
+
 child_process child_process::spawn(std::string_view program,
                                    const std::vector<std::string>& arguments,
-                                   const std::vector<std::string>& environment)
+                                   const std::vector<std::string>& environment,
+                                   standard_error errors)
 {
     // All that allocates happens before the fork.
     std::vector<std::string> words{find_program(program)};
@@ -144,7 +151,8 @@ child_process child_process::spawn(std::string_view program,
     if (child.pid_ == 0) {
         ::prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (::getppid() == parent && ::dup2(child_input, STDIN_FILENO) != -1 &&
-            ::dup2(output.write, STDOUT_FILENO) != -1)
+            ::dup2(output.write, STDOUT_FILENO) != -1 &&
+            (errors == standard_error::ours || ::dup2(output.write, STDERR_FILENO) != -1))
             ::execve(argv[0], argv.data(), envp.data());
         const int error = errno;
         [[maybe_unused]] const auto told = ::write(failure.write, &error, sizeof error);

@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <iosfwd>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,6 +32,12 @@ struct exit_status {
 /// "exit code 1", "signal 9 (Killed)".
 [[nodiscard]] std::string to_string(const exit_status& status);
 
+/// As to_string: so that a failed check says how a child ended.
+std::ostream& operator<<(std::ostream& out, const exit_status& status);
+
+/// Where a child's standard error goes.
+enum class standard_error { ours, with_output };
+
 class child_process {
 public:
     using milliseconds = std::chrono::milliseconds;
@@ -39,7 +46,8 @@ public:
     /// Throws std::system_error if there is no such program.
     [[nodiscard]] static child_process spawn(std::string_view program,
                                              const std::vector<std::string>& arguments = {},
-                                             const std::vector<std::string>& environment = {});
+                                             const std::vector<std::string>& environment = {},
+                                             standard_error errors = standard_error::ours);
 
     ~child_process();
     child_process(child_process&& other) noexcept;
