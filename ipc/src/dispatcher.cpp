@@ -360,6 +360,7 @@ void dispatcher::look_around()
         bury(left);
     reaper_.reap_lanes();
     reaper_.deliver_waiting();
+    domain_.segments().give_back_strays(domain_.members().who());
     domain_.ports().forget_gone();
     actions_.post().sweep();
     tell_events();

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cstring>
 #include <fstream>
+#include <optional>
 #include <thread>
 
 #include <catch2/catch.hpp>
@@ -20,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 namespace cohort::test {
 namespace {
@@ -152,21 +154,47 @@ TEST_CASE("transparent hugepages are used for 4 KiB pages where they are allowed
     CHECK(owner->segments().find_fault(owner->members().who()) == std::nullopt);
 }
 
+namespace {
+
+std::uint64_t existing_bytes(domain& owner)
+{
+    struct stat status {};
+    REQUIRE(::fstat(owner.segments().segment_files()[0].get(), &status) == 0);
+    return static_cast<std::uint64_t>(status.st_blocks) * 512;
+}
+
+std::uint64_t published_bytes(const domain& owner)
+{
+    return owner.region().memory.lists[0].published.load();
+}
+
+}  // namespace
+
 TEST_CASE("pages that the kernel makes around those that were asked for are no fault",
           "[memory][thp]")
 {
-    const lent_setting everywhere{"/sys/kernel/mm/transparent_hugepage/shmem_enabled", "always"};
-    COHORT_SKIP_UNLESS(everywhere.available(), "the right to allow transparent hugepages");
+    std::optional<lent_setting> allowed;
+    allowed.emplace("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise");
+    COHORT_SKIP_UNLESS(allowed->available(), "the right to allow transparent hugepages");
     const scratch_runtime_directory directory;
-    const auto owner = primary::start({.name = "odd", .memory = 15_MiB, .huge = huge_policy::none});
+    const auto owner = primary::start({.name = "odd",
+                                       .memory = 15_MiB,
+                                       .huge = huge_policy::none,
+                                       .transparent_hugepages = true});
     for (const auto size : {33'000'000, 5'000'000}) {
         owner->reserve_memzone("odd", static_cast<std::size_t>(size));
+        CHECK(existing_bytes(*owner) > published_bytes(*owner));
         CHECK(audit(owner->mapping()).faults == std::vector<std::string>{});
         CHECK(owner->segments().find_fault(owner->members().who()) == std::nullopt);
         owner->release_memzone("odd");
         owner->give_back_memory();
         CHECK(audit(owner->mapping()).faults == std::vector<std::string>{});
     }
+
+    REQUIRE(existing_bytes(*owner) > published_bytes(*owner));
+    allowed.reset();
+    CHECK(audit(owner->mapping()).faults == std::vector<std::string>{});
+    CHECK(existing_bytes(*owner) == published_bytes(*owner));
 }
 
 namespace {

@@ -13,11 +13,10 @@
 namespace cohort {
 namespace {
 
-std::uint64_t existing_bytes(int fd)
+std::uint64_t existing_bytes(int fd) noexcept
 {
     struct stat status {};
-    if (::fstat(fd, &status) != 0)
-        throw_errno(errno, "cannot ask how many pages a segment file has");
+    ::fstat(fd, &status);  // cannot fail for a file in memory
     return static_cast<std::uint64_t>(status.st_blocks) * 512;
 }
 
@@ -26,7 +25,7 @@ std::uint64_t existing_bytes(int fd)
 bool agree(const memseg_list_layout& list, std::uint64_t exist, std::uint64_t published)
 {
     return exist == published || (exist > published && list.page_bytes == bytes(page_size::small) &&
-                                  shared_thp_allowed());
+                                  shared_thp_allowed(list.transparent != 0));
 }
 
 /// What a look without the lock has seen of a list.
@@ -44,7 +43,29 @@ struct blocks {
     {
     }
     bool operator==(const blocks&) const = default;
+
+    [[nodiscard]] bool agree(const memseg_list_layout& list) const
+    {
+        return cohort::agree(list, exist, published);
+    }
+    [[nodiscard]] bool has_strays(const memseg_list_layout& list) const
+    {
+        return exist > published && !agree(list);
+    }
 };
+
+/// Whether what a list and its file say stays as it is. Members give strays back when they look
+/// around, ten times a second; whoever grows the list or gives pages back is done much sooner.
+bool stays(const blocks& first, const memory_layout& layout, const memseg_list_layout& list, int fd)
+{
+    const auto until = deadline_in(first.has_strays(list) ? 1s : 4ms);
+    do {
+        std::this_thread::sleep_for(2ms);
+        if (layout.lock.holder() != 0 || !(blocks{list, fd} == first))
+            return false;
+    } while (std::chrono::steady_clock::now() < until);
+    return true;
+}
 
 /// The first thing that is wrong with one list, whose lock is held.
 class list_examination {
@@ -132,23 +153,30 @@ std::optional<std::string> memory::find_fault(actor who)
     return std::nullopt;
 }
 
+void memory::give_back_strays(actor who)
+{
+    for (std::size_t i = 0; i != layout_.list_count; ++i) {
+        const auto& list = layout_.lists[i];
+        const auto any = [&] { return blocks{list, files_[i].get()}.has_strays(list); };
+        if (!any())
+            continue;
+        if (const guard held{*this, who, deadline{}}; held.held() && any())
+            supply_.give_back_gaps(i);
+    }
+}
+
 std::vector<std::string> compare_with_files(const memory_layout& layout,
                                             const memory::files& segment_files)
 {
-    constexpr int looks = 3;
     std::vector<std::string> faults;
     for (std::size_t i = 0; i != layout.list_count; ++i) {
         const auto& list = layout.lists[i];
-        const blocks first{list, segment_files[i].get()};
-        bool stays = !agree(list, first.exist, first.published);
-        for (int look = 1; stays && look != looks; ++look) {
-            std::this_thread::sleep_for(2ms);
-            stays = layout.lock.holder() == 0 && blocks{list, segment_files[i].get()} == first;
-        }
-        if (stays)
+        const int fd = segment_files[i].get();
+        const blocks seen{list, fd};
+        if (!seen.agree(list) && stays(seen, layout, list, fd))
             faults.push_back(fmt::format("memseg list {}: {} pages exist and {} are published", i,
-                                         first.exist / list.page_bytes,
-                                         first.published / list.page_bytes));
+                                         seen.exist / list.page_bytes,
+                                         seen.published / list.page_bytes));
     }
     return faults;
 }

@@ -70,12 +70,12 @@ std::uint64_t pool_bytes(page_size size) noexcept
            bytes(size);
 }
 
-bool shared_thp_allowed()
+bool shared_thp_allowed(bool asked)
 {
     std::ifstream setting{"/sys/kernel/mm/transparent_hugepage/shmem_enabled"};
     for (std::string word; setting >> word;)
         if (word.front() == '[')
-            return word != "[never]" && word != "[deny]";
+            return word != "[never]" && word != "[deny]" && (asked || word != "[advise]");
     return false;
 }
 

@@ -183,6 +183,12 @@ std::vector<page_run> page_supply::give_back(std::size_t index, std::span<const 
     return all_gone;
 }
 
+void page_supply::give_back_gaps(std::size_t index) noexcept
+{
+    const page_map map{layout_.lists[index]};
+    map.for_each_gap({0, map.pages()}, [&](page_run gap) { punch(index, gap); });
+}
+
 void page_supply::repair() noexcept
 {
     for (std::size_t i = 0; i != layout_.list_count; ++i) {
@@ -191,7 +197,7 @@ void page_supply::repair() noexcept
         std::uint64_t published = 0;
         map.lower_top();
         map.for_each_run([&](page_run run) { published += run.count(); });
-        map.for_each_gap({0, map.pages()}, [&](page_run gap) { punch(i, gap); });
+        give_back_gaps(i);
         list.published.store(published * list.page_bytes, std::memory_order_relaxed);  // locked
     }
 }

@@ -82,6 +82,11 @@ public:
     enum class idle_pages { kept, all };
     void give_back_idle(actor who, idle_pages which = idle_pages::kept) noexcept;
 
+    /// Gives back pages that exist and are not published: somebody without the lock read a hole, or
+    /// the kernel made hugepages around pages and is no longer allowed to. Costs a system call for
+    /// each list when there are none; waits for nobody, as `give_back_idle`.
+    void give_back_strays(actor who);
+
     /// For the reaper: takes the memory lock over from this dead lane, if that has it, and repairs.
     void repair_after(lane_id dead, actor who) noexcept;
     /// Empties what a dead member left in INIT or DYING; returns how many entries that was. It
@@ -157,10 +162,11 @@ private:
 };
 
 /// Pages that a file has and its list has not published, or the other way round: one sentence for
-/// each list. Waits for nobody and holds no lock, so it looks several times and says what stays the
-/// same; nothing while somebody holds the lock, for then pages are on their way, or left by the
-/// dead to whoever takes it over. A page made by somebody who read a hole is a fault, too,
-/// unless the kernel makes transparent hugepages for files in memory: it then makes more by itself.
+/// each list. Holds no lock, so it says what stays the same over several looks; nothing while
+/// somebody holds the lock, for then pages are on their way, or left by the dead to whoever takes
+/// it over. Too many pages are a fault when no member has given them back within a second, see
+/// `give_back_strays`; none while the kernel is allowed to make transparent hugepages for the
+/// list, for it then makes more by itself.
 [[nodiscard]] std::vector<std::string> compare_with_files(const memory_layout& layout,
                                                           const memory::files& segment_files);
 

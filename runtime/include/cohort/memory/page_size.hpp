@@ -48,8 +48,9 @@ enum class huge_policy {
     return page_bytes == 4_KiB ? 0 : page_bytes == 2_MiB ? 1 : 2;
 }
 
-/// Whether the machine makes transparent hugepages for shared memory that asks for them.
-[[nodiscard]] bool shared_thp_allowed();
+/// Whether the machine makes transparent hugepages for shared memory that asks for them, or, if not
+/// `asked`, for any.
+[[nodiscard]] bool shared_thp_allowed(bool asked = true);
 
 /// 1536 MiB, 2 GiB, 12 KiB: the largest unit that divides evenly.
 [[nodiscard]] std::string bytes_text(std::uint64_t bytes);

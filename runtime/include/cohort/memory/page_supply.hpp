@@ -43,7 +43,9 @@ public:
     std::vector<page_run> give_back(std::size_t list, std::span<const byte_range> used,
                                     std::uint64_t keep_bytes);
 
-    /// Gives back each page without a bit, and counts those with one. After a death.
+    /// Gives back each page of a list without a bit.
+    void give_back_gaps(std::size_t list) noexcept;
+    /// The same for all lists, and counts the pages with a bit. After a death.
     void repair() noexcept;
 
     [[nodiscard]] const numa_system& numa() const noexcept { return *numa_; }
