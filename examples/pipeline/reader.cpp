@@ -1,4 +1,5 @@
 #include "cohort/packet/parse.hpp"
+#include "cohort/port/drivers.hpp"
 #include "stages.hpp"
 
 #include <vector>
@@ -18,7 +19,7 @@ public:
     reader(cohort::domain& domain, const stage_options& options)
         : progress_{find_progress(domain)}
         , port_{find_capture_port(domain)}
-        , link_{link_type_of(port_)}
+        , link_{cohort::rx_link_of(port_.layout())}
         , waiting_{options.patience}
     {
         for (unsigned i = 0; i != progress_.workers; ++i)

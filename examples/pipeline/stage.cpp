@@ -2,7 +2,6 @@
 
 #include "cohort/base/cache_line.hpp"
 #include "cohort/base/error.hpp"
-#include "cohort/port/drivers.hpp"
 
 #include <csignal>
 #include <thread>
@@ -61,11 +60,6 @@ cohort::port find_capture_port(cohort::domain& domain)
     if (!found)
         missing(domain, fmt::format("port \"{}\"", port_name));
     return std::move(*found);
-}
-
-cohort::link_type link_type_of(const cohort::port& port) noexcept
-{
-    return cohort::rx_link_of(port.layout());
 }
 
 void patience::wait(const char* what_for)

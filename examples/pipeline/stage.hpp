@@ -29,8 +29,6 @@ void stop_on_signals() noexcept;
 [[nodiscard]] progress& find_progress(cohort::domain& domain);
 [[nodiscard]] packet_ring find_packet_ring(cohort::domain& domain, const std::string& name);
 [[nodiscard]] cohort::port find_capture_port(cohort::domain& domain);
-/// What the first bytes of the port's packets are.
-[[nodiscard]] cohort::link_type link_type_of(const cohort::port& port) noexcept;
 
 /// Waiting for another process: first on the processor, then yielding it, then in short sleeps.
 class patience {

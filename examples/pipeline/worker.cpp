@@ -1,6 +1,7 @@
 #include "cohort/base/error.hpp"
 #include "cohort/packet/parse.hpp"
 #include "cohort/packet/ttl.hpp"
+#include "cohort/port/drivers.hpp"
 #include "flow_table.hpp"
 #include "stages.hpp"
 
@@ -54,7 +55,7 @@ public:
         , own_{find_packet_ring(domain, to_worker_name(index))}
         , redelivered_{find_packet_ring(domain, redelivered_name)}
         , to_writer_{find_packet_ring(domain, to_writer_name)}
-        , link_{link_type_of(find_capture_port(domain))}
+        , link_{cohort::rx_link_of(find_capture_port(domain).layout())}
         , waiting_{options.patience}
         , linger_{linger}
     {
