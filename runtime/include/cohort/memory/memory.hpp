@@ -15,6 +15,9 @@
 #include "cohort/memory/page_supply.hpp"
 #include "cohort/sync/liveness_view.hpp"
 
+#include <array>
+#include <atomic>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -159,6 +162,9 @@ private:
     liveness_view lanes_;
     memory_watch watch_;
     page_supply supply_;
+    /// Bytes that a file had when giving strays back was in vain, as behind a hugepage that is
+    /// pinned: no reason to do it again. A hint.
+    std::array<std::atomic<std::uint64_t>, max_memseg_lists> vain_{};
 };
 
 /// Pages that a file has and its list has not published, or the other way round: one sentence for
