@@ -214,8 +214,8 @@ void actions::settle(received_letter& given)
         book_->settle(given.head.id, given.sender(), replied ? verdict::replied : verdict::refused,
                       payload, std::move(given.fds));
     } catch (const std::bad_alloc&) {
-        book_->settle(given.head.id, given.sender(), verdict::refused,
-                      bytes_of(fmt::format("no memory for a reply of {} bytes", payload.size())));
+        // Without a reason, for which there may be no memory either.
+        book_->settle(given.head.id, given.sender(), verdict::refused, {});
     }
 }
 
@@ -246,9 +246,14 @@ std::size_t actions::serve()
     return served;
 }
 
-void actions::close()
+void actions::end_requests()
 {
     book_->close();
+}
+
+void actions::close()
+{
+    end_requests();
     courier_.close();
 }
 

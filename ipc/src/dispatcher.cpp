@@ -114,6 +114,7 @@ void dispatcher::stop() noexcept
     if (!thread_.joinable())
         return;
     stopping_.store(true, std::memory_order_release);
+    actions_.end_requests();  // a handler may wait for an answer
     const std::uint64_t one = 1;
     static_cast<void>(!::write(stop_.get(), &one, sizeof one));
     thread_.join();
@@ -386,8 +387,13 @@ void dispatcher::tell_events()
         listeners = listeners_to_events_;
     }
     for (const auto& event : found)
-        for (const auto& hears : listeners)
-            hears(event);
+        for (const auto& hears : listeners) {
+            try {
+                hears(event);
+            } catch (const std::exception& failure) {  // no reason to keep it from the others
+                log(log_level::error, "a handler of events: {}", failure.what());
+            }
+        }
 }
 
 }  // namespace cohort::ipc

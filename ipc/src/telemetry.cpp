@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -29,15 +30,34 @@ std::string runtime_directory()
     return session && *session ? session : "/tmp";
 }
 
-/// Also when it is too busy to accept: whoever is there is not displaced.
-bool somebody_serves(const std::string& path)
+enum class server { none, predecessor, somebody };
+
+/// The process that listens at `path`, or nothing when nobody does.
+std::optional<pid_t> listener_at(const std::string& path)
 {
     try {
-        static_cast<void>(connect_to(path, deadline_in(live_server_patience)));
-        return true;
+        return peer_of(connect_to(path, deadline_in(live_server_patience)).get()).pid;
     } catch (const error& refused) {
-        return refused.reason() != errc::no_such_domain;
+        if (refused.reason() == errc::no_such_domain)
+            return std::nullopt;
+        return 0;  // there, and too busy to accept
     }
+}
+
+server who_serves(const std::string& path, const std::string& primary_socket)
+{
+    const auto found = listener_at(path);
+    if (!found)
+        return server::none;
+    const bool also_primary =
+        *found != 0 && !primary_socket.empty() && found == listener_at(primary_socket);
+    return also_primary ? server::predecessor : server::somebody;
+}
+
+std::uint64_t inode_of(const std::string& path)
+{
+    struct stat there {};
+    return ::stat(path.c_str(), &there) == 0 ? there.st_ino : 0;
 }
 
 /// The directory, for this user alone. False when it is somebody else's.
@@ -58,15 +78,20 @@ std::string telemetry_path(std::string_view domain_name)
     return fmt::format("{}/dpdk/{}/dpdk_telemetry.v2", runtime_directory(), domain_name);
 }
 
-telemetry_socket telemetry_socket::listen(std::string_view domain_name)
+telemetry_socket telemetry_socket::listen(std::string_view domain_name,
+                                          const std::string& primary_socket)
 {
     const auto path = telemetry_path(domain_name);
     try {
-        if (!make_private(std::filesystem::path{path}.parent_path()) || somebody_serves(path)) {
+        const bool ours = make_private(std::filesystem::path{path}.parent_path());
+        const auto before = ours ? who_serves(path, primary_socket) : server::somebody;
+        if (before == server::somebody) {
             log(log_level::warning, "no telemetry for DPDK's clients: {} is somebody else's", path);
             return {};
         }
-        return {listen_at(path), path};
+        auto listener = before == server::predecessor ? listen_in_place_of(path, std::nullopt)
+                                                      : listen_at(path);
+        return {std::move(listener), path};
     } catch (const error& refused) {
         log(log_level::warning, "no telemetry for DPDK's clients: {}", refused.what());
         return {};
@@ -76,12 +101,13 @@ telemetry_socket telemetry_socket::listen(std::string_view domain_name)
 telemetry_socket::telemetry_socket(file_descriptor listener, std::string path)
     : listener_{std::move(listener)}
     , path_{std::move(path)}
+    , inode_{inode_of(path_)}
 {
 }
 
 telemetry_socket::~telemetry_socket()
 {
-    if (!listener_)
+    if (!listener_ || inode_of(path_) != inode_)
         return;
     ::unlink(path_.c_str());
     const auto directory = std::filesystem::path{path_}.parent_path();

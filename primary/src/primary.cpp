@@ -134,8 +134,9 @@ owner::owner(region_mapping region, ipc::member_claim claim, rendezvous place, f
     : joined_domain{std::move(region), std::move(claim), std::move(place), std::move(wake)}
     , primary_lock_{std::move(primary_lock)}
     , adopted_{adopted}
-    , telemetry_{options.dpdk_telemetry ? ipc::telemetry_socket::listen(options.name)
-                                        : ipc::telemetry_socket{}}
+    , telemetry_{options.dpdk_telemetry
+                     ? ipc::telemetry_socket::listen(options.name, this->place().primary_socket())
+                     : ipc::telemetry_socket{}}
     , tell_handed_over_{options.handed_over}
 {
     auto& header = this->region().header;

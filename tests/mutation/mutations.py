@@ -1,5 +1,6 @@
-"""All rules: those of ports are beside."""
+"""All rules: those of ports and of the action channel are beside."""
 
+from ipc_mutations import IPC_MUTATIONS
 from mutation import Mutation
 from port_mutations import PORT_MUTATIONS
 
@@ -324,17 +325,10 @@ MUTATIONS = [
         "who unlocks wakes a sleeper*",
     ),
     Mutation(
-        "pages that nobody asked for are given back",
-        "ipc/src/dispatcher.cpp",
-        "    domain_.segments().give_back_strays(domain_.members().who());\n",
-        "",
-        "the audit names a page that is missing*",
-    ),
-    Mutation(
         "the audit waits for members to give back what nobody asked for",
         "runtime/src/memory/memory_audit.cpp",
-        "first.has_strays(list) ? 1s : 4ms",
-        "4ms",
+        "strays_stay(list, fd)\n",
+        "stays(seen, layout, list, fd)\n",
         "pages that the kernel makes around*",
         suite="process",
     ),
@@ -346,29 +340,6 @@ MUTATIONS = [
         "pages that the kernel makes around*",
         suite="process",
     ),
-    Mutation(
-        "who has said that it sleeps looks for messages again",
-        "ipc/src/dispatcher.cpp",
-        "            hear(actions_.post().is_empty() ? milliseconds_left(until) : 0);\n",
-        "            hear(milliseconds_left(until));\n",
-        "a message wakes its receiver*",
-        suite="process",
-    ),
-    Mutation(
-        "who looks for an answer leaves the processor to others",
-        "ipc/src/asking.cpp",
-        "            std::this_thread::yield();",
-        "            cpu_relax();",
-        "who asks leaves the processor*",
-        suite="process",
-    ),
-    Mutation(
-        "whoever is flooded with messages does other things as well",
-        "ipc/src/actions.cpp",
-        "        if (served == served_at_once) {",
-        "        if (served == 0) {",
-        "a member whose inbox is never empty*",
-        suite="process",
-    ),
+    *IPC_MUTATIONS,
     *PORT_MUTATIONS,
 ]

@@ -266,6 +266,19 @@ TEST_CASE("a listener that hangs delays nobody else", "[actions][events]")
     released = true;
 }
 
+TEST_CASE("a listener that throws keeps no event from the others", "[actions][events]")
+{
+    scratch_domain domain;
+    domain->on_event([](const domain_event&) { throw std::runtime_error{"of the user"}; });
+    heard_events heard{*domain};
+
+    {
+        member_process a{"a"};
+        CHECK(eventually([&] { return heard.kinds("a").size() == 1; }));
+    }
+    CHECK(eventually([&] { return heard.kinds("a").size() == 2; }));
+}
+
 TEST_CASE("cohort events prints what happens, line by line", "[actions][events][tool]")
 {
     test::living_domain domain;

@@ -2,6 +2,7 @@
 
 #include "cohort/ipc/attach.hpp"
 #include "cohort/ipc/socket.hpp"
+#include "cohort/ipc/telemetry.hpp"
 #include "cohort/primary/primary.hpp"
 #include "process/attempt.hpp"
 #include "process/living_domain.hpp"
@@ -13,6 +14,8 @@
 #include <filesystem>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
@@ -20,9 +23,10 @@ namespace cohort::test {
 namespace {
 
 /// Starts a successor of `primary`, which has to end by itself, and takes its place.
-void hand_over(living_domain& domain)
+void hand_over(living_domain& domain, std::vector<std::string> options = {})
 {
-    auto successor = start_cohortd(domain.name(), {"--hand-over"});
+    options.push_back("--hand-over");
+    auto successor = start_cohortd(domain.name(), std::move(options));
     CHECK(domain.primary().wait(patience) == exit_status{});
     domain.follow(std::move(successor));
 }
@@ -99,6 +103,22 @@ TEST_CASE("a live primary hands over and ends, and members do not notice", "[han
     fresh.kill();
     CHECK(eventually([&] { return live_members(member->region()) == 2; }));
     CHECK(audit(audited(member->region())).clean());
+}
+
+TEST_CASE("whoever asks by DPDK's protocol is answered by each primary that takes over",
+          "[handover][telemetry]")
+{
+    living_domain domain{"alive", {"--telemetry"}};
+    const auto path = ipc::telemetry_path(domain.name());
+    const auto server = [&] {
+        return ipc::peer_of(ipc::connect_to(path, deadline_in(patience)).get()).pid;
+    };
+    REQUIRE(server() == domain.primary().pid());
+
+    for (int round = 0; round != 3; ++round) {
+        hand_over(domain, {"--telemetry"});
+        CHECK(server() == domain.primary().pid());
+    }
 }
 
 TEST_CASE("whoever attaches while a primary hands over is admitted, by one or the other",

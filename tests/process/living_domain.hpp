@@ -95,9 +95,9 @@ inline constexpr std::chrono::milliseconds patience{30'000};
 /// A rendezvous directory and a cohortd in it, both gone at scope exit.
 class living_domain {
 public:
-    explicit living_domain(std::string name = "alive")
+    explicit living_domain(std::string name = "alive", std::vector<std::string> options = {})
         : name_{std::move(name)}
-        , primary_{std::in_place, start_cohortd(name_)}
+        , primary_{std::in_place, start_cohortd(name_, std::move(options))}
     {
         const auto seen = observe();
         if (!eventually([&] { return is_settled(seen.region()); }))

@@ -240,6 +240,49 @@ TEST_CASE("a callback may ask again, and a handler may ask its own member", "[ac
     CHECK(eventually([&] { return rounds.load() == 5; }));
 }
 
+TEST_CASE("a handler may allocate, create, and ask another member", "[actions]")
+{
+    scratch_domain domain;
+    member_process a{"a"};
+    a.tell("offer ping");
+    auto& actions = domain->actions();
+    actions.on("make", [&](ipc::message& received) {
+        auto heap = domain->heap();
+        auto* block = heap.malloc(3_MiB);  // more than it has: it grows
+        auto ring = domain->create_ring<int>("made", 64);
+        const bool made = block != nullptr && ring.enqueue(1);
+        const auto answer = actions.request(target{"a"}, "ping", "inner", patience);
+        heap.free(block);
+        domain->destroy_ring("made");
+        received.reply(made ? answer.text() : "no memory");
+    });
+
+    for (int round = 0; round != 20; ++round)
+        CHECK(actions.request(target::group::primary, "make", "", patience).text() == "pong inner");
+}
+
+TEST_CASE("a member leaves although a handler of its own waits for an answer for ever", "[actions]")
+{
+    std::optional<scratch_domain> domain{std::in_place};
+    member_process hangs{"hangs"};
+    hangs.tell("offer-hang hang");
+    auto& actions = (*domain)->actions();
+    std::atomic<bool> waits{false};
+    std::atomic<bool> refused{false};
+    actions.on("wait", [&](ipc::message&) {
+        waits = true;
+        refused =
+            actions.request(target{"hangs"}, "hang", "", steady_clock::duration::max()).what ==
+            verdict::refused;
+    });
+    actions.request_async(target::group::primary, "wait", "", {.timeout = patience});
+    REQUIRE(eventually([&] { return waits.load(); }));
+
+    domain.reset();
+
+    CHECK(refused);
+}
+
 TEST_CASE("unregistering waits for a running handler, and a handler may unregister any",
           "[actions]")
 {

@@ -163,7 +163,9 @@ public:
     using unregistered_handler =
         std::function<std::optional<std::string>(std::string_view name, std::string_view text)>;
     void set_unregistered(unregistered_handler handler) { unregistered_ = std::move(handler); }
-    /// No message is handled any more, and whoever waits is told.
+    /// Whoever waits for an answer, or asks from now on, is told that this member leaves.
+    void end_requests();
+    /// The same, and no message is handled any more.
     void close();
 
     /// Set by the dispatcher: what serves messages, sockets and deaths while a call waits that

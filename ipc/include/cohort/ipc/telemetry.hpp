@@ -10,7 +10,8 @@
 ///   command,params  ----------->
 ///                   <-----------   {"command": ...}
 ///
-/// The primary listens there. A live server at that place is never displaced, whoever it is.
+/// The primary listens there. A live server at that place is never displaced, whoever it is, but
+/// for a primary of the same domain that hands over.
 ///
 /// *Thread safety*: as of the dispatcher that serves it.
 /// *When a process dies here*: the socket stays as debris, as DPDK's does, and the next primary of
@@ -19,6 +20,7 @@
 #include "cohort/base/file_descriptor.hpp"
 #include "cohort/ipc/queries.hpp"
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -30,8 +32,10 @@ namespace cohort::ipc {
 /// A listening socket there; taken away at the end, with its directory when that is empty.
 class telemetry_socket {
 public:
-    /// Empty when somebody serves there, or the place cannot be written; a log line says so.
-    static telemetry_socket listen(std::string_view domain_name);
+    /// Empty when somebody serves there, or the place cannot be written; a log line says so. Who
+    /// also serves at `primary_socket` is a predecessor, and is followed.
+    static telemetry_socket listen(std::string_view domain_name,
+                                   const std::string& primary_socket = {});
 
     telemetry_socket() = default;
     telemetry_socket(telemetry_socket&& other) noexcept = default;
@@ -47,6 +51,7 @@ private:
 
     file_descriptor listener_;
     std::string path_;
+    std::uint64_t inode_ = 0;  ///< of the socket's file: a successor may have put its own there
 };
 
 /// What a newcomer is greeted with.
