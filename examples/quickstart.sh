@@ -147,7 +147,7 @@ run() {
         read -r -t 30 line <&"$watching" || true  # else packets may be through before it looks
     fi
     start reader --name reader
-    echo "started reader, $workers worker(s) and writer, each a process"
+    echo "started reader, workers and writer, each a process"
     if [[ $kill == yes ]]; then
         finish "$killer" await || killed=$?
         if read -r -t 0.1 line <&"$watching"; then echo "$line"; fi

@@ -22,6 +22,7 @@ ROOT = HERE.parents[1]
 SUPPORT = ROOT / "tests/support"
 sys.path[:0] = [str(SUPPORT), str(HERE)]
 
+import captures
 import sample_captures
 
 BUILD = pathlib.Path(os.environ.get("COHORT_BUILD_DIR", "build")).resolve()
@@ -81,6 +82,76 @@ def check_refusals(folder):
         shown = run(ROOT / "examples/quickstart.sh", "--pcap", source, "--no-kill")
         said = shown.stderr.splitlines()
         check(shown.returncode == 2 and len(said) == 1, f"{name} is refused in one line", shown)
+
+
+def check_options(_):
+    wrong = [["--workers", "0"], ["--workers", "17"], ["--loops", "0"], ["--huge", "3M"], ["--nonsense"], ["--pcap"]]
+    for words in wrong:
+        shown = run(ROOT / "examples/quickstart.sh", *words)
+        said = shown.stderr.splitlines()
+        check(shown.returncode == 2 and len(said) == 1, f"{' '.join(words)} is refused in one line", shown)
+
+
+def lend_hugepages(count):
+    """Adds so many 2 MiB pages; returns how many there were, or None."""
+    pool = pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
+    try:
+        before = int(pool.read_text())
+        pool.write_text(str(before + count))
+        if int(pool.read_text()) >= before + count:
+            return before
+        pool.write_text(str(before))
+    except OSError:
+        pass
+    return None
+
+
+def page_bytes_of_a_run(*words):
+    shown = run(ROOT / "examples/quickstart.sh", "--json", "--no-kill", "--loops", "1", *words)
+    return json.loads(shown.stdout)["memory"][0]["page_bytes"] if shown.returncode == 0 else shown
+
+
+def check_pages(_):
+    """Hugepages when there are enough, or when they are asked for; and none when not."""
+    shown = page_bytes_of_a_run("--huge", "none")
+    check(shown == 4096, "--huge none takes 4 KiB pages", shown)
+    before = lend_hugepages(160)
+    if before is None:
+        skip("pages of 2 MiB need root, and 320 MiB of memory that is not in pieces")
+        return
+    try:
+        for words in [[], ["--huge", "2M"]]:
+            shown = page_bytes_of_a_run(*words)
+            check(shown == 2 << 20, f"pages of 2 MiB are used ({' '.join(words) or 'auto'})", shown)
+    finally:
+        pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages").write_text(str(before))
+
+
+def check_counts(_):
+    """What the report says of packets is what another reader of the file finds."""
+    shown = run(ROOT / "examples/quickstart.sh", "--json", "--no-kill", "--workers", "1", "--loops", "1")
+    report = json.loads(shown.stdout)
+    link, packets = captures.read(VETH)
+    found = [captures.ip_header(link, packet.data) for packet in packets]
+    tagged = sum(packet.data[12:14] in (b"\x81\x00", b"\x88\xa8") for packet in packets)
+    lowered = sum(captures.forwarded(link, packet.data) != packet.data for packet in packets)
+    worker = report["workers"][0]
+    said = [report["packets_in"], report["packets_out"], worker["packets"], worker["ipv4"], worker["ipv6"],
+            worker["not_ip"], worker["vlan"], worker["ttl_lowered"]]
+    versions = [header and header[0] for header in found]
+    count = len(packets)
+    expected = [count, count, count, versions.count(4), versions.count(6), versions.count(None), tagged, lowered]
+    check(said == expected, "the counts of the report are those of the file", f"{said} {expected}")
+    flows = {ends_of(captures.flow(link, packet.data)) for packet, header in zip(packets, found) if header}
+    check(worker["flows"] == len(flows), "so are the flows", f"{worker['flows']} {len(flows)}")
+
+
+def ends_of(flow):
+    """The same for both directions of a flow."""
+    version, addresses, protocol, ports = flow
+    half, middle = len(addresses) // 2, len(ports) // 2
+    ends = [addresses[:half] + ports[:middle], addresses[half:] + ports[middle:]]
+    return version, protocol, frozenset(ends), len(ports)
 
 
 def check_kill_of_a_worker(folder):
@@ -264,6 +335,9 @@ def check_death_of_the_primary(folder):
 
 PARTS = {
     "refusals": check_refusals,
+    "options": check_options,
+    "pages": check_pages,
+    "counts": check_counts,
     "captures": check_captures,
     "json": check_json,
     "kill_of_a_worker": check_kill_of_a_worker,

@@ -52,10 +52,12 @@ void check_with_kills(const served_interface& what, std::size_t processes)
     for (;; ++kills) {
         const auto next = std::chrono::steady_clock::now() + pause;
         const auto from = traffic.progress();
-        REQUIRE(traffic.step_until([&] {
+        const bool moved = traffic.step_until([&] {
             return traffic.is_complete() ||
                    (std::chrono::steady_clock::now() >= next && traffic.progress() >= from + part);
-        }));
+        });
+        INFO(traffic.describe());
+        REQUIRE(moved);
         if (traffic.is_complete())
             break;
         stand.kill(kills % processes);

@@ -2,6 +2,7 @@
 // The port "wire" at an interface, served by movers that are killed, and numbered frames through it
 // in both directions.
 
+#include "cohort/ipc/reports.hpp"
 #include "cohort/primary/primary.hpp"
 #include "process/living_domain.hpp"
 #include "support/numbered_frames.hpp"
@@ -20,6 +21,7 @@
 #include <vector>
 
 #include <catch2/catch.hpp>
+#include <fmt/format.h>
 
 namespace cohort::test {
 
@@ -159,6 +161,17 @@ public:
         CHECK(out_.doubled() == 0);
         CHECK(out_.damaged() == 0);
         CHECK(doubtful() <= most_in_doubt);
+    }
+    /// Where the frames are, for a failed check.
+    [[nodiscard]] std::string describe() const
+    {
+        return fmt::format("in: {} of {} sent, {} missed; out: {} of {} made, {} in doubt; "
+                           "{} in \"got\", {} in \"send\"\n{}{}{}",
+                           in_.count(), sent_, wire_.rx_stats().missed, out_.count(), made_,
+                           doubtful(), stand_.got().count(), stand_.waiting().count(),
+                           ipc::list_queues(stand_.domain().region()).as_text(""),
+                           ipc::list_members(stand_.domain().region()).as_text(""),
+                           ipc::list_audit(audit(stand_.domain().mapping())).as_text(""));
     }
     [[nodiscard]] const port& wire() const noexcept { return wire_; }
     [[nodiscard]] std::size_t sent_to_port() const noexcept { return sent_; }

@@ -191,6 +191,7 @@ TEST_CASE("a loop that sleeps on the descriptor goes on when a callback has thro
         target{"nobody"}, "ping", "",
         {.timeout = patience, .then = [&](const ipc::answers&) { called = true; }});
 
+    std::this_thread::sleep_for(150ms);  // so that the first poll takes the descriptor's timer, too
     CHECK(poll_until(*domain, [&] { return called; }));
 }
 

@@ -56,6 +56,11 @@ TEST_CASE("in the JSON of the cohort command numbers are numbers and what is not
         CHECK(first.at("address").is_string());
     }
 
+    const auto report = json_of(domain.name(), "audit");
+    CHECK(report.at("clean") == true);
+    CHECK(report.at("pools").at(0).at("in_pool").is_number_integer());
+    CHECK(report.at("faults").empty());
+
     for (const auto& ring : json_of(domain.name(), "rings"))
         for (const std::string side : {"producer", "consumer"}) {
             const auto mode = ring.at(side + "_mode").get<std::string>();
@@ -77,6 +82,10 @@ TEST_CASE(
     member->populate(pool.objects(), {.count = 10});
     std::array<mbuf*, 5> leaked{};
     REQUIRE(pool.alloc_bulk(leaked));
+
+    const auto holder = json_of(domain.name(), "holders", {"p"}).at(0);
+    CHECK(holder.at("name") == "leaker");
+    CHECK(holder.at("fresh") == 5);
 
     const auto old = json_of(domain.name(), "holders", {"p", "--older-than", "0.1"});
     REQUIRE(old.size() == 1);

@@ -67,8 +67,14 @@ TEST_CASE(
 {
     role_processes running{"flow_member", "storm", {"sink", "worker", "source"}};
     auto random = test::random_engine("observer");
-    const std::array<std::vector<std::string>, 4> looks{
-        {{"audit"}, {"holders", "flow"}, {"query", "/info"}, {"lanes", "--json"}}};
+    const std::array<std::vector<std::string>, 8> looks{{{"audit"},
+                                                         {"holders", "flow"},
+                                                         {"query", "/info"},
+                                                         {"lanes", "--json"},
+                                                         {"ps"},
+                                                         {"zones"},
+                                                         {"rings"},
+                                                         {"pools"}}};
     const auto members = words_of_members(*running);
     const auto descriptors = settled_descriptors_of(running);
     const auto observers = test::scaled(200, 10'000);

@@ -181,6 +181,8 @@ def flow(link, data):
     if version == 6:
         next_header = data[offset + 6]
         ports = data[offset + 40 : offset + 44] if next_header in (6, 17) else b""
+        if next_header == 44 and len(data) > offset + 40:
+            next_header = data[offset + 40]  # what is in the fragments
         return 6, data[offset + 8 : offset + 40], next_header, ports
     fragment = int.from_bytes(data[offset + 6 : offset + 8], "big") & 0x3FFF
     l4 = offset + (data[offset] & 15) * 4
