@@ -11,6 +11,14 @@ PORT_SETUP = "runtime/src/port/port_setup.cpp"
 
 PORT_MUTATIONS = [
     Mutation(
+        "what the kernel turned down is asked for again",
+        "runtime/drivers/af_packet/packet_queue.cpp",
+        "most != 0 || was_turned_down()",
+        "most != 0",
+        "packets that the kernel turns down*",
+        suite="process",
+    ),
+    Mutation(
         "what the driver did not accept is not captured",
         CAPTURE,
         "    const auto published = std::min(count, written_);\n",

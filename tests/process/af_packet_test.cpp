@@ -142,4 +142,32 @@ TEST_CASE("a packet longer than the interface takes is counted and dropped, and 
     CHECK(stand.is_empty());
 }
 
+TEST_CASE("packets that the kernel turns down go out with the next burst, which may be empty",
+          "[port][af_packet]")
+{
+    COHORT_SKIP_UNLESS(scratch_network::possible(), scratch_network::missing);
+    mover_stand stand{shared_stand};
+    auto port = stand.domain().create_port("wire", "af_packet:iface=near");
+    REQUIRE(eventually([&] { return port.link().up; }));
+    scratch_network::run("ip link set far down");  // and near has no carrier
+
+    constexpr std::size_t all = 3;
+    for (std::size_t number = 0; number != all; ++number) {
+        auto* packet = packet_of(stand.outgoing(), frame_of(number));
+        REQUIRE(port.tx_burst(0, {&packet, 1}) == 1);
+    }
+    scratch_network::run("ip link set far up");
+    REQUIRE(eventually([&] { return port.link().up; }));
+    const raw_station far{"far"};
+    REQUIRE(port.tx_burst(0, {}) == 0);
+
+    arrivals arrived{all};
+    CHECK(eventually([&] {
+        arrived.take(far);
+        return arrived.count() == all;
+    }));
+    CHECK(port.tx_stats().errors == 0);
+    CHECK(stand.is_empty());
+}
+
 }  // namespace cohort::test

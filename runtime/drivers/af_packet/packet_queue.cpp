@@ -206,6 +206,15 @@ void packet_tx::request(std::uint64_t from, std::uint64_t to) noexcept
     }
 }
 
+/// The kernel takes frames in order, so the last one tells whether it still has some to be asked
+/// for: those for which there was no memory, or no link.
+bool packet_tx::was_turned_down() const noexcept
+{
+    const auto position = queue_.position.load(std::memory_order_relaxed);  // ours alone
+    return position != 0 &&
+           (status_of(*rings_.tx_from(position - 1)) & TP_STATUS_SEND_REQUEST) != 0;
+}
+
 void packet_tx::kick() noexcept
 {
     const auto sent = ::sendto(socket_, nullptr, 0, MSG_DONTWAIT | MSG_NOSIGNAL, nullptr, 0);
@@ -248,7 +257,7 @@ std::size_t packet_tx::burst(std::span<mbuf* const> packets) noexcept
         COHORT_FAULT_POINT("af_packet.committed");
         request(from, result.position);
     }
-    if (most != 0)
+    if (most != 0 || was_turned_down())
         kick();
     return count;
 }

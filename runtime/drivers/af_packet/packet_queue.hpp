@@ -52,6 +52,7 @@ public:
 private:
     [[nodiscard]] static bool stage(std::byte* frame, const mbuf& packet) noexcept;
     void request(std::uint64_t from, std::uint64_t to) noexcept;
+    [[nodiscard]] bool was_turned_down() const noexcept;
     void kick() noexcept;
 
     port_queue_layout& queue_;

@@ -34,13 +34,16 @@ void for_ever(Step step)
         step();
 }
 
+/// An empty burst too: it takes up what the last one at the queue has left.
 template <typename Take, typename Give>
 void move_burst(Take take, Give give)
 {
     std::array<mbuf*, 16> burst;
     const auto count = take(std::span{burst});
-    for (std::size_t done = 0; done != count;)
+    std::size_t done = 0;
+    do {
         done += give(std::span{burst}.subspan(done, count - done));
+    } while (done != count);
 }
 
 void receive(port& from, std::uint16_t queue, ring<mbuf*>& got)
