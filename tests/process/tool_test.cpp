@@ -70,6 +70,41 @@ TEST_CASE("in the JSON of the cohort command numbers are numbers and what is not
         }
 }
 
+TEST_CASE("every view of the cohort command is JSON when it is asked for that", "[tool]")
+{
+    const living_domain domain;
+    member_process a{"a", domain.name()};
+    a.tell("offer ping");
+    const std::vector<std::vector<std::string>> views{{"ps"},
+                                                      {"deaths"},
+                                                      {"lanes"},
+                                                      {"zones"},
+                                                      {"memory"},
+                                                      {"heaps"},
+                                                      {"blocks"},
+                                                      {"rings"},
+                                                      {"pools"},
+                                                      {"ports"},
+                                                      {"queues"},
+                                                      {"actions"},
+                                                      {"audit"},
+                                                      {"holders", "cohort.messages"},
+                                                      {"reap", "--dry-run"},
+                                                      {"metrics"},
+                                                      {"query", "/"}};
+    for (const auto& words : views) {
+        INFO(words.front());
+        CHECK_NOTHROW(json_of(domain.name(), words.front(), {words.begin() + 1, words.end()}));
+    }
+
+    const auto said = json_of(domain.name(), "call", {"a", "ping", "x"});
+    CHECK(said.at("verdict") == "replied");
+    CHECK(said.at("text") == "pong x");
+    const auto families = json_of(domain.name(), "metrics");
+    CHECK(families.at(0).at("name") == "cohort_members");
+    CHECK(families.at(0).at("samples").at(0).at("value") == 2);
+}
+
 TEST_CASE(
     "cohort holders --older-than tells of buffers that stay in the same hands, cohort pools of "
     "growth",

@@ -6,6 +6,7 @@
 #include "cohort/ipc/reports.hpp"
 #include "cohort/memory/memseg_walk.hpp"
 #include "cohort/secondary/secondary.hpp"
+#include "command_line.hpp"
 #include "doctor.hpp"
 #include "events.hpp"
 #include "handover.hpp"
@@ -28,29 +29,7 @@
 namespace {
 
 using cohort::ipc::table;
-
-struct arguments {
-    std::string domain = "default";
-    std::string pool;
-    std::string svg;
-    std::vector<std::string> options;
-    std::string listen;
-    double interval_s = 1;
-    double older_than_s = 0;
-    unsigned rounds = 0;
-    std::string path;
-    std::string member;
-    std::string action;
-    std::string text;
-    unsigned timeout_ms = 1000;
-    bool json = false;
-    bool dead_only = false;
-    bool follow = false;
-    bool map = false;
-    bool dump = false;
-    bool dry_run = false;
-    cohort::tool::capture_request capture;
-};
+using cohort::tool::arguments;
 
 int print(const arguments& given, const table& shown, const std::string& empty)
 {
@@ -146,7 +125,16 @@ int call(const arguments& given, const cohort::secondary::observer& observer)
             fmt::format("no member named \"{}\" lives; \"cohort ps\" lists them", given.member)};
     const auto answer = observer.request(*to, given.action, given.text,
                                          std::chrono::milliseconds{given.timeout_ms});
-    if (answer.what == ipc::verdict::replied) {
+    const bool replied = answer.what == ipc::verdict::replied;
+    if (given.json) {
+        const nlohmann::json all{{"member", given.member},
+                                 {"action", given.action},
+                                 {"verdict", ipc::to_text(answer.what)},
+                                 {"text", answer.text()}};
+        fmt::print("{}\n", all.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+        return replied ? 0 : 1;
+    }
+    if (replied) {
         fmt::print("{}\n", answer.text());
         return 0;
     }
@@ -224,7 +212,9 @@ int run(const CLI::App& program, const arguments& given)
         return print(given, ipc::list_unreaped(region, cohort::rendezvous{given.domain}),
                      "nothing is to be reaped");
     if (command == "metrics") {
-        fmt::print("{}", tool::to_openmetrics(tool::collect_metrics(given.domain, region)));
+        const auto families = tool::collect_metrics(given.domain, region);
+        fmt::print("{}", given.json ? tool::to_json(families).dump(2) + "\n"
+                                    : tool::to_openmetrics(families));
         return 0;
     }
     if (command == "top") {
@@ -247,136 +237,17 @@ int run(const CLI::App& program, const arguments& given)
     return print_audit(given, observer.mapping());
 }
 
-void declare_views(CLI::App& program, arguments& given)
-{
-    auto* top = program.add_subcommand(
-        "top", "live view: rates, fill levels, drops, busy lanes, who holds most; q ends it");
-    top->fallthrough();
-    top->add_flag("--json", given.json, "a line of JSON for each round");
-    top->add_option("-i,--interval", given.interval_s, "seconds between rounds")
-        ->capture_default_str();
-    top->add_option("-n,--rounds", given.rounds, "end after so many; 0: go on")
-        ->capture_default_str();
-    auto* metrics =
-        program.add_subcommand("metrics", "numbers for monitoring, as OpenMetrics text");
-    metrics->fallthrough();
-    metrics->add_option("--listen", given.listen,
-                        "serve them over HTTP at this address, e.g. 127.0.0.1:9464");
-}
-
-void declare_calls(CLI::App& program, arguments& given)
-{
-    const auto add = [&](const char* name, const char* help) {
-        auto* command = program.add_subcommand(name, help);
-        command->fallthrough();
-        command->add_option("--timeout", given.timeout_ms, "milliseconds to wait for the answer")
-            ->capture_default_str();
-        return command;
-    };
-    add("query", "ask for state in JSON, as DPDK's telemetry does; / lists the paths")
-        ->add_option("PATH", given.path, "path, perhaps with parameters: /ring/info,NAME")
-        ->required();
-    auto* calls = add("call", "ask a member for an action of its own; exit code 1 when it refuses");
-    calls->add_option("MEMBER", given.member, "its name")->required();
-    calls->add_option("ACTION", given.action, "name of the action")->required();
-    calls->add_option("TEXT", given.text, "what to send, e.g. JSON");
-}
-
-void declare(CLI::App& program, arguments& given)
-{
-    program.add_option("-d,--domain", given.domain, "name of the domain")->capture_default_str();
-    program.require_subcommand(1);
-    const auto add = [&](const char* name, const char* help) {
-        auto* command = program.add_subcommand(name, help);
-        command->add_flag("--json", given.json, "print JSON");
-        command->fallthrough();
-        return command;
-    };
-    add("ps", "members: who is attached");
-    add("deaths", "members that died or left, what they held and where it went");
-    add("lanes", "attached threads");
-    add("zones", "named spans of memory: memzones, rings, pools, ports, heaps");
-    auto* memory =
-        add("memory", "memseg lists, and who has what of them: by member, by type of block");
-    auto* json = memory->get_option("--json");
-    auto* map = memory->add_flag("--map", given.map, "draw the lists as text");
-    auto* svg = memory->add_option("--svg", given.svg, "draw them into this file");
-    auto* dump =
-        memory->add_flag("--dump", given.dump, "lists, runs of pages and spans, line by line");
-    auto* dead =
-        memory->add_flag("--dead", given.dead_only, "heap blocks of members that are gone");
-    dead->excludes(map)->excludes(svg)->excludes(dump);
-    map->excludes(svg)->excludes(dump)->excludes(json);
-    svg->excludes(dump)->excludes(json);
-    dump->excludes(json);
-    add("heaps", "heaps: arenas, bytes used and free, the largest free block");
-    add("blocks", "used blocks of the heaps, by member, type and lifetime")
-        ->add_flag("--dead", given.dead_only, "only of members that are gone");
-    add("rings", "rings: fill, roles, stalls");
-    add("pools", "pools: counts, caches");
-    add("ports",
-        "ports: driver, state, packets and bytes moved, errors, missed, MTU, who captures");
-    add("queues", "queues of the ports: who polls them, pools, and the same counters");
-    auto* holders = add("holders", "who holds buffers of a pool");
-    holders->add_option("POOL", given.pool, "name of the pool")->required();
-    holders
-        ->add_option("--older-than", given.older_than_s,
-                     "look for so many seconds, and list only what stays in the same hands")
-        ->check(CLI::Range(0.01, 86400.0));
-    add("doctor",
-        "find out why a domain does not start, admit or grow here; exit code 1 when it cannot");
-    program
-        .add_subcommand(
-            "handover",
-            "start a cohortd in place of this command that takes over from the live one")
-        ->fallthrough()
-        ->add_option("OPTIONS", given.options, "more options of cohortd, after --");
-    cohort::tool::declare_capture(program, given.capture);
-    declare_views(program, given);
-    add("reap", "what the members have still to recover of the dead")
-        ->add_flag("--dry-run", given.dry_run, "only look; members do it by themselves");
-    add("actions", "actions that members offer");
-    declare_calls(program, given);
-    add("events", "what happens in the next second, line by line")
-        ->add_flag("--follow", given.follow, "until it is ended");
-    add("audit", "check that every buffer is in exactly one place; exit code 1 when not");
-}
-
-/// What the user asked for in place of a command; empty when that was an option.
-std::string unknown_command(const CLI::App& program)
-{
-    const auto left = program.remaining();
-    return left.empty() || left.front().starts_with('-') ? "" : left.front();
-}
-
-int refuse(const CLI::App& program, const CLI::ParseError& wrong)
-{
-    const auto unknown = unknown_command(program);
-    if (wrong.get_exit_code() == 0)
-        return program.exit(wrong);  // --help
-    if (!program.get_subcommands().empty() || unknown.empty()) {
-        fmt::print(stderr, "cohort: {}; see \"cohort --help\"\n", wrong.what());
-        return static_cast<int>(cohort::errc::invalid_argument);
-    }
-    std::string commands;
-    for (const auto* command : program.get_subcommands({}))
-        commands += (commands.empty() ? "" : ", ") + command->get_name();
-    fmt::print(stderr, "cohort: there is no command \"{}\"; the commands are {}\n", unknown,
-               commands);
-    return static_cast<int>(cohort::errc::invalid_argument);
-}
-
 }  // namespace
 
 int main(int argc, char** argv)
 {
     arguments given;
     CLI::App program{"Looks at a cohort domain; never changes it."};
-    declare(program, given);
+    cohort::tool::declare(program, given);
     try {
         program.parse(argc, argv);
     } catch (const CLI::ParseError& wrong) {
-        return refuse(program, wrong);
+        return cohort::tool::refuse(program, wrong);
     }
     try {
         return cohort::tool::report([&] { return run(program, given); });

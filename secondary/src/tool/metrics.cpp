@@ -115,6 +115,21 @@ std::vector<metric_family> collect_metrics(const std::string& domain, const regi
     return all.take();
 }
 
+nlohmann::json to_json(const std::vector<metric_family>& families)
+{
+    auto all = nlohmann::json::array();
+    for (const auto& family : families) {
+        auto samples = nlohmann::json::array();
+        for (const auto& sample : family.samples)
+            samples.push_back({{"labels", sample.labels}, {"value", sample.value}});
+        all.push_back({{"name", family.name},
+                       {"help", family.help},
+                       {"type", family.type == metric_type::counter ? "counter" : "gauge"},
+                       {"samples", std::move(samples)}});
+    }
+    return all;
+}
+
 std::string to_openmetrics(const std::vector<metric_family>& families)
 {
     std::string text;

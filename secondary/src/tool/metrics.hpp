@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 namespace cohort::tool {
 
 enum class metric_type { gauge, counter };
@@ -28,6 +30,9 @@ struct metric_family {
 
 /// As application/openmetrics-text; ends with "# EOF".
 [[nodiscard]] std::string to_openmetrics(const std::vector<metric_family>& families);
+
+/// An array of families with name, help, type, and samples of labels and value.
+[[nodiscard]] nlohmann::json to_json(const std::vector<metric_family>& families);
 
 /// Serves them at http://ADDRESS/metrics until a signal ends the process; each answer looks at the
 /// domain anew. Throws `errc::invalid_argument` when this build has no prometheus-cpp, and for an
