@@ -1,6 +1,7 @@
 #include "cohort/ipc/actions.hpp"
 
 #include "cohort/base/error.hpp"
+#include "cohort/base/fault_point.hpp"
 #include "cohort/base/log.hpp"
 #include "cohort/ipc/socket.hpp"
 #include "text_bytes.hpp"
@@ -86,6 +87,7 @@ void actions::offer(entry& added)
             continue;
         added.offer = i;
         self.offers[i] = fixed_name<64>{added.name};
+        COHORT_FAULT_POINT("ipc.offered");
         self.offer_generation.fetch_add(1, std::memory_order_release);
         return;
     }
@@ -118,6 +120,7 @@ bool actions::off(std::string_view name)
         return false;
     auto& self = domain_.region().members.members[domain_.self().id];
     self.offers[gone->offer] = {};
+    COHORT_FAULT_POINT("ipc.withdrawn");
     self.offer_generation.fetch_add(1, std::memory_order_release);
     entries_.erase(entries_.iterator_to(*gone));
     if (!is_serving())  // a handler does not wait for itself, nor for one that it was called by

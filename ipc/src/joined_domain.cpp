@@ -73,6 +73,7 @@ joined_domain::~joined_domain()
     // next primary's.
     if (held().is_at(place_.lock_file()))
         ::unlink(place_.member_socket(self().id).c_str());
+    COHORT_FAULT_POINT("member.unheard");
 }
 
 void joined_domain::go_live()

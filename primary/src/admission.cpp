@@ -44,7 +44,9 @@ bool admission::on_message(ipc::dispatcher& loop, int connection, std::span<cons
             return refuse(connection, errc::invalid_argument,
                           "the newcomer did not send a pidfd of itself and an eventfd");
         applicants_[connection] = {std::move(fds[0]), std::move(fds[1])};
-        return send_region(connection, map_access::read_write);
+        const bool sent = send_region(connection, map_access::read_write);
+        COHORT_FAULT_POINT("admission.answered");
+        return sent;
     }
     // What an adopting primary hears of one member it passes on to the others.
     if (const auto* news = wire::as<wire::member_message>(bytes, wire::kind::peer);
@@ -147,13 +149,16 @@ bool admission::welcome(ipc::dispatcher& loop, int connection, member_ref newcom
             sent && ipc::send_peer(connection, known.member, known.pidfd.get(), known.wake.get());
     });
     introduce(newcomer, sent_by.pidfd.get(), sent_by.wake.get(), connection);
+    COHORT_FAULT_POINT("admission.introduced");
     members_[connection] = newcomer;
     loop.learn(newcomer, std::move(sent_by.pidfd), std::move(sent_by.wake));
 
     const ipc::wire::member_message done{.head = {.kind = ipc::wire::kind::welcome},
                                          .member = newcomer.id,
                                          .generation = newcomer.generation};
-    return sent && ipc::send_message(connection, ipc::wire::bytes_of(done));
+    sent = sent && ipc::send_message(connection, ipc::wire::bytes_of(done));
+    COHORT_FAULT_POINT("admission.welcomed");
+    return sent;
 }
 
 void admission::on_closed(ipc::dispatcher& loop, int connection)

@@ -104,6 +104,7 @@ std::vector<file_descriptor> introduce(ipc::joined_domain& self, int wake, admis
             if (ipc::send_message(connection.get(), ipc::wire::bytes_of(hello), fds)) {
                 service.add_member(connection.get(), {id, word.generation});
                 connections.push_back(std::move(connection));
+                COHORT_FAULT_POINT("adopt.introduced");
             }
         } catch (const error& absent) {
             log(log_level::info, "member {} is not introduced: {}", id, absent.what());
@@ -156,6 +157,7 @@ owner::owner(region_mapping region, ipc::member_claim claim, rendezvous place, f
     const auto group = this->place().group();
     listeners.push_back(ipc::listen_at(this->place().member_socket(self().id), group));
     listeners.push_back(ipc::listen_in_place_of(this->place().primary_socket(), group));
+    COHORT_FAULT_POINT("primary.listening");
     if (telemetry_) {
         listeners.push_back(ipc::duplicate(telemetry_.fd()));
         loop().set_telemetry_listener(listeners.back().get());
@@ -173,6 +175,7 @@ owner::~owner()
         others = others || (id != self().id && word.state != member_state::empty);
     });
     ::unlink(place().primary_socket().c_str());
+    COHORT_FAULT_POINT("primary.unheard");
     remove_next_socket(place());
     remove_sockets_of_the_dead(region().members, place());
     if (others)
@@ -180,6 +183,7 @@ owner::~owner()
     ::unlink(place().member_socket(self().id).c_str());
     // From here on the next primary of that name may be there: nothing below this is touched again.
     ::unlink(place().lock_file().c_str());
+    COHORT_FAULT_POINT("primary.unlocked");
     ::rmdir(place().directory().c_str());
 }
 

@@ -217,6 +217,30 @@ TEST_CASE("a primary killed while it adopts is followed by one that adopts", "[f
     });
 }
 
+TEST_CASE("a primary killed while it admits a member is followed by one that admits", "[fault]")
+{
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    sweep(
+        "admit",
+        [](const std::string& fault) {
+            faulty_domain domain;
+            const auto pass = std::stoi(fault.substr(fault.find(':') + 1));
+            const auto point = fault.substr(0, fault.find(':'));
+            // The bystander has passed there first.
+            ::setenv("COHORT_FAULT", (point + ':' + std::to_string(pass + 1)).c_str(), 1);
+            domain.bring_to_life();
+            ::unsetenv("COHORT_FAULT");
+            CHECK(domain.spawn({"attach"}).wait(patience));
+            domain.primary().kill(SIGTERM);  // when it comes there less often
+            const auto ended = domain.primary().wait(patience);
+            domain.start_next_primary();
+            domain.check_survivors();
+            domain.check_next_start();
+            return ended;
+        },
+        2);
+}
+
 TEST_CASE("a successor killed while it takes over leaves a primary that serves", "[fault]")
 {
     COHORT_SKIP_WITHOUT_FAULT_POINTS();

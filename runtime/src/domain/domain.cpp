@@ -84,6 +84,7 @@ domain::~domain()
     }
     const bool settled = settle();
     membership_.leave_lane();
+    COHORT_FAULT_POINT("member.settled");
     if (settled)
         table.finish_death(self());
     // Otherwise the slot stays DYING: without lanes and lock byte it is reaped like a dead

@@ -111,6 +111,7 @@ void talk(const arguments& given)
     require(seen.size() == 3, "not all were asked");
     require(std::ranges::count(seen, ipc::verdict::replied, &ipc::answer::what) == 1,
             "the mirror is dark");
+    require(actions.off("mirror"), "the mirror is gone");
 }
 
 void use_heap(const arguments& given)
