@@ -152,8 +152,9 @@ TEST_CASE("who asks leaves the processor to one who was woken on it and is to an
         long_looks += time_of_this_thread() - before > long_look ? 1 : 0;
     }
 
+    // Nearly all of them would be. On a busy machine some are that long for other reasons.
     if (!test::slow_sanitizer)  // whose checks take longer
-        CHECK(long_looks < 50);
+        CHECK(long_looks < 500);
 }
 
 TEST_CASE("eight idle members hardly need a processor", "[actions][sleep]")

@@ -17,8 +17,8 @@
 ///       killed before the commit: the kernel never sees them
 ///       killed after: the successor requests those among the last frames whose length is 0
 ///
-/// What the kernel turns down to send, for want of memory or of a link, stays in its frame until the
-/// next burst, which may be empty, asks again.
+/// What the kernel turns down to send, for want of memory or of a link, stays in its frame until
+/// the next burst, which may be empty, asks again.
 ///
 /// What the kernel drops for want of frames is counted as missed, when the counters are read. The
 /// kernel forgets a count when it tells it: who is killed, or ends its handle, before it could add
