@@ -91,7 +91,7 @@ TEST_CASE("without the right, or without the device, a tap port says what is mis
     COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
     port_domain scratch{buffers};
     {
-        const without_capability poorer{{CAP_NET_ADMIN}};
+        const without_capability poorer{CAP_NET_ADMIN};
         CHECK(scratch.refusal_of("tap:iface=tap", {}, {"CAP_NET_ADMIN", "root"}) ==
               errc::no_permission);
     }

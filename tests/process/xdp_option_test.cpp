@@ -94,7 +94,7 @@ TEST_CASE("a pool that is larger than what may be locked in memory makes no AF_X
     COHORT_SKIP_UNLESS(scratch_network::xdp_possible(), scratch_network::xdp_missing);
     xdp_domain scratch;
     {
-        const without_capability poorer{{CAP_IPC_LOCK}};
+        const without_capability poorer{CAP_IPC_LOCK};
         const lowered_limit less{RLIMIT_MEMLOCK, 65'536};
         CHECK(scratch.refusal_with("packets", {"65536", "RLIMIT_MEMLOCK", "ulimit -l",
                                                "CAP_IPC_LOCK"}) == errc::no_memory);

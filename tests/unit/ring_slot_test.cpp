@@ -60,7 +60,7 @@ TEST_CASE("a ring of pointers is empty exactly when a dequeue would find nothing
           "[ring]")
 {
     scratch_domain domain;
-    const std::uint32_t capacity = GENERATE(1, 5, 8);
+    const std::uint32_t capacity = GENERATE(1u, 5u, 8u);
     auto ring = domain->create_ring<thing*>("r", capacity);
     thing* one = nullptr;
 

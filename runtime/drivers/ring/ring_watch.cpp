@@ -16,8 +16,8 @@ ring_source::ring_source(const port_queue_layout& queue, memory_layout& memory) 
     const auto word = [&](std::size_t i) {
         return queue.aux[i].load(std::memory_order_relaxed);  // fixed at creation
     };
-    zone_ = &memory.zones[word(ring_word::entry)];
-    generation_ = static_cast<std::uint32_t>(word(ring_word::generation));
+    zone_ = &memory.zones[word(queue_word::entry)];
+    generation_ = static_cast<std::uint32_t>(word(queue_word::generation));
 }
 
 bool ring_source::is_there() const noexcept

@@ -19,10 +19,10 @@
 namespace cohort::detail {
 
 /// A queue's own words, port_queue_layout::aux.
-namespace ring_word {
+namespace queue_word {
 inline constexpr std::size_t entry = 0;       ///< index in the table of names
 inline constexpr std::size_t generation = 1;  ///< of that entry
-}  // namespace ring_word
+}  // namespace queue_word
 
 /// The ring that a queue names. A ring is destroyed only when nobody uses it; a handle that is not
 /// used may come later.

@@ -7,7 +7,7 @@
 namespace cohort {
 namespace {
 
-constexpr unsigned spins = 200;
+constexpr unsigned looks_before_sleep = 200;
 constexpr auto first_slice = 250us;
 constexpr auto longest_slice = 16ms;
 
@@ -47,7 +47,7 @@ lock_result robust_lock::wait(std::uint64_t me, deadline until) noexcept
         }
         if ((seen & ~sleeps) == me)
             return lock_result::stalled;
-        if (round < spins) {
+        if (round < looks_before_sleep) {
             cpu_relax();
             continue;
         }

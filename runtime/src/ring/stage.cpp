@@ -177,7 +177,7 @@ held_batch hold_again(ring_layout& ring, std::uint32_t number, std::uint32_t pos
     mine.count = static_cast<std::uint16_t>(std::min<std::uint32_t>(want, lost.count));
     mine.attempts = static_cast<std::uint8_t>(lost.attempts == 0xff ? 1 : lost.attempts + 1);
     if (mine.count != lost.count) {
-        const auto left = lost.count - mine.count;
+        const auto left = static_cast<std::uint32_t>(lost.count - mine.count);
         auto rest = new_batch(ring, number, position + mine.count, left, batch_word::nobody);
         rest.attempts = lost.attempts;
         batch_at(ring, position + mine.count)

@@ -140,7 +140,7 @@ struct alignas(cache_line_bytes) port_layout {
     [[nodiscard]] std::uint16_t bit_of(const port_queue_layout& queue) const noexcept
     {
         const bool is_rx = &queue < tx;
-        const auto number = &queue - (is_rx ? rx : tx);
+        const auto number = static_cast<std::size_t>(&queue - (is_rx ? rx : tx));
         return static_cast<std::uint16_t>(1u << (number + (is_rx ? 0 : max_port_queues)));
     }
     /// What is silent when the port starts.
