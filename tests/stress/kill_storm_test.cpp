@@ -1,5 +1,6 @@
 // Random SIGKILLs, the primary's included, while packets flow.
 
+#include "process/living_domain.hpp"
 #include "stress/killed_holding.hpp"
 #include "stress/role_processes.hpp"
 #include "support/eventually.hpp"
@@ -9,6 +10,8 @@
 #include <array>
 #include <cstdio>
 #include <map>
+#include <set>
+#include <string>
 
 #include <catch2/catch.hpp>
 
@@ -57,6 +60,16 @@ public:
         return members_->find_pktmbuf_pool("flow")->objects().available();
     }
 
+    /// Leaves, so that nobody is left. True when nothing is left either, and the next start of that
+    /// name needs no help.
+    bool leaves_nothing()
+    {
+        members_.leave();
+        const bool nothing = test::await_no_new_object(objects_before_);
+        members_.start_anew("primary");
+        return nothing && members_.kill("primary");
+    }
+
     [[nodiscard]] bool flows() { return test::flows(*members_); }
     [[nodiscard]] audit_report audit_now() const { return members_.audit_now(); }
 
@@ -69,6 +82,7 @@ private:
         return members == 1;
     }
 
+    std::set<std::string> objects_before_ = test::shared_memory_objects();
     test::role_processes members_{"flow_member", "storm", {"sink", "worker", "source"}};
 };
 
@@ -100,6 +114,7 @@ TEST_CASE("any process of a running pipeline may be killed, and nothing hangs, l
     CHECK(flow.end() == 4096);
     CHECK(flow.audit_now().clean());
     CHECK(held_kills * 2 > kills);
+    CHECK(flow.leaves_nothing());
     for (const auto& [role, count] : holding)
         std::printf("kill storm: %-8s killed %d times, %d of them holding buffers\n", role.c_str(),
                     count.first, count.second);

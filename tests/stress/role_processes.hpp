@@ -64,6 +64,9 @@ public:
         return gone;
     }
 
+    /// This process is a member no longer.
+    void leave() { watcher_.reset(); }
+
 private:
     void start(const std::string& role)
     {
