@@ -132,9 +132,9 @@ std::uint16_t bind_queues(std::span<port_queue_layout> queues,
                         fmt::format("\"{}\" does not carry packets; create it as a ring of mbuf*",
                                     names[i])};
         queues[i].aux[queue_word::entry].store(segments.index_of(*zone),
-                                              std::memory_order_relaxed);  // not published yet
+                                               std::memory_order_relaxed);  // not published yet
         queues[i].aux[queue_word::generation].store(zone->word().generation,
-                                                   std::memory_order_relaxed);  // nor this
+                                                    std::memory_order_relaxed);  // nor this
     }
     return static_cast<std::uint16_t>(names.size());
 }
