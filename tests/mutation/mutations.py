@@ -327,7 +327,7 @@ MUTATIONS = [
     Mutation(
         "the audit waits for members to give back what nobody asked for",
         "runtime/src/memory/memory_audit.cpp",
-        "deadline_in(1s); steady_clock",
+        "deadline_in(patience); steady_clock",
         "deadline_in(1ms); steady_clock",
         "pages that the kernel makes around*",
         suite="process",

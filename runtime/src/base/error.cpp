@@ -77,6 +77,17 @@ std::string describe_errno(int number)
                        symbol ? symbol : "?");
 }
 
+std::string describe_thrown()
+{
+    try {
+        throw;
+    } catch (const std::exception& thrown) {
+        return thrown.what();
+    } catch (...) {
+        return "an exception that is no std::exception";
+    }
+}
+
 void throw_errno(int number, const std::string& what)
 {
     const auto code = number == EPERM || number == EACCES ? errc::no_permission : errc::system;

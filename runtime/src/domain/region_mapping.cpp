@@ -157,10 +157,11 @@ void region_mapping::abandon() noexcept
     static_cast<void>(files_.release());
 }
 
-audit_report audit(const region_mapping& region)
+audit_report audit(const region_mapping& region, steady_clock::duration patience)
 {
     auto report = audit(audited(region.layout()));
-    for (auto& fault : compare_with_files(region.layout().memory, region.files().segments))
+    for (auto& fault :
+         compare_with_files(region.layout().memory, region.files().segments, patience))
         report.faults.push_back(std::move(fault));
     return report;
 }

@@ -13,6 +13,8 @@
 namespace cohort {
 namespace {
 
+constexpr auto pause_when_in_vain = 500ms;
+
 std::uint64_t existing_bytes(int fd) noexcept
 {
     struct stat status {};
@@ -54,15 +56,21 @@ struct blocks {
     }
 };
 
-/// Whether there are strays for a second, in which members have looked for them ten times.
-bool strays_stay(const memseg_list_layout& list, int fd)
+/// Whether there are strays at each look for that time, and the lock was free at most of them: then
+/// members could have given them back.
+bool strays_stay(const memory_layout& layout, const memseg_list_layout& list, int fd,
+                 steady_clock::duration patience)
 {
-    for (const auto until = deadline_in(1s); steady_clock::now() < until;) {
+    unsigned looks = 0;
+    unsigned free_looks = 0;
+    for (const auto until = deadline_in(patience); steady_clock::now() < until;) {
         std::this_thread::sleep_for(2ms);
         if (!blocks{list, fd}.has_strays(list))
             return false;
+        ++looks;
+        free_looks += layout.lock.holder() == 0 ? 1 : 0;
     }
-    return true;
+    return 2 * free_looks > looks;
 }
 
 /// Whether what a list and its file say stays as it is.
@@ -166,19 +174,20 @@ void memory::give_back_strays(actor who)
 {
     for (std::size_t i = 0; i != layout_.list_count; ++i) {
         const auto& list = layout_.lists[i];
-        const blocks seen{list, files_[i].get()};
-        if (!seen.has_strays(list) || seen.exist == vain_[i].load(std::memory_order_relaxed))
+        if (!blocks{list, files_[i].get()}.has_strays(list) ||
+            steady_clock::now() < not_before_[i].load(std::memory_order_relaxed))  // a hint
             continue;
         if (const guard held{*this, who, deadline{}}; held.held()) {
             supply_.give_back_gaps(i);
-            const blocks left{list, files_[i].get()};
-            vain_[i].store(left.has_strays(list) ? left.exist : 0, std::memory_order_relaxed);
+            if (blocks{list, files_[i].get()}.has_strays(list))
+                not_before_[i].store(deadline_in(pause_when_in_vain), std::memory_order_relaxed);
         }
     }
 }
 
 std::vector<std::string> compare_with_files(const memory_layout& layout,
-                                            const memory::files& segment_files)
+                                            const memory::files& segment_files,
+                                            steady_clock::duration patience)
 {
     std::vector<std::string> faults;
     for (std::size_t i = 0; i != layout.list_count; ++i) {
@@ -186,7 +195,7 @@ std::vector<std::string> compare_with_files(const memory_layout& layout,
         const int fd = segment_files[i].get();
         const blocks seen{list, fd};
         const bool wrong = seen.has_strays(list)
-                               ? strays_stay(list, fd)
+                               ? strays_stay(layout, list, fd, patience)
                                : !seen.agree(list) && stays(seen, layout, list, fd);
         if (wrong)
             faults.push_back(fmt::format("memseg list {}: {} pages exist and {} are published", i,

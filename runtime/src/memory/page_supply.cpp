@@ -179,7 +179,8 @@ std::vector<page_run> page_supply::give_back(std::size_t index, std::span<const 
         all_gone.push_back(gone);
     }
     page_map{list}.lower_top();
-    list.give_backs.fetch_add(1, std::memory_order_relaxed);  // a count
+    if (!all_gone.empty())
+        list.give_backs.fetch_add(1, std::memory_order_relaxed);  // a count
     return all_gone;
 }
 

@@ -62,6 +62,9 @@ private:
 /// "Permission denied (EACCES)" for an errno value: the tail of sentences about system calls.
 [[nodiscard]] std::string describe_errno(int number);
 
+/// What the exception says that is being handled, of whatever type: users' handlers throw any.
+[[nodiscard]] std::string describe_thrown();
+
 /// Throws `errc::system` (or `no_permission` for EPERM and EACCES) with "`what`: reason", and a
 /// remedy where the reason has a usual one.
 [[noreturn]] void throw_errno(int number, const std::string& what);

@@ -55,7 +55,9 @@ private:
     region_layout* layout_ = nullptr;
 };
 
-/// The audit of a region with its files: see recovery/audit.hpp and compare_with_files.
-[[nodiscard]] audit_report audit(const region_mapping& region);
+/// The audit of a region with its files: see recovery/audit.hpp and compare_with_files, which waits
+/// so long for members to give back what nobody asked for.
+[[nodiscard]] audit_report audit(const region_mapping& region,
+                                 steady_clock::duration patience = 1s);
 
 }  // namespace cohort

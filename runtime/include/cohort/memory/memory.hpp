@@ -162,18 +162,18 @@ private:
     liveness_view lanes_;
     memory_watch watch_;
     page_supply supply_;
-    /// Bytes that a file had when giving strays back was in vain, as behind a hugepage that is
-    /// pinned: no reason to do it again. A hint.
-    std::array<std::atomic<std::uint64_t>, max_memseg_lists> vain_{};
+    /// Giving strays back was in vain, as behind a hugepage that is pinned: not again before then.
+    std::array<std::atomic<deadline>, max_memseg_lists> not_before_{};
 };
 
 /// Pages that a file has and its list has not published, or the other way round: one sentence for
 /// each list. Holds no lock, so it says what stays the same over several looks; nothing while
 /// somebody holds the lock, for then pages are on their way, or left by the dead to whoever takes
-/// it over. Too many pages are a fault when no member has given them back within a second, see
+/// it over. Too many pages are a fault when no member has given them back within the patience, see
 /// `give_back_strays`; none while the kernel is allowed to make transparent hugepages for the
 /// list, for it then makes more by itself.
 [[nodiscard]] std::vector<std::string> compare_with_files(const memory_layout& layout,
-                                                          const memory::files& segment_files);
+                                                          const memory::files& segment_files,
+                                                          steady_clock::duration patience = 1s);
 
 }  // namespace cohort
