@@ -126,8 +126,9 @@ TEST_CASE(
 TEST_CASE("a member killed after any instruction at a stage loses, doubles and blocks nothing",
           "[single-step][stages]")
 {
-    const std::string call = GENERATE(as<std::string>{}, "stage enqueue", "stage acquire",
-                                      "waking stage release", "stage again", "stage dequeue");
+    const std::string call =
+        GENERATE(as<std::string>{}, "stage enqueue", "stage acquire", "waking stage release",
+                 "stage again", "stage dequeue", "zc stage enqueue", "zc stage dequeue");
     const auto [filled, position] =
         GENERATE(std::pair{2u, 6u}, std::pair{5u, 0xffff'fffeu}, std::pair{7u, 6u});
     step_stage scene{filled, position, recovery_policy::release};

@@ -18,7 +18,8 @@ namespace {
 
 constexpr ring_options single{.producers = ring_mode::single, .consumers = ring_mode::single};
 
-void write_numbers(const ring_room<std::uint64_t>& room, std::uint64_t first)
+template <typename Ring>
+void write_numbers(const ring_room<Ring>& room, std::uint64_t first)
 {
     for (auto part : {room.first(), room.second()})
         for (auto& slot : part)
@@ -155,7 +156,7 @@ TEST_CASE("a holder that dies between start and finish has moved nothing, and it
         test::run_and_lose([&] {
             auto room = enqueue_bulk_start(ring, 5);
             write_numbers(room, 100);
-            new ring_room<std::uint64_t>{std::move(room)};  // never ends
+            new ring_room{std::move(room)};  // never ends
         });
         CHECK(ring.empty());
         CHECK(ring.enqueue(7));
@@ -166,12 +167,61 @@ TEST_CASE("a holder that dies between start and finish has moved nothing, and it
         std::thread{[&] {
             REQUIRE(ring.enqueue_bulk(std::array<std::uint64_t, 3>{1, 2, 3}) == 3);
         }}.join();
-        test::run_and_lose(
-            [&] { new ring_front<std::uint64_t>{dequeue_bulk_start(ring, 3)}; });  // never ends
+        test::run_and_lose([&] { new ring_front{dequeue_bulk_start(ring, 3)}; });  // never ends
         CHECK(ring.count() == 3);
         CHECK((ring.dequeue(value) && value == 1));
     }
     CHECK(find_fault(ring.layout()) == nullptr);
+}
+
+TEST_CASE("the ends of a ring in stages are written and read in place", "[stages][zero-copy]")
+{
+    scratch_domain domain;
+    const auto start = GENERATE(0u, 0xffff'fffdu);
+    auto ring = domain->create_staged_ring<std::uint64_t>("s", 5, {.stages = 2});
+    rewind(ring.layout(), start);
+
+    auto room = enqueue_burst_start(ring, 9);
+    REQUIRE(room.size() == 5);
+    CHECK(room.second().empty() == (start == 0));
+    write_numbers(room, 100);
+    room.finish(4);
+    CHECK(ring.counts(0).waiting == 4);
+    CHECK_FALSE(dequeue_burst_start(ring, 1));  // no stage has seen it
+    for (std::uint32_t stage = 0; stage != ring.stages(); ++stage)
+        REQUIRE(ring.acquire_burst(stage, 3).release());
+
+    CHECK_FALSE(dequeue_bulk_start(ring, 4));
+    {
+        const auto peeked = dequeue_burst_start(ring, 4);
+        REQUIRE(peeked.size() == 3);
+        CHECK((peeked[0] == 100 && peeked[1] == 101 && peeked[2] == 102));
+        CHECK(peeked.first().size() + peeked.second().size() == 3);
+    }
+    dequeue_bulk_start(ring, 3).finish(2);
+    std::uint64_t next = 0;
+    CHECK((ring.dequeue(next) && next == 102));
+    CHECK(find_fault(ring.layout()) == nullptr);
+}
+
+TEST_CASE("packets that leave the stages in two steps are their taker's", "[stages][zero-copy]")
+{
+    scratch_domain domain;
+    auto pool = domain->create_pktmbuf_pool("p", {.count = 32, .cache_size = 0});
+    auto ring = domain->create_staged_ring<mbuf*>("s", 8, {.stages = 1});
+    std::array<mbuf*, 3> packets{};
+    for (std::uint32_t tag = 0; tag != packets.size(); ++tag)
+        packets[tag] = packet_number(pool, tag);
+    CHECK(enqueue_bulk_start(ring, 3).finish(packets) == 3);
+    REQUIRE(ring.acquire_burst(0, 3).release());
+
+    dequeue_bulk_start(ring, 3).finish(1);
+
+    const auto word = custody::word_at(packets[0], mbuf_custody_offset).load();
+    CHECK(word == custody::received_from(domain->members().holder(), ring.layout().index));
+    CHECK(domain.audit_of("p").in_rings == 2);
+    free(packets[0]);
+    CHECK(domain.audit().clean());
 }
 
 TEST_CASE("a holder that only takes its time keeps its claim", "[ring][zero-copy]")

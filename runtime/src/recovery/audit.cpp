@@ -101,11 +101,12 @@ void scan::check_structures()
 {
     for_each_live(region_.memory, zone_kind::ring, [&](const memzone_layout& zone) {
         const auto& ring = *static_cast<const ring_layout*>(zone.data());
-        if (const char* fault = find_fault(ring))
+        const bool sound = has_sound_header(ring, zone.length);
+        if (const char* fault = sound ? find_fault(ring) : "its header is no ring's")
             findings.insert({fmt::format("ring \"{}\": {}", zone.name.view(), fault), 0});
         check_claim("ring", zone.name.view(), ring.producer.load().lane);
         check_claim("ring", zone.name.view(), ring.consumer.load().lane);
-        for (std::uint32_t stage = 0; stage != ring.stages; ++stage) {
+        for (std::uint32_t stage = 0; sound && stage != ring.stages; ++stage) {
             check_claim("a stage of the ring", zone.name.view(),
                         stage_of(ring, stage).head.load().lane);
             for_each_batch(ring, stage, [&](std::uint32_t, batch_word batch) {

@@ -12,7 +12,8 @@ object_views::object_views(const memory_layout& memory)
         pools_.push_back({pool, &zone, count, std::vector<bool>(count)});
     });
     for_each_live(memory, zone_kind::ring, [&](const memzone_layout& zone) {
-        if (static_cast<const ring_layout*>(zone.data())->custody_offset != no_custody)
+        const auto& ring = *static_cast<const ring_layout*>(zone.data());
+        if (has_sound_header(ring, zone.length) && ring.custody_offset != no_custody)
             rings_.push_back(&zone);
     });
 }

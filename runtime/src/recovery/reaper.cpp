@@ -55,8 +55,11 @@ void settle_references(const member_table& table, member_id dying) noexcept
 
 void scrub_everywhere(memory_layout& layout, lane_id lane, lane_id me) noexcept
 {
-    for_each_live(layout, zone_kind::ring,
-                  [&](auto& zone) { scrub(*static_cast<ring_layout*>(zone.data()), lane, me); });
+    for_each_live(layout, zone_kind::ring, [&](auto& zone) {
+        if (auto& ring = *static_cast<ring_layout*>(zone.data());
+            has_sound_header(ring, zone.length))
+            scrub(ring, lane, me);
+    });
     for_each_live(layout, zone_kind::mempool, [&](auto& zone) {
         auto& pool = *static_cast<mempool_layout*>(zone.data());
         scrub(pool.backing(), lane, me);

@@ -83,6 +83,20 @@ const char* find_slot_fault(const ring_layout& ring, std::uint32_t consumer,
 
 }  // namespace
 
+bool has_sound_header(const ring_layout& ring, std::size_t bytes) noexcept
+{
+    if (ring.magic != ring_layout::magic_value || ring.capacity == 0 ||
+        ring.capacity > max_ring_capacity || ring.published > publication::in_stages ||
+        ring.element_bytes == 0 || ring.element_bytes > bytes || ring.stages > max_stages ||
+        (ring.stages != 0) != (ring.published == publication::in_stages))
+        return false;
+    const auto slots = ring_slots(ring.capacity, ring.published);
+    return ring.mask == slots - 1 && ring.mark_shift == 63 - std::countr_zero(slots) &&
+           ring_bytes(ring.capacity, ring.element_bytes, ring.published) +
+                   stage_bytes(ring.capacity, ring.stages) <=
+               bytes;
+}
+
 const char* find_fault(const ring_layout& ring) noexcept
 {
     if (ring.magic != ring_layout::magic_value)
@@ -189,9 +203,15 @@ std::size_t detail::drop_all(ring_layout& ring, membership& self) noexcept
     return held.count;
 }
 
-bool detail::wait_for_claimant(ring_layout& ring, ring_side& side, ring_word seen,
-                               membership& self) noexcept
+bool detail::wait_for_claimant(ring_layout& ring, ring_side& side, ring_word seen, membership& self,
+                               unsigned waits) noexcept
 {
+    // Others win that often only if somebody writes what no ring does.
+    constexpr unsigned most_waits = 10'000;
+    if (waits >= most_waits) {
+        side.stalls.fetch_add(1, std::memory_order_relaxed);  // a count, orders nothing
+        return false;
+    }
     constexpr int spins = 64;
     constexpr int yields = 64;
     for (int i = 0; i != spins; ++i) {

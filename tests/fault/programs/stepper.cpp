@@ -126,6 +126,15 @@ void add_stage_calls(std::map<std::string, call>& calls)
         [](material& with) {
             static_cast<void>(with.stages.dequeue_burst(std::span{with.packets}.first(batch)));
         }};
+    calls["zc stage enqueue"] = {
+        [](material& with) { with.take(batch); },
+        [](material& with) {
+            static_cast<void>(enqueue_burst_start(with.stages, batch)
+                                  .finish(std::span<mbuf* const>{with.packets}.first(batch)));
+        }};
+    calls["zc stage dequeue"] = {
+        [](material&) {},
+        [](material& with) { dequeue_burst_start(with.stages, batch).finish(batch); }};
     calls["stage acquire"] = {
         [](material&) {}, [](material& with) { with.stages.acquire_burst(0, batch).release(); }};
     calls["waking stage release"] = {

@@ -55,11 +55,6 @@ namespace detail {
 }  // namespace detail
 
 template <typename T>
-class ring_room;
-template <typename T>
-class ring_front;
-
-template <typename T>
 class ring : public detail::buffer_handle {
     static_assert(std::is_trivially_copyable_v<T>,
                   "elements are copied as bytes between processes");
@@ -164,10 +159,6 @@ private:
     friend class ring_room;
     template <typename>
     friend class ring_front;
-    template <typename U>
-    friend ring_room<U> enqueue_start(ring<U>&, std::size_t, detail::amount) noexcept;
-    template <typename U>
-    friend ring_front<U> dequeue_start(ring<U>&, std::size_t, detail::amount) noexcept;
 
     /// The usual case without a call: pointers that fit into the line, room known, nobody there.
     /// False: nothing was done; go the other way.

@@ -27,9 +27,9 @@ inline constexpr bool trusts_peer_seen = true;
 #endif
 
 /// Waits behind, or takes over from, the claimant in `seen`. True: look again. False: give up; the
-/// stall or refusal has been counted.
+/// stall or refusal has been counted. `waits`: how often that claim has waited before.
 [[nodiscard, gnu::cold]] bool wait_for_claimant(ring_layout& ring, ring_side& side, ring_word seen,
-                                                membership& self) noexcept;
+                                                membership& self, unsigned waits) noexcept;
 
 /// A side held by this lane for one batch.
 struct ring_claim {
@@ -53,7 +53,7 @@ template <typename Look>
     const auto me = self.lane();
     if (me == 0) [[unlikely]]
         return {};
-    for (;;) {
+    for (unsigned waits = 0;; ++waits) {
         auto seen = own.word.load(std::memory_order_acquire);  // FILLED or FREED
         const auto holder = static_cast<lane_id>(seen);
         if (holder == 0) {
@@ -66,7 +66,7 @@ template <typename Look>
                 return {mine, count};
         } else if (holder == me && mode == ring_mode::single) {
             return {seen, look(ring_claim{seen}.position())};
-        } else if (!wait_for_claimant(ring, own, ring_word::unpack(seen), self)) {
+        } else if (!wait_for_claimant(ring, own, ring_word::unpack(seen), self, waits)) {
             return {};
         }
     }
@@ -243,5 +243,10 @@ protected:
 };
 
 }  // namespace detail
+
+template <typename Ring>
+class ring_room;  // see ring_zero_copy.hpp
+template <typename Ring>
+class ring_front;
 
 }  // namespace cohort

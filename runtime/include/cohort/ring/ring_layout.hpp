@@ -191,6 +191,10 @@ void rewind(ring_layout& ring, std::uint32_t position) noexcept;
 /// others work.
 [[nodiscard]] const char* find_fault(const ring_layout& ring) noexcept;
 
+/// Whether the words that never change make a ring that lies within `bytes`. Whoever goes through
+/// the rings of a domain asks first: a member may have written over its own.
+[[nodiscard]] bool has_sound_header(const ring_layout& ring, std::size_t bytes) noexcept;
+
 /// One text for people: identity, both sides, and counters; a snapshot.
 [[nodiscard]] std::string dump(const ring_layout& ring, std::string_view name);
 

@@ -12,7 +12,8 @@
 ///   }
 ///
 /// A ring of pointers publishes each slot by itself (ring_layout.hpp), so a producer has nothing to
-/// write in place there: `finish(items)` copies. All else is the same.
+/// write in place there: `finish(items)` copies. All else is the same. The ends of a ring in stages
+/// work likewise, with whatever elements; its stages hold theirs in place anyway.
 ///
 /// *Thread safety*: as enqueue and dequeue. Others wait behind the claim until the ring's stall
 /// limit, so keep it short. The thread that holds it makes no other call on that side meanwhile,
@@ -88,25 +89,27 @@ struct slot_spans {
 }  // namespace detail
 
 /// Room for size() elements, claimed. Unless it is finished, nothing is added.
-template <typename T>
+template <typename Ring>
 class ring_room {
 public:
+    using element = typename Ring::element;
+
     [[nodiscard]] std::size_t size() const noexcept { return side_.count(); }
     explicit operator bool() const noexcept { return size() != 0; }
 
     /// The slots, in the order in which they will be read: all of first(), then second().
-    [[nodiscard]] std::span<T> first() const noexcept { return spans().first; }
-    [[nodiscard]] std::span<T> second() const noexcept { return spans().second; }
+    [[nodiscard]] std::span<element> first() const noexcept { return spans().first; }
+    [[nodiscard]] std::span<element> second() const noexcept { return spans().second; }
 
     /// Adds the first `count` elements, which have been written; more than size() counts as all.
     void finish(std::size_t count) noexcept
     {
-        static_assert(ring<T>::published == publication::by_index,
+        static_assert(Ring::published != publication::by_slot,
                       "pointers publish themselves: pass them to finish(items)");
         side_.finish(static_cast<std::uint32_t>(std::min(count, size())));
     }
     /// Copies and adds `items`, of which no more than size() are taken; returns how many.
-    std::size_t finish(std::span<const T> items) noexcept
+    std::size_t finish(std::span<const element> items) noexcept
     {
         const auto count = static_cast<std::uint32_t>(std::min(items.size(), size()));
         ring_.fill(side_.position(), items.data(), count);
@@ -115,45 +118,51 @@ public:
     }
     void abort() noexcept { side_.finish(0); }
 
-private:
-    template <typename U>
-    friend ring_room<U> enqueue_start(ring<U>&, std::size_t, detail::amount) noexcept;
+    /// See enqueue_burst_start and enqueue_bulk_start.
+    [[nodiscard]] static ring_room start(const Ring& to, std::size_t count,
+                                         detail::amount how) noexcept
+    {
+        return {to, detail::claim_room(to.layout(), *to.self_, detail::wanted(count), how)};
+    }
 
-    ring_room(const ring<T>& ring, detail::ring_claim held) noexcept
+private:
+    ring_room(const Ring& ring, detail::ring_claim held) noexcept
         : ring_{ring}
         , side_{ring_.layout().producer, ring_.layout().producer_mode, held}
     {
     }
-    [[nodiscard]] detail::slot_spans<T> spans() const noexcept
+    [[nodiscard]] detail::slot_spans<element> spans() const noexcept
     {
-        static_assert(ring<T>::published == publication::by_index,
+        static_assert(Ring::published != publication::by_slot,
                       "pointers publish themselves: pass them to finish(items)");
         return {ring_.layout(), side_.position(), side_.count()};
     }
 
-    ring<T> ring_;
+    Ring ring_;
     detail::held_side side_;
 };
 
 /// The size() oldest elements, claimed. Unless it is finished, nothing is taken.
-template <typename T>
+template <typename Ring>
 class ring_front {
 public:
+    using element = typename Ring::element;
+
     [[nodiscard]] std::size_t size() const noexcept { return side_.count(); }
     explicit operator bool() const noexcept { return size() != 0; }
 
     /// One of them, 0 being the oldest.
-    [[nodiscard]] T operator[](std::size_t i) const noexcept
+    [[nodiscard]] element operator[](std::size_t i) const noexcept
     {
         const auto position = side_.position() + static_cast<std::uint32_t>(i);
-        if constexpr (ring<T>::published == publication::by_slot)
-            return reinterpret_cast<T>(peek_word(ring_.layout(), position));
+        if constexpr (Ring::published == publication::by_slot)
+            return reinterpret_cast<element>(peek_word(ring_.layout(), position));
         else
-            return *detail::slot_spans<const T>{ring_.layout(), position, 1}.first.data();
+            return *detail::slot_spans<const element>{ring_.layout(), position, 1}.first.data();
     }
     /// The slots, oldest first: all of first(), then second().
-    [[nodiscard]] std::span<const T> first() const noexcept { return spans().first; }
-    [[nodiscard]] std::span<const T> second() const noexcept { return spans().second; }
+    [[nodiscard]] std::span<const element> first() const noexcept { return spans().first; }
+    [[nodiscard]] std::span<const element> second() const noexcept { return spans().second; }
 
     /// Takes the first `count`: buffers among them are this member's from now on. More than size()
     /// counts as all.
@@ -162,80 +171,70 @@ public:
         count = std::min(count, size());
         if (ring_.layout().custody_offset != no_custody)
             for (std::size_t i = 0; i != count; ++i) {
-                T item = (*this)[i];
+                element item = (*this)[i];
                 ring_.take_custody(std::span{&item, 1});  // I2: before FREED
             }
         side_.finish(static_cast<std::uint32_t>(count));
     }
     void abort() noexcept { side_.finish(0); }
 
-private:
-    template <typename U>
-    friend ring_front<U> dequeue_start(ring<U>&, std::size_t, detail::amount) noexcept;
+    /// See dequeue_burst_start and dequeue_bulk_start.
+    [[nodiscard]] static ring_front start(const Ring& from, std::size_t count,
+                                          detail::amount how) noexcept
+    {
+        auto& shared = from.layout();
+        const auto want = detail::wanted(count);
+        ring_front front{
+            from, detail::claim(shared, shared.consumer, shared.consumer_mode, *from.self_,
+                                [&](std::uint32_t at) { return from.filled(at, want, how); })};
+        if constexpr (Ring::published == publication::by_slot) {
+            std::uint32_t there = 0;
+            while (there != front.size() && is_published(shared, front.side_.position() + there))
+                ++there;
+            front.side_.shrink(detail::fitting(want, there, how));
+        }
+        return front;
+    }
 
-    ring_front(const ring<T>& ring, detail::ring_claim held) noexcept
+private:
+    ring_front(const Ring& ring, detail::ring_claim held) noexcept
         : ring_{ring}
         , side_{ring_.layout().consumer, ring_.layout().consumer_mode, held}
     {
     }
-    [[nodiscard]] detail::slot_spans<const T> spans() const noexcept
+    [[nodiscard]] detail::slot_spans<const element> spans() const noexcept
     {
-        static_assert(ring<T>::published == publication::by_index,
+        static_assert(Ring::published != publication::by_slot,
                       "pointers have a mark in their slots: use [i]");
         return {ring_.layout(), side_.position(), side_.count()};
     }
 
-    ring<T> ring_;
+    Ring ring_;
     detail::held_side side_;
 };
 
-template <typename T>
-[[nodiscard]] ring_room<T> enqueue_start(ring<T>& to, std::size_t count,
-                                         detail::amount how) noexcept
-{
-    return {to, detail::claim_room(to.layout(), *to.self_, detail::wanted(count), how)};
-}
-
-template <typename T>
-[[nodiscard]] ring_front<T> dequeue_start(ring<T>& from, std::size_t count,
-                                          detail::amount how) noexcept
-{
-    auto& shared = from.layout();
-    const auto want = detail::wanted(count);
-    ring_front<T> front{
-        from, detail::claim(shared, shared.consumer, shared.consumer_mode, *from.self_,
-                            [&](std::uint32_t at) { return from.filled(at, want, how); })};
-    if constexpr (ring<T>::published == publication::by_slot) {
-        std::uint32_t there = 0;
-        while (there != front.size() && is_published(shared, front.side_.position() + there))
-            ++there;
-        front.side_.shrink(detail::fitting(want, there, how));
-    }
-    return front;
-}
-
 /// Room for up to `count` elements, or for all of them or none (an empty one converts to false).
-template <typename T>
-[[nodiscard]] ring_room<T> enqueue_burst_start(ring<T>& to, std::size_t count) noexcept
+template <typename Ring>
+[[nodiscard]] ring_room<Ring> enqueue_burst_start(Ring& to, std::size_t count) noexcept
 {
-    return enqueue_start(to, count, detail::amount::burst);
+    return ring_room<Ring>::start(to, count, detail::amount::burst);
 }
-template <typename T>
-[[nodiscard]] ring_room<T> enqueue_bulk_start(ring<T>& to, std::size_t count) noexcept
+template <typename Ring>
+[[nodiscard]] ring_room<Ring> enqueue_bulk_start(Ring& to, std::size_t count) noexcept
 {
-    return enqueue_start(to, count, detail::amount::bulk);
+    return ring_room<Ring>::start(to, count, detail::amount::bulk);
 }
 
 /// The oldest elements, up to `count`, or exactly so many or none.
-template <typename T>
-[[nodiscard]] ring_front<T> dequeue_burst_start(ring<T>& from, std::size_t count) noexcept
+template <typename Ring>
+[[nodiscard]] ring_front<Ring> dequeue_burst_start(Ring& from, std::size_t count) noexcept
 {
-    return dequeue_start(from, count, detail::amount::burst);
+    return ring_front<Ring>::start(from, count, detail::amount::burst);
 }
-template <typename T>
-[[nodiscard]] ring_front<T> dequeue_bulk_start(ring<T>& from, std::size_t count) noexcept
+template <typename Ring>
+[[nodiscard]] ring_front<Ring> dequeue_bulk_start(Ring& from, std::size_t count) noexcept
 {
-    return dequeue_start(from, count, detail::amount::bulk);
+    return ring_front<Ring>::start(from, count, detail::amount::bulk);
 }
 
 }  // namespace cohort

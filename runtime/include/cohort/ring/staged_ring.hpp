@@ -202,6 +202,8 @@ class staged_ring : public detail::buffer_handle {
 public:
     using element = T;
 
+    static constexpr publication published = publication::in_stages;
+
     /// Over a ring in stages whose element size is sizeof(T); see domain::create_staged_ring.
     explicit staged_ring(ring_layout& layout) noexcept : buffer_handle{layout} {}
 
@@ -257,13 +259,31 @@ public:
     }
 
 private:
+    template <typename>
+    friend class ring_room;
+    template <typename>
+    friend class ring_front;
+
+    /// Writes a claimed batch.
+    void fill(std::uint32_t position, const T* items, std::uint32_t count) noexcept
+    {
+        detail::copy_in(*layout_, position, items, count);
+    }
+    /// How many of `want` have passed all stages.
+    [[nodiscard]] std::uint32_t filled(std::uint32_t position, std::uint32_t want,
+                                       detail::amount how) const noexcept
+    {
+        return detail::fitting(want, detail::supplied(*layout_, layout_->stages, position, want),
+                               how);
+    }
+
     std::size_t enqueue(std::span<const T> items, detail::amount how) noexcept
     {
         auto& shared = *layout_;
         const auto held = detail::claim_room(shared, *self_, detail::wanted(items.size()), how);
         if (held.count == 0)
             return 0;
-        detail::copy_in(shared, held.position(), items.data(), held.count);
+        fill(held.position(), items.data(), held.count);
         detail::commit(shared.producer, shared.producer_mode, held, held.count);  // FILLED
         return held.count;
     }
@@ -306,10 +326,8 @@ private:
         const auto mode = shared.consumer_mode;
         const auto want = detail::wanted(items.size());
         const auto held =
-            detail::claim(shared, shared.consumer, mode, *self_, [&](std::uint32_t position) {
-                return detail::fitting(
-                    want, detail::supplied(shared, shared.stages, position, want), how);
-            });
+            detail::claim(shared, shared.consumer, mode, *self_,
+                          [&](std::uint32_t position) { return filled(position, want, how); });
         if (held.count == 0)
             return 0;
         detail::copy_out(shared, held.position(), items.data(), held.count);
