@@ -1,6 +1,7 @@
 // What every port driver does, run for each of them: who has a packet, what the counters say, whose
 // a queue is, and how a port stops and goes.
 
+#include "cohort/port/drivers.hpp"
 #include "contract/any_driver.hpp"
 #include "contract/wired_port.hpp"
 #include "support/child_process.hpp"
@@ -37,6 +38,33 @@ TEST_CASE("the drivers of interfaces are held to the contract", "[port][contract
     CHECK(wired_port{"tap"}.port().is_started());
     COHORT_SKIP_UNLESS(scratch_network::xdp_possible(), scratch_network::xdp_missing);
     CHECK(wired_port{"af_xdp"}.port().is_started());
+}
+
+TEST_CASE("what a port has prepared it takes, and what its interface would refuse it tells before",
+          "[port][contract]")
+{
+    const auto driver = any_driver();
+    INFO(driver);
+    wired_port wired{driver};
+    auto& port = wired.port();
+    auto* sound = wired.packet(1);
+    CHECK(port.prepare_tx({&sound, 1}).count == 1);
+    REQUIRE(port.tx_burst(0, {&sound, 1}) == 1);
+    CHECK(port.tx_stats(0).errors == 0);
+
+    const auto longest = longest_frame_of(port.layout());
+    CHECK(longest.has_value() == wired.is_interface());
+    if (!longest)
+        return;
+    auto* most = wired.packet(std::string(*longest, 'x'));
+    CHECK(port.prepare_tx({&most, 1}).count == 1);
+    free(most);
+    auto* giant = wired.packet(std::string(*longest + 1, 'x'));
+    const auto refused = port.prepare_tx({&giant, 1});
+    CHECK(refused.count == 0);
+    CHECK(std::string{refused.why} == "it is longer than the port's interface takes");
+    REQUIRE(port.tx_burst(0, {&giant, 1}) == 1);
+    CHECK(port.tx_stats(0).errors == 1);
 }
 
 TEST_CASE("what is received is the caller's, sound, and carries the port", "[port][contract]")

@@ -7,14 +7,15 @@ JOURNAL = "runtime/src/port/burst_journal.cpp"
 PORT = "runtime/src/port/port.cpp"
 PORT_HEADER = "runtime/include/cohort/port/port.hpp"
 TAP_QUEUE = "runtime/drivers/tap/tap_queue.cpp"
+FRAME_TX = "runtime/drivers/frame_tx.cpp"
 PORT_SETUP = "runtime/src/port/port_setup.cpp"
 
 PORT_MUTATIONS = [
     Mutation(
         "what the kernel turned down is asked for again",
         "runtime/drivers/af_packet/packet_queue.cpp",
-        "most != 0 || was_turned_down()",
-        "most != 0",
+        "(most != 0 || was_turned_down()) &&",
+        "most != 0 &&",
         "packets that the kernel turns down*",
         suite="process",
     ),
@@ -41,7 +42,7 @@ PORT_MUTATIONS = [
     ),
     Mutation(
         "what the dead was writing to a tap interface is not written again",
-        TAP_QUEUE,
+        FRAME_TX,
         "    promise_tx(queue_);\n",
         "",
         "[fault][tap]",
@@ -49,9 +50,9 @@ PORT_MUTATIONS = [
     ),
     Mutation(
         "a frame that the dead was writing counts as an error",
-        TAP_QUEUE,
-        "        queue_.errors.store(queue_.aux[tap_queue_word::errors].load(plain) + 1, in_order);\n",
-        "        queue_.errors.store(queue_.aux[tap_queue_word::errors].load(plain), in_order);\n",
+        FRAME_TX,
+        "        queue_.errors.store(queue_.aux[frame_tx_word::errors].load(plain) + 1, in_order);\n",
+        "        queue_.errors.store(queue_.aux[frame_tx_word::errors].load(plain), in_order);\n",
         "[fault][tap]",
         suite="fault",
     ),
@@ -229,5 +230,44 @@ PORT_MUTATIONS = [
         "}\n\nvoid port::require_change",
         "[fault][port][stop]",
         suite="fault",
+    ),
+    Mutation(
+        "what the dead had taken from libpcap and not delivered is counted",
+        "runtime/drivers/pcap/pcap_live.cpp",
+        "    queue().aux[live_word::taken].store(position + 1, in_order);  // TAKEN\n",
+        "",
+        "what the owner of a live capture*",
+        suite="process",
+    ),
+    Mutation(
+        "a pcap port does not receive what it sends",
+        "runtime/drivers/pcap/pcap_live.cpp",
+        "::pcap_setdirection(made.get(), PCAP_D_IN)",
+        "0",
+        "a pcap port at an interface*",
+        suite="process",
+    ),
+    Mutation(
+        "who comes late to a paced file makes up for little",
+        "runtime/drivers/pcap/pcap_file.cpp",
+        "std::max(when, now - std::min(now, most_arrears_ns))",
+        "when",
+        "a rate spreads packets*",
+    ),
+    Mutation(
+        "a tap port gives the kernel the sum of the pseudo-header",
+        "runtime/drivers/tap/vnet_header.cpp",
+        "    store(std::span{bytes_}, l4_at + field, *pseudo);\n",
+        "",
+        "the kernel completes*",
+        suite="process",
+    ),
+    Mutation(
+        "a frame without a checksum says what completes it",
+        "runtime/drivers/tap/vnet_header.cpp",
+        "(found.l4 == l4_kind::tcp ? tx_tcp_cksum : tx_udp_cksum) |",
+        "0 |",
+        "a frame that the kernel leaves*",
+        suite="process",
     ),
 ]

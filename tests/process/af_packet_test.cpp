@@ -167,6 +167,14 @@ TEST_CASE("packets that the kernel turns down go out with the next burst, which 
         return arrived.count() == all;
     }));
     CHECK(port.tx_stats().errors == 0);
+
+    scratch_network::run("ip link set near down");
+    auto* late = packet_of(stand.outgoing(), frame_of(all));
+    REQUIRE(port.tx_burst(0, {&late, 1}) == 1);
+    const auto errors = port.tx_stats().errors;
+    for (int asked = 0; asked != 100; ++asked)
+        REQUIRE(port.tx_burst(0, {}) == 0);
+    CHECK(port.tx_stats().errors == errors);
     CHECK(stand.is_empty());
 }
 

@@ -70,7 +70,13 @@ void check_with_kills(const served_interface& what, std::size_t processes)
         CHECK(traffic.wire().rx_stats(queue).packets + traffic.wire().tx_stats(queue).packets != 0);
     for (std::size_t queue = 0; queue != processes; ++queue)
         stand.kill(queue);
-    CHECK(eventually([&] { return stand.is_at_rest(); }));
+    // A frame in doubt that did arrive stood for one that was still on its way.
+    std::size_t late = 0;
+    CHECK(eventually([&] {
+        late += stand.drop_waiting();
+        return stand.is_at_rest();
+    }));
+    CHECK(late <= traffic.wire().tx_stats().errors);
     std::cout << what.driver << ", processes: " << processes << ": " << all << " frames each way, "
               << kills << " kills, " << traffic.wire().rx_stats().missed << " counted as missed, "
               << traffic.wire().tx_stats().errors << " sent in doubt\n";

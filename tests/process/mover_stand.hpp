@@ -70,6 +70,14 @@ public:
     [[nodiscard]] ring<mbuf*>& waiting() noexcept { return waiting_; }
     [[nodiscard]] pktmbuf_pool& outgoing() noexcept { return outgoing_; }
     [[nodiscard]] bool is_at_rest() const { return test::is_at_rest(*domain_); }
+    /// Frees what nobody will send any more; returns how many packets that was.
+    std::size_t drop_waiting()
+    {
+        std::size_t dropped = 0;
+        for (mbuf* packet = nullptr; waiting_.dequeue(packet); ++dropped)
+            free(packet);
+        return dropped;
+    }
     [[nodiscard]] bool is_empty()
     {
         return incoming_.objects().in_use() == 0 && outgoing_.objects().in_use() == 0;

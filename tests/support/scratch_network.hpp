@@ -129,6 +129,12 @@ public:
     raw_station(const raw_station&) = delete;
     raw_station& operator=(const raw_station&) = delete;
 
+    /// From now on each frame has a virtio_net_hdr in front.
+    void hear_offloads() const
+    {
+        const int yes = 1;
+        ::setsockopt(fd_, SOL_PACKET, PACKET_VNET_HDR, &yes, sizeof yes);
+    }
     [[nodiscard]] bool send(std::string_view frame) const
     {
         return ::send(fd_, frame.data(), frame.size(), 0) == static_cast<ssize_t>(frame.size());

@@ -32,6 +32,62 @@ TEST_CASE("loops deliver the file as often as asked, and a successor carries on 
     CHECK(from.layout().rx[0].packets.load() == 21);
 }
 
+TEST_CASE("a rate spreads packets evenly, and who comes late makes up for little", "[port][pcap]")
+{
+    pcap_scratch scratch;
+    auto from = scratch.create(scratch.reading(numbered(100)) + ",rate=1000");
+    std::array<mbuf*, 128> packets;
+
+    const auto start = monotonic_ns();
+    CHECK(from.rx_burst(0, packets) == 1);
+    free(packets[0]);
+    std::this_thread::sleep_for(30ms);
+    const auto late = from.rx_burst(0, packets);
+    free_bulk(std::span{packets}.first(late));
+    CHECK(late >= 1);
+    CHECK(late <= 12);  // 10 ms of arrears
+    const auto rest = receive_all(from);
+    CHECK(rest.size() + late + 1 == 100);
+    CHECK(monotonic_ns() - start >= 100'000'000 - 11'000'000);
+    CHECK(from.rx_wait(0, deadline_in(1ms)) == rx_wake::nothing);
+}
+
+TEST_CASE("a successor goes on at the rate of its predecessor", "[port][pcap]")
+{
+    pcap_scratch scratch;
+    auto from = scratch.create(scratch.reading(numbered(3)) + ",rate=20");
+    const auto start = monotonic_ns();
+    for (int packet = 0; packet != 3; ++packet)
+        std::thread{[&] {
+            mbuf* one = nullptr;
+            while (from.rx_burst(0, {&one, 1}) == 0)
+                static_cast<void>(from.rx_wait(0, deadline_in(10s)));
+            free(one);
+        }}.join();
+    CHECK(monotonic_ns() - start >= 100'000'000);
+    CHECK(from.rx_ended(0));
+}
+
+TEST_CASE("of a packet no more than the snap length crosses a pcap port", "[port][pcap]")
+{
+    pcap_scratch scratch;
+    const auto whole = std::string(40, 'w');
+    const auto in = scratch.reading(capture_bytes::pcap().record(1, whole).record(2, "short"));
+    auto through = scratch.create(in + ",snaplen=20,tx=" + scratch.file("cut.pcap").string());
+    forward_all(through);
+    auto again = scratch->create_port("again", "pcap:rx=" + scratch.file("cut.pcap").string(),
+                                      {.rx_pool = "packets"});
+    const auto packets = receive_all(again);
+    REQUIRE(packets.size() == 2);
+    CHECK(packets[0].payload == whole.substr(0, 20));
+    CHECK(packets[0].wire_length == 40);
+    CHECK(packets[1].payload == "short");
+    CHECK(packets[1].wire_length == 0);
+    CHECK(contents(scratch.file("cut.pcap"))[16] == 20);  // the header says it, too
+    for (const auto* bad : {"rate=0", "rate=fast", "snaplen=13", "snaplen=262145"})
+        CHECK_THROWS_AS(scratch.create(in + "," + bad), error);
+}
+
 TEST_CASE("without a buffer no packet is lost, only late", "[port][pcap]")
 {
     pcap_scratch scratch{{.count = 8, .cache_size = 0}};

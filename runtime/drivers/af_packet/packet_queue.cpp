@@ -186,7 +186,7 @@ bool packet_tx::open() noexcept
 {
     const auto position = queue_.position.load(std::memory_order_relaxed);  // ours now
     request(first_of_last(position), position);
-    kick();
+    static_cast<void>(kick());  // the first burst tells
     return true;
 }
 
@@ -215,13 +215,13 @@ bool packet_tx::was_turned_down() const noexcept
            (status_of(*rings_.tx_from(position - 1)) & TP_STATUS_SEND_REQUEST) != 0;
 }
 
-void packet_tx::kick() noexcept
+bool packet_tx::kick() noexcept
 {
     const auto sent = ::sendto(socket_, nullptr, 0, MSG_DONTWAIT | MSG_NOSIGNAL, nullptr, 0);
     if (sent >= 0 || errno == EAGAIN || errno == ENOBUFS || errno == EINTR)
-        return;
-    count_up(queue_.errors, 1);
+        return true;
     queue_.last_errno.store(errno, std::memory_order_relaxed);  // for display
+    return false;
 }
 
 bool packet_tx::stage(std::byte* frame, const mbuf& packet) noexcept
@@ -257,8 +257,9 @@ std::size_t packet_tx::burst(std::span<mbuf* const> packets) noexcept
         COHORT_FAULT_POINT("af_packet.committed");
         request(from, result.position);
     }
-    if (most != 0 || was_turned_down())
-        kick();
+    // Whoever asks again with nothing, perhaps all the time, counts no errors.
+    if ((most != 0 || was_turned_down()) && !kick() && most != 0)
+        count_up(queue_.errors, 1);
     return count;
 }
 

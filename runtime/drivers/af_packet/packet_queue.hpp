@@ -53,7 +53,8 @@ private:
     [[nodiscard]] static bool stage(std::byte* frame, const mbuf& packet) noexcept;
     void request(std::uint64_t from, std::uint64_t to) noexcept;
     [[nodiscard]] bool was_turned_down() const noexcept;
-    void kick() noexcept;
+    /// False when the kernel refuses, for another reason than a lack that passes.
+    bool kick() noexcept;
 
     port_queue_layout& queue_;
     const mapped_rings& rings_;

@@ -12,20 +12,6 @@
 namespace cohort::detail {
 namespace {
 
-/// libpcap answers in DLT_ numbers; files and parse() speak LINKTYPE_. These are the ones that
-/// differ.
-std::uint32_t link_type_of_dlt(int dlt) noexcept
-{
-    switch (dlt) {
-    case DLT_ATM_RFC1483: return 100;
-    case DLT_RAW: return 101;
-    case DLT_SLIP_BSDOS: return 102;
-    case DLT_PPP_BSDOS: return 103;
-    case DLT_ATM_CLIP: return 106;
-    default: return static_cast<std::uint32_t>(dlt);
-    }
-}
-
 std::FILE* open_regular_file(const std::string& path, std::string& failure)
 {
     std::FILE* file = std::fopen(path.c_str(), "rbe");
@@ -42,6 +28,30 @@ std::FILE* open_regular_file(const std::string& path, std::string& failure)
 }
 
 }  // namespace
+
+captured_packet as_captured(const pcap_pkthdr& header, const u_char* bytes) noexcept
+{
+    const auto seconds = static_cast<std::uint64_t>(header.ts.tv_sec);
+    const auto nanoseconds = static_cast<std::uint64_t>(header.ts.tv_usec);  // as asked for
+    return {.bytes = {reinterpret_cast<const std::byte*>(bytes), header.caplen},
+            .wire_length = header.len,
+            .timestamp_ns = seconds * 1'000'000'000u + nanoseconds};
+}
+
+/// libpcap answers in DLT_ numbers; files and parse() speak LINKTYPE_. These are the ones that
+/// differ.
+std::uint32_t link_type_of(pcap_t* capture) noexcept
+{
+    const int dlt = ::pcap_datalink(capture);
+    switch (dlt) {
+    case DLT_ATM_RFC1483: return 100;
+    case DLT_RAW: return 101;
+    case DLT_SLIP_BSDOS: return 102;
+    case DLT_PPP_BSDOS: return 103;
+    case DLT_ATM_CLIP: return 106;
+    default: return static_cast<std::uint32_t>(dlt);
+    }
+}
 
 bool capture_reader::open(const std::string& path) noexcept
 try {
@@ -71,11 +81,7 @@ capture_reader::outcome capture_reader::next(captured_packet& packet) noexcept
     const u_char* bytes = nullptr;
     const int result = ::pcap_next_ex(capture_.get(), &header, &bytes);
     if (result == 1) {
-        const auto seconds = static_cast<std::uint64_t>(header->ts.tv_sec);
-        const auto nanoseconds = static_cast<std::uint64_t>(header->ts.tv_usec);  // as asked for
-        packet = {.bytes = {reinterpret_cast<const std::byte*>(bytes), header->caplen},
-                  .wire_length = header->len,
-                  .timestamp_ns = seconds * 1'000'000'000u + nanoseconds};
+        packet = as_captured(*header, bytes);
         return outcome::packet;
     }
     if (result == PCAP_ERROR_BREAK)
@@ -88,11 +94,6 @@ capture_reader::outcome capture_reader::next(captured_packet& packet) noexcept
 std::string capture_reader::failure() const
 {
     return capture_ ? ::pcap_geterr(capture_.get()) : failure_;
-}
-
-std::uint32_t capture_reader::link_type() const noexcept
-{
-    return link_type_of_dlt(::pcap_datalink(capture_.get()));
 }
 
 std::uint32_t capture_reader::snap_length() const noexcept

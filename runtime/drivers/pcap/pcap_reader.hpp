@@ -25,6 +25,11 @@ struct captured_packet {
     std::uint64_t timestamp_ns = 0;
 };
 
+/// Of a capture that was opened with nanoseconds.
+[[nodiscard]] captured_packet as_captured(const pcap_pkthdr& header, const u_char* bytes) noexcept;
+/// LINKTYPE_ number, as parse() takes it.
+[[nodiscard]] std::uint32_t link_type_of(pcap_t* capture) noexcept;
+
 class capture_reader {
 public:
     /// False with a reason in `failure()` when the file cannot be opened or is no capture.
@@ -39,8 +44,7 @@ public:
     };
     [[nodiscard]] outcome next(captured_packet& packet) noexcept;
 
-    /// LINKTYPE_ number, as parse() takes it.
-    [[nodiscard]] std::uint32_t link_type() const noexcept;
+    [[nodiscard]] std::uint32_t link_type() const noexcept { return link_type_of(capture_.get()); }
     [[nodiscard]] std::uint32_t snap_length() const noexcept;
     [[nodiscard]] std::string failure() const;
 

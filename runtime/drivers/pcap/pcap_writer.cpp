@@ -41,12 +41,12 @@ static_assert(sizeof(record_header) == 16);
 /// Room for a usual burst, and for any packet alone: so one write is always enough.
 constexpr std::size_t buffer_bytes = 2 * (capture_snap_length + sizeof(record_header));
 
-record_header header_of(const mbuf& packet) noexcept
+record_header header_of(const mbuf& packet, std::uint32_t snap_length) noexcept
 {
     constexpr std::uint64_t second = 1'000'000'000;
     return {.seconds = static_cast<std::uint32_t>(packet.timestamp / second),
             .nanoseconds = static_cast<std::uint32_t>(packet.timestamp % second),
-            .captured = std::min(packet.pkt_len, capture_snap_length),
+            .captured = std::min(packet.pkt_len, snap_length),
             .on_wire = std::max(packet.wire_len, packet.pkt_len)};
 }
 
@@ -109,7 +109,7 @@ bool lock_for_port(int file, std::uint64_t mark) noexcept
 }  // namespace
 
 capture_file create_capture(const std::string& path, std::uint32_t link_type,
-                            const std::string& not_this)
+                            std::uint32_t snap_length, const std::string& not_this)
 {
     // Emptied only once it is known not to be the input.
     const file_descriptor file{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)};
@@ -131,7 +131,7 @@ capture_file create_capture(const std::string& path, std::uint32_t link_type,
         throw error{errc::in_use, fmt::format("another port is writing to the capture \"{}\"; name "
                                               "another output",
                                               path)};
-    const file_header header{.link_type = link_type};
+    const file_header header{.snap_length = snap_length, .link_type = link_type};
     if (::ftruncate(file.get(), 0) != 0 ||
         ::pwrite(file.get(), &header, sizeof header, 0) != ssize_t{sizeof header})
         throw_errno(errno, fmt::format("cannot write the capture \"{}\"", path));
@@ -162,7 +162,7 @@ capture_writer::staged capture_writer::stage(std::span<mbuf* const> packets) noe
 {
     staged burst;
     for (const mbuf* packet : packets) {
-        const auto header = header_of(*packet);
+        const auto header = header_of(*packet, snap_length_);
         if (burst.file_bytes + sizeof header + header.captured > buffer_bytes)
             break;
         std::byte* at = buffer_.get() + burst.file_bytes;

@@ -36,10 +36,13 @@ struct capture_file {
 /// Makes the file anew, with its header. Throws `errc::invalid_argument` when it is the same file
 /// as `not_this`, `errc::in_use` when another port is writing to it, else what the system says.
 [[nodiscard]] capture_file create_capture(const std::string& path, std::uint32_t link_type,
-                                          const std::string& not_this);
+                                          std::uint32_t snap_length, const std::string& not_this);
 
 class capture_writer {
 public:
+    /// Of each packet the first `snap_length` bytes are written, at most capture_snap_length.
+    explicit capture_writer(std::uint32_t snap_length) : snap_length_{snap_length} {}
+
     /// Opens a file made by create_capture and cuts off what lies beyond `end`. 0 or an errno;
     /// EBUSY when another port writes to it.
     [[nodiscard]] int open(const std::string& path, std::uint64_t end, std::uint64_t mark) noexcept;
@@ -55,6 +58,7 @@ public:
     [[nodiscard]] int write(const staged& burst, std::uint64_t offset) noexcept;
 
 private:
+    std::uint32_t snap_length_;
     file_descriptor file_;
     std::unique_ptr<std::byte[]> buffer_;
 };

@@ -2,6 +2,7 @@
 
 #include "cohort/base/error.hpp"
 #include "tap_interface.hpp"
+#include "vnet_header.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -87,12 +88,13 @@ file_descriptor open_tun()
     }
 }
 
-file_descriptor attach_queue(const std::string& name)
+file_descriptor attach_queue(const std::string& name, bool offload)
 {
     auto tun = open_tun();
     ifreq request{};
     std::memcpy(request.ifr_name, name.data(), name.size());
-    request.ifr_flags = IFF_TAP | IFF_MULTI_QUEUE;
+    request.ifr_flags =
+        static_cast<short>(IFF_TAP | IFF_MULTI_QUEUE | (offload ? IFF_VNET_HDR : 0));
     if (::ioctl(tun.get(), TUNSETIFF, &request) != 0)
         throw_refused(name, errno);
     return tun;
@@ -100,12 +102,12 @@ file_descriptor attach_queue(const std::string& name)
 
 }  // namespace
 
-std::vector<file_descriptor> open_tap(const std::string& name, std::uint64_t queues)
+std::vector<file_descriptor> open_tap(const std::string& name, std::uint64_t queues, bool offload)
 {
     check_name(name);
     std::vector<file_descriptor> files;
     for (std::uint64_t i = 0; i != queues; ++i)
-        files.push_back(attach_queue(name));
+        files.push_back(attach_queue(name, offload));
     // The kernel lets anybody join an interface of the kind multi_queue, and would share out.
     const auto attached = attached_queues(name).value_or(queues);
     if (attached > queues)
@@ -113,6 +115,12 @@ std::vector<file_descriptor> open_tap(const std::string& name, std::uint64_t que
                     fmt::format("{} of the {} queues of the interface \"{}\" are in use by another "
                                 "port or process; end that, or give another iface=NAME",
                                 attached - queues, attached, name)};
+    // Of the interface; one that stayed may have been left otherwise.
+    const int header_bytes = sizeof(vnet_header);
+    if (offload && ::ioctl(files[0].get(), TUNSETVNETHDRSZ, &header_bytes) != 0)
+        throw_errno(errno, fmt::format("cannot set the offload header of \"{}\"", name));
+    if (::ioctl(files[0].get(), TUNSETOFFLOAD, offload ? TUN_F_CSUM : 0) != 0)
+        throw_errno(errno, fmt::format("cannot set what the interface \"{}\" leaves undone", name));
     return files;
 }
 

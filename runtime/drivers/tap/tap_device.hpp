@@ -10,9 +10,11 @@
 namespace cohort::detail {
 
 /// Makes the interface, or finds it, and attaches `queues` descriptors to it, which do not block.
+/// With `offload` each frame has a virtio_net_hdr, and may lack its L4 checksum.
 /// Throws `invalid_argument` for a name that cannot be or is that of something else, `in_use` when
 /// somebody else is attached, `no_permission`, or what the kernel says.
-[[nodiscard]] std::vector<file_descriptor> open_tap(const std::string& name, std::uint64_t queues);
+[[nodiscard]] std::vector<file_descriptor> open_tap(const std::string& name, std::uint64_t queues,
+                                                    bool offload);
 
 /// The interface stays when nobody is attached to it.
 void keep_tap(const file_descriptor& queue);

@@ -21,8 +21,8 @@ namespace {
 
 using namespace detail;
 
-constexpr std::array<std::string_view, 5> tap_option_keys{"iface", "queues", "persist", "mac",
-                                                          "mtu"};
+constexpr std::array<std::string_view, 6> tap_option_keys{"iface", "queues", "persist",
+                                                          "mac",   "mtu",    "offload"};
 constexpr std::size_t files_beside_queues = 2;  // a socket to look at the interface, its counts
 constexpr number_range tap_mtu{68, 65'521};     // the kernel's
 
@@ -101,6 +101,7 @@ void tap_driver::create(port_layout& port, const port_request& request, port_hos
     check_option_keys("tap", options, tap_option_keys);
     const auto queues = number_option("tap", options, "queues", 1, {1, max_port_queues});
     const auto persist = number_option("tap", options, "persist", 0, {0, 1});
+    const auto offload = number_option("tap", options, "offload", 0, {0, 1});
     interface_settings wanted;
     if (const auto mac = option_value(options, "mac"); !mac.empty())
         wanted.mac = parse_mac(mac);
@@ -108,20 +109,21 @@ void tap_driver::create(port_layout& port, const port_request& request, port_hos
         wanted.mtu = static_cast<std::uint32_t>(number_option("tap", options, "mtu", 0, tap_mtu));
 
     const auto name = option_value(options, "iface");
-    auto files = open_tap(name, queues);
+    auto files = open_tap(name, queues, offload != 0);
     const int index = set_up_interface(name, wanted);
     files.push_back(open_view(view_kind::datagram));
     const auto state = look_at_present_interface(files.back().get(), index);
     files.push_back(open_interface_counts());
 
     port.driver_words[tap_word::persist] = persist;
+    port.driver_words[tap_word::offload] = offload;
     port.driver_words[tap_word::interface_index] = static_cast<std::uint64_t>(index);
     port.rx_queues = static_cast<std::uint16_t>(queues);
     port.tx_queues = static_cast<std::uint16_t>(queues);
     port.mtu = state.mtu;
     std::copy(state.mac.begin(), state.mac.end(), std::begin(port.mac));
     port.limits.min_rx_buffer = static_cast<std::uint32_t>(
-        (longest_tap_frame(state.mtu) + most_tap_segments - 1) / most_tap_segments);
+        (longest_frame(state.mtu) + most_tap_segments - 1) / most_tap_segments);
     port.rx[0].aux[tap_queue_word::drops].store(
         dropped_frames(files.back().get(), name).value_or(0),
         std::memory_order_relaxed);  // not published yet

@@ -17,10 +17,7 @@
 ///   rx  note READING;  read, the kernel writes TAKEN before the bytes;  commit
 ///       killed before the kernel took a frame: it is still there
 ///       killed between TAKEN and the commit: that frame is lost; the successor counts it as missed
-///   tx  list;  note WRITING;  commit;  write;  wipe WRITING;  unlist, free
-///       killed before the commit: the packet is the dead member's, and the kernel never sees it
-///       killed between the commit and the wiping: nobody can know whether the kernel has it. It is
-///       not sent again; it counts as sent, and as an error
+///   tx  see frame_tx.hpp
 ///
 /// TAKEN is the packet information that the kernel puts in front of each frame: it goes to a word
 /// of the queue. It also says whether the frame was cut, which the mere length does not.

@@ -18,21 +18,8 @@
 namespace cohort::detail {
 namespace {
 
+constexpr std::size_t most_fronts = 2;                // packet information and offload header
 constexpr std::uint64_t untaken = ~std::uint64_t{0};  // the kernel sets no such flags
-constexpr std::size_t tag_bytes = 4;
-
-/// False for a reason that passes.
-bool is_failure(int number) noexcept
-{
-    return number != EAGAIN && number != EINTR && number != ENOBUFS && number != ENOMEM;
-}
-
-/// An interface that is gone refuses at every call: that is one error, not one for each look.
-void note_refusal(port_queue_layout& queue, int number) noexcept
-{
-    if (queue.last_errno.exchange(number, plain) != number)  // for display
-        count_up(queue.errors, 1);
-}
 
 /// The descriptor takes part, again if somebody was about to destroy the port.
 bool attach(int device, port_queue_layout& queue) noexcept
@@ -83,11 +70,6 @@ std::size_t list_pieces(Packet& packet, std::span<iovec> pieces) noexcept
 
 }  // namespace
 
-std::size_t longest_tap_frame(std::uint32_t mtu) noexcept
-{
-    return std::size_t{mtu} + ETH_HLEN + tag_bytes;
-}
-
 bool tap_rx::open(mempool_layout* pool) noexcept
 {
     pool_.reset();
@@ -106,17 +88,23 @@ bool tap_rx::open(mempool_layout* pool) noexcept
     return true;
 }
 
-/// The length of the next frame, or nothing. `pieces` has room for the packet information in front.
-std::optional<std::size_t> tap_rx::read_frame(std::span<iovec> pieces) noexcept
+/// The length of the next frame, or nothing. What the kernel says of it comes in front.
+std::optional<std::size_t> tap_rx::read_frame(std::span<iovec> frame) noexcept
 {
     auto& taken = queue_.aux[tap_queue_word::taken];
     taken.store(untaken, in_order);
     queue_.aux[tap_queue_word::reading].store(queue_.position.load(plain) + 1,
                                               in_order);  // READING
+    std::array<iovec, most_fronts + most_tap_segments> pieces;
     pieces[0] = {&taken, sizeof(tun_pi)};
-    const auto got = ::readv(device_, pieces.data(), static_cast<int>(pieces.size()));
-    if (got >= static_cast<ssize_t>(sizeof(tun_pi)))
-        return static_cast<std::size_t>(got) - sizeof(tun_pi);
+    pieces[1] = {&offload_, sizeof offload_};
+    const std::size_t fronts = has_offload_ ? 2 : 1;
+    std::copy(frame.begin(), frame.end(), pieces.begin() + static_cast<std::ptrdiff_t>(fronts));
+    const auto front_bytes =
+        static_cast<ssize_t>(sizeof(tun_pi) + (has_offload_ ? sizeof offload_ : 0));
+    const auto got = ::readv(device_, pieces.data(), static_cast<int>(fronts + frame.size()));
+    if (got >= front_bytes)
+        return static_cast<std::size_t>(got - front_bytes);
     if (got < 0 && is_failure(errno))
         note_refusal(queue_, errno);
     return std::nullopt;
@@ -134,8 +122,8 @@ tap_rx::outcome tap_rx::without_buffer() noexcept
         return outcome::nothing;
     }
     std::array<std::byte, ETH_HLEN> start;
-    std::array<iovec, 2> pieces{iovec{}, iovec{start.data(), start.size()}};
-    if (!read_frame(pieces))
+    iovec piece{start.data(), start.size()};
+    if (!read_frame({&piece, 1}))
         return outcome::nothing;
     queue_.missed.fetch_add(1, plain);  // a count
     skip_rx(queue_, queue_.position.load(plain) + 1);
@@ -147,9 +135,9 @@ tap_rx::outcome tap_rx::receive(mbuf*& packet) noexcept
     packet = pool_->alloc_chain(longest_);
     if (!packet)
         return without_buffer();
-    std::array<iovec, 1 + most_tap_segments> pieces;
-    const auto count = list_pieces(*packet, std::span{pieces}.subspan(1));
-    const auto length = read_frame(std::span{pieces}.first(1 + count));
+    std::array<iovec, most_tap_segments> pieces;
+    const auto count = list_pieces(*packet, pieces);
+    const auto length = read_frame(std::span{pieces}.first(count));
     COHORT_FAULT_POINT("tap.taken");
     if (!length) {
         free(packet);
@@ -166,6 +154,8 @@ tap_rx::outcome tap_rx::receive(mbuf*& packet) noexcept
     shorten(*packet, *length);
     packet->port = port_.index;
     packet->timestamp = wall_clock_ns();
+    if (has_offload_)
+        note_vnet_header(offload_, *packet);
     commit_rx(queue_, port_.index, {&packet, 1}, {.position = position, .bytes = *length});
     return outcome::received;
 }
@@ -190,68 +180,38 @@ rx_outlook tap_rx::arm() noexcept
 
 bool tap_tx::open() noexcept
 {
-    auto& writing = queue_.aux[tap_queue_word::writing];
-    if (writing.load(plain) != 0 && writing.load(plain) == queue_.position.load(plain)) {
-        queue_.errors.store(queue_.aux[tap_queue_word::errors].load(plain) + 1, in_order);
-    }
-    writing.store(0, in_order);
-    return attach(device_, queue_);
+    settle();
+    return attach(device_, queue());
 }
 
-/// 0, or why the kernel did not take it.
-int tap_tx::write_frame(const mbuf& packet) noexcept
+int tap_tx::give(const mbuf& packet) noexcept
 {
     tun_pi information{};
-    std::array<iovec, 1 + most_tap_segments> pieces;
-    pieces[0] = {&information, sizeof information};
-    auto count = list_pieces(packet, std::span{pieces}.subspan(1));
-    if (count == 0) {
-        static_cast<void>(read(packet, 0, std::span{gathered_}.first(packet.pkt_len)));
-        pieces[1] = {gathered_.data(), packet.pkt_len};
+    std::array<iovec, most_fronts + 1 + most_tap_segments> pieces;
+    std::size_t fronts = 0;
+    pieces[fronts++] = {&information, sizeof information};
+    std::span<std::byte> rewritten;
+    if (has_offload_) {
+        if (headers_.fill(packet))
+            return EINVAL;
+        rewritten = headers_.rewritten();
+        pieces[fronts++] = {&headers_.header(), sizeof headers_.header()};
+        if (!rewritten.empty())
+            pieces[fronts++] = {rewritten.data(), rewritten.size()};
+    }
+    const auto frame = std::span{pieces}.subspan(fronts);
+    auto count = list_pieces(packet, frame.first(most_tap_segments));
+    if (count == 0 || rewritten.size() > frame[0].iov_len) {
+        const auto whole = gather(packet);
+        frame[0] = {const_cast<std::byte*>(whole.data()), whole.size()};
         count = 1;
     }
-    return ::writev(device_, pieces.data(), static_cast<int>(1 + count)) < 0 ? errno : 0;
-}
-
-/// False when the packet stays with the caller. Afterwards it is as good as free: it is no longer
-/// marked as received, and what is left is to put it back.
-bool tap_tx::send(mbuf& packet) noexcept
-{
-    if (packet.pkt_len > longest_ || packet.pkt_len < ETH_HLEN) {
-        count_up(queue_.errors, 1);
-        return true;
-    }
-    mbuf* const one = &packet;
-    const auto before = queue_.position.load(plain);  // ours alone
-    auto& writing = queue_.aux[tap_queue_word::writing];
-    begin_tx(queue_, {&one, 1}, {.position = before + 1, .bytes = packet.pkt_len});
-    queue_.aux[tap_queue_word::errors].store(queue_.errors.load(plain), in_order);
-    writing.store(before + 1, in_order);  // WRITING
-    promise_tx(queue_);
-    const int refused = write_frame(packet);
+    frame[0].iov_base = static_cast<std::byte*>(frame[0].iov_base) + rewritten.size();
+    frame[0].iov_len -= rewritten.size();
+    const auto written = ::writev(device_, pieces.data(), static_cast<int>(fronts + count));
+    const int refused = written < 0 ? errno : 0;
     COHORT_FAULT_POINT("tap.written");
-    if (refused != 0) {
-        withdraw_tx(queue_, before);
-        writing.store(0, in_order);
-        if (!is_failure(refused))
-            return false;
-        count_up(queue_.errors, 1);
-        queue_.last_errno.store(refused, plain);  // for display
-        return true;
-    }
-    writing.store(0, in_order);
-    finish_tx(queue_, {&one, 1});
-    return true;
-}
-
-std::size_t tap_tx::burst(std::span<mbuf* const> packets) noexcept
-{
-    const auto most = std::min(packets.size(), max_port_burst);
-    std::size_t count = 0;
-    while (count != most && send(*packets[count]))
-        ++count;
-    free_bulk(packets.first(count));
-    return count;
+    return refused;
 }
 
 }  // namespace cohort::detail

@@ -2,33 +2,30 @@
 /// The two directions of one descriptor of a tap port: see tap_driver.hpp for the protocol.
 
 #include "cohort/packet/mbuf.hpp"
+#include "cohort/port/drivers.hpp"
 #include "cohort/port/port_driver.hpp"
+#include "frame_tx.hpp"
+#include "vnet_header.hpp"
 
 #include <array>
 #include <cstddef>
 #include <optional>
 #include <span>
-#include <vector>
 
 #include <sys/uio.h>
 
 namespace cohort::detail {
 
-/// A queue's own words, port_queue_layout::aux. A frame is under way if the position is not, or tx:
-/// is, what the first one says.
+/// The words of an rx queue, port_queue_layout::aux. A frame is under way if the position is not
+/// what the first one says. Those of a tx queue: frame_tx.hpp.
 namespace tap_queue_word {
-inline constexpr std::size_t reading = 0;  ///< rx: READING, the position once the frame is in
-inline constexpr std::size_t taken = 1;    ///< rx: TAKEN, written by the kernel; see `untaken`
-inline constexpr std::size_t drops = 2;    ///< rx 0: the kernel's count when it was last read
-inline constexpr std::size_t writing = 0;  ///< tx: WRITING, the position once the frame is out
-inline constexpr std::size_t errors = 1;   ///< tx: `errors` before that frame
+inline constexpr std::size_t reading = 0;  ///< READING, the position once the frame is in
+inline constexpr std::size_t taken = 1;    ///< TAKEN, written by the kernel; see `untaken`
+inline constexpr std::size_t drops = 2;    ///< queue 0: the kernel's count when it was last read
 }  // namespace tap_queue_word
 
 /// A frame for a tap port has this many segments at most; more are gathered first.
 inline constexpr std::size_t most_tap_segments = 32;
-
-/// The longest frame of an interface with that MTU: with a VLAN tag.
-[[nodiscard]] std::size_t longest_tap_frame(std::uint32_t mtu) noexcept;
 
 class tap_rx {
 public:
@@ -36,7 +33,8 @@ public:
         : port_{port}
         , queue_{queue}
         , device_{device}
-        , longest_{longest_tap_frame(port.mtu)}
+        , longest_{longest_frame(port.mtu)}
+        , has_offload_{port.driver_words[tap_word::offload] != 0}
     {
     }
     bool open(mempool_layout* pool) noexcept;
@@ -50,35 +48,40 @@ private:
 
     [[nodiscard]] outcome receive(mbuf*& packet) noexcept;
     [[nodiscard]] outcome without_buffer() noexcept;
-    [[nodiscard]] std::optional<std::size_t> read_frame(std::span<iovec> pieces) noexcept;
+    [[nodiscard]] std::optional<std::size_t> read_frame(std::span<iovec> frame) noexcept;
 
     const port_layout& port_;
     port_queue_layout& queue_;
     int device_;
     std::size_t longest_;
+    bool has_offload_;
+    vnet_header offload_{};  // of the frame that was read last
     std::optional<pktmbuf_pool> pool_;
 };
 
-class tap_tx {
+class tap_tx final : public frame_tx {
 public:
     tap_tx(const port_layout& port, port_queue_layout& queue, int device)
-        : queue_{queue}
+        : frame_tx{queue, longest_of(port)}
         , device_{device}
-        , longest_{longest_tap_frame(port.mtu)}
-        , gathered_(longest_)
+        , has_offload_{port.driver_words[tap_word::offload] != 0}
     {
     }
     bool open() noexcept;
-    std::size_t burst(std::span<mbuf* const> packets) noexcept;
 
 private:
-    [[nodiscard]] bool send(mbuf& packet) noexcept;
-    [[nodiscard]] int write_frame(const mbuf& packet) noexcept;
+    [[nodiscard]] int give(const mbuf& packet) noexcept override;
+    /// With the offload header the kernel may be given what it is to cut into segments.
+    [[nodiscard]] static std::size_t longest_of(const port_layout& port) noexcept
+    {
+        constexpr std::uint32_t longest_ip_packet = 65'535;
+        return longest_frame(port.driver_words[tap_word::offload] != 0 ? longest_ip_packet
+                                                                       : port.mtu);
+    }
 
-    port_queue_layout& queue_;
     int device_;
-    std::size_t longest_;
-    std::vector<std::byte> gathered_;  // the owner's
+    bool has_offload_;
+    vnet_headers headers_;
 };
 
 }  // namespace cohort::detail

@@ -67,6 +67,27 @@ std::size_t port::tx_aside(std::uint16_t queue, std::span<mbuf* const> packets) 
     return done;
 }
 
+prepared port::prepare_tx(std::span<mbuf* const> packets) const noexcept
+{
+    prepared made;
+    const bool there = saw([&] {
+        const auto longest = longest_frame_of(*layout_);
+        const bool by_device = follows_tx_flags(*layout_);
+        for (auto* packet : packets) {
+            const bool is_cut = by_device && (packet->ol_flags & mbuf_flag::tx_tcp_seg) != 0;
+            // No device puts tags in.
+            const bool is_left = by_device && (packet->ol_flags & mbuf_flag::tx_vlan) == 0;
+            made.why = is_left ? cohort::find_fault(*packet, true) : cohort::prepare_tx(*packet);
+            if (!made.why && longest && !is_cut && packet->pkt_len > *longest)
+                made.why = "it is longer than the port's interface takes";
+            if (made.why)
+                return;
+            ++made.count;
+        }
+    });
+    return there ? made : prepared{.count = 0, .why = "the port has been destroyed"};
+}
+
 void port::set_offloads(port_offloads wanted)
 {
     change_still([&] {

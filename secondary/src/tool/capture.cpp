@@ -2,6 +2,7 @@
 
 #include "cohort/base/clock.hpp"
 #include "cohort/base/error.hpp"
+#include "packet_filter.hpp"
 #include "packet_sink.hpp"
 #include "packet_source.hpp"
 
@@ -10,49 +11,10 @@
 
 #include <fmt/format.h>
 
-#include <pcap/pcap.h>
 #include <signal.h>
 
 namespace cohort::tool {
 namespace {
-
-/// A filter in the language of pcap-filter(7), compiled for one link type. Empty lets all pass.
-class packet_filter {
-public:
-    packet_filter(const std::string& text, link_type link)
-    {
-        // The library has a number of its own for raw IP.
-        const auto known = link == link_type::raw ? link_type::dlt_raw : link;
-        auto* handle = pcap_open_dead(static_cast<int>(known), max_capture_length);
-        if (!text.empty() &&
-            pcap_compile(handle, &program_, text.c_str(), 1, PCAP_NETMASK_UNKNOWN) != 0) {
-            const std::string why = pcap_geterr(handle);
-            pcap_close(handle);
-            throw error{errc::invalid_argument,
-                        fmt::format("cannot use the filter \"{}\": {}; pcap-filter(7) has the "
-                                    "language",
-                                    text, why)};
-        }
-        pcap_close(handle);
-    }
-    ~packet_filter() { pcap_freecode(&program_); }
-    packet_filter(const packet_filter&) = delete;
-    packet_filter& operator=(const packet_filter&) = delete;
-
-    [[nodiscard]] bool passes(const captured_packet& packet) const noexcept
-    {
-        if (program_.bf_insns == nullptr)
-            return true;
-        pcap_pkthdr header{};
-        header.caplen = static_cast<bpf_u_int32>(packet.bytes.size());
-        header.len = packet.length;
-        return pcap_offline_filter(&program_, &header,
-                                   reinterpret_cast<const u_char*>(packet.bytes.data())) != 0;
-    }
-
-private:
-    bpf_program program_{};
-};
 
 /// SIGINT and SIGTERM wait until they are asked for, in all threads made from here on.
 class pending_end {

@@ -8,12 +8,25 @@
 ///          no-rx=1      nothing is received
 ///          queues=N     in each direction, 1 by default
 ///
-///   pcap   packets from and to capture files: "pcap:rx=in.pcap,tx=out.pcap,loops=3"
+///   pcap   packets from and to capture files, or an interface through libpcap:
+///          "pcap:rx=in.pcap,tx=out.pcap,loops=3", "pcap:rx=in.pcap,rate=1000,tx_iface=veth0"
 ///
-///          rx=FILE      pcap or pcapng, microseconds or nanoseconds; read through at creation
-///          loops=N      how often rx is delivered, 1 by default
-///          tx=FILE      made anew as classic pcap with nanoseconds
-///          linktype=N   of tx; by default that of rx, else 1 (Ethernet)
+///          rx=FILE        pcap or pcapng, microseconds or nanoseconds; read through at creation
+///          loops=N        how often rx is delivered, 1 by default
+///          rate=N         of rx: packets a second; "recorded": with the gaps of their time stamps;
+///                         by default as fast as they are asked for
+///          tx=FILE        made anew as classic pcap with nanoseconds
+///          linktype=N     of tx; by default that of rx, else 1 (Ethernet)
+///          rx_iface=NAME  what arrives at an interface, from when a member owns the queue on
+///          tx_iface=NAME  sends at one
+///          iface=NAME     both
+///          promiscuous=1  also what is for other stations
+///          snaplen=BYTES  of a packet that are received, or written to a file, at most; 262144 by
+///                         default
+///
+///          An interface is opened by each member for itself, when it becomes the owner of a queue:
+///          in the network namespace of its thread, and by its own rights. Frames that arrive
+///          between two owners are nobody's; where that matters, af_packet is the driver.
 ///
 ///   ring   rings of mbufs as queues: "ring:rx=in,tx=out"
 ///
@@ -37,11 +50,26 @@
 ///          persist=1    it stays when the port has gone
 ///          mac=A:B:...  of the interface, which is the other side; by default the kernel chooses
 ///          mtu=BYTES    68 to 65521; as it is by default
+///          offload=1    each frame has a header that says what is left to do. Sent, the kernel
+///          does
+///                       what the flags tx_ip_cksum, tx_tcp_cksum, tx_udp_cksum and tx_tcp_seg ask
+///                       for, without the port's tx_prepare. Received, a frame may lack its L4
+///                       checksum, and has the flags by which whoever sends it on completes it: a
+///                       port with tx_prepare, or a tap port with offload=1
+///
+///   af_xdp   an interface whose frames the kernel writes into the buffers of the rx pool, which
+///            lies in one piece of memory and does not grow: "af_xdp:iface=eth0,mode=native"
+///
+///          iface=NAME      in the network namespace of the process that creates the port
+///          queues=N        the first N of the interface, 1 by default
+///          mode=skb        the generic hook, by default; the kernel copies
+///          mode=native     the hook in the driver, before the kernel makes its own packet; copies
 
 #include "cohort/packet/parse.hpp"
 #include "cohort/port/port_layout.hpp"
 
 #include <cstddef>
+#include <optional>
 
 namespace cohort {
 
@@ -65,6 +93,7 @@ inline constexpr std::size_t interface_index = 4;
 namespace tap_word {
 inline constexpr std::size_t persist = 0;
 inline constexpr std::size_t interface_index = 1;
+inline constexpr std::size_t offload = 2;
 }  // namespace tap_word
 
 /// What the pcap driver keeps in port_layout::driver_words, from creation on.
@@ -84,6 +113,22 @@ inline constexpr std::size_t tx_mark = 6;  ///< of its lock: see pcap_writer.hpp
     return port.driver.view() == "pcap"
                ? static_cast<link_type>(port.driver_words[pcap_word::rx_link_type])
                : link_type::ethernet;
+}
+
+/// The longest frame that the device takes, with the header of its link; nothing where any length
+/// goes.
+[[nodiscard]] inline std::optional<std::size_t> longest_frame_of(const port_layout& port) noexcept
+{
+    constexpr std::size_t header_bytes = 14;
+    constexpr std::size_t tag_bytes = 4;
+    if (port.mtu == 0 || port.tx_queues == 0)
+        return std::nullopt;
+    return port.mtu + header_bytes + (port.driver.view() == "af_packet" ? 0 : tag_bytes);
+}
+/// Whether the device does what the flags of a sent packet ask for.
+[[nodiscard]] inline bool follows_tx_flags(const port_layout& port) noexcept
+{
+    return port.driver.view() == "tap" && port.driver_words[tap_word::offload] != 0;
 }
 
 /// Makes the drivers above known to this process. Done when a domain is opened; idempotent.

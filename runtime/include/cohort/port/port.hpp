@@ -17,6 +17,7 @@
 /// refused.
 
 #include "cohort/base/fault_point.hpp"
+#include "cohort/packet/tx_prepare.hpp"
 #include "cohort/port/port_callbacks.hpp"
 #include "cohort/port/port_driver.hpp"
 #include "cohort/port/port_host.hpp"
@@ -140,6 +141,10 @@ public:
     /// port_offload.hpp. Throws `errc::invalid_argument` when the port is gone, `no_space` without
     /// a lane, `stalled` when the memory lock is not to be had within a second.
     void set_offloads(port_offloads wanted);
+    /// Packets made ready for this port: `prepare_tx` of tx_prepare.hpp, but for what the device
+    /// does itself (a tap port with offload=1), and a length that it takes. Semantics of
+    /// rte_eth_tx_prepare. Of a port that is gone: all are refused.
+    [[nodiscard]] prepared prepare_tx(std::span<mbuf* const> packets) const noexcept;
     [[nodiscard]] port_offloads offloads() const noexcept;
 
     /// With what the device has dropped by its own count, unless the calling thread has no lane, or
