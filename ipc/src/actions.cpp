@@ -7,7 +7,6 @@
 #include "text_bytes.hpp"
 
 #include <algorithm>
-#include <exception>
 #include <memory>
 #include <new>
 
@@ -165,9 +164,9 @@ std::string actions::call_handler(message& received)
         called->handler(received);
         if (!received.answered_)
             refusal = fmt::format("the handler of {} gave no reply", naming(domain_.self()));
-    } catch (const std::exception& thrown) {
+    } catch (...) {
         refusal =
-            fmt::format("the handler of {} failed: {}", naming(domain_.self()), thrown.what());
+            fmt::format("the handler of {} failed: {}", naming(domain_.self()), describe_thrown());
         log(log_level::warning, "action \"{}\": {}", received.action(), refusal);
     }
     guard.lock();

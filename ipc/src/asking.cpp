@@ -115,7 +115,8 @@ std::uint64_t actions::begin(const target& to, std::string_view name, std::strin
                       .fds = options.fds};
     try {
         for (const auto peer : peers)
-            ask(id, to, peer, sent);
+            if (!book_->is_closed())
+                ask(id, to, peer, sent);
     } catch (...) {
         book_->cancel(id);
         throw;

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <exception>
 
 #include <pthread.h>
 #include <sys/epoll.h>
@@ -40,6 +39,7 @@ dispatcher::dispatcher(domain& shared, actions& channel, peers& others,
     , own_wake_{own_wake}
     , reaper_{shared.segments(), shared.region().recovery, shared.members(),
               [this](member_ref dead) { actions_.post().drain(dead.id); }}
+    , events_{shared.region()}
     , epoll_{::epoll_create1(EPOLL_CLOEXEC)}
     , stop_{new_eventfd()}
 {
@@ -111,10 +111,11 @@ void dispatcher::listen(file_descriptor listener)
 
 void dispatcher::stop() noexcept
 {
-    if (!thread_.joinable())
-        return;
     stopping_.store(true, std::memory_order_release);
+    if (!thread_.joinable())
+        return events_.stop();
     actions_.end_requests();  // a handler may wait for an answer
+    events_.stop();
     const std::uint64_t one = 1;
     static_cast<void>(!::write(stop_.get(), &one, sizeof one));
     thread_.join();
@@ -161,9 +162,9 @@ void dispatcher::run() noexcept
             own_bell().arm();
             const auto until = std::min(next_look_, actions_.next_deadline());
             hear(actions_.post().is_empty() ? milliseconds_left(until) : 0);
-        } catch (const std::exception& failure) {
+        } catch (...) {
             // Nothing that one peer sends or one reap meets may end this thread.
-            log(log_level::error, "dispatcher: {}", failure.what());
+            log(log_level::error, "dispatcher: {}", describe_thrown());
         }
     }
     domain_.leave_lane();
@@ -196,8 +197,8 @@ std::size_t dispatcher::poll(polling how)
     const std::lock_guard guard{turn_};  // before that of who serves, as everywhere
     try {
         return is_busy ? poll_busily() : poll_to_sleep();
-    } catch (const std::exception& failure) {  // of a handler's callback, or of a reap
-        log(log_level::error, "dispatcher: {}", failure.what());
+    } catch (...) {  // of a handler's callback, or of a reap
+        log(log_level::error, "dispatcher: {}", describe_thrown());
         actions_.post().wake_reader();  // the bell may not be armed, nor the timer set
         return 1;
     }
@@ -294,9 +295,9 @@ void dispatcher::read_from(int connection)
         keep = received.status == received_message::status::message &&
                service_->on_message(*this, connection, std::span{buffer}.first(received.bytes),
                                     std::move(received.fds));
-    } catch (const std::exception& failure) {  // descriptors that are not what they should be
+    } catch (...) {  // descriptors that are not what they should be
         log(log_level::warning, "dispatcher hangs up on pid {}: {}", peer_of(connection).pid,
-            failure.what());
+            describe_thrown());
     }
     if (keep)
         return;
@@ -309,91 +310,6 @@ void dispatcher::close(int connection)
 {
     service_->on_closed(*this, connection);
     connections_.erase(connection);
-}
-
-void dispatcher::bury(member_ref dead)
-{
-    actions_.member_died(dead);  // whoever waits for it learns first
-    peers_.for_each([&](const peers::descriptors& known) {
-        const std::lock_guard guard{events_mutex_};
-        if (events_ && known.member == dead)
-            events_->note_reason(dead, exit_reason(known.pidfd.get()));
-    });
-    if (reaper_.reap(dead) == reaper::outcome::busy)
-        return;  // the slot stays DYING: the next look around tries again
-    peers_.for_each([&](const peers::descriptors& known) {
-        if (known.member == dead)
-            ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, known.pidfd.get(), nullptr);
-    });
-    peers_.forget(dead);
-    tell_events();
-}
-
-/// The rule for a member whose pidfd is silent or unknown: its lock byte is free and no sentinel of
-/// its lanes is held by the living.
-bool dispatcher::is_dead_without_pidfd(member_id id, member_word word)
-{
-    if (lock_.is_locked(lock_description::member_byte(id)))
-        return false;
-    bool alive = false;
-    auto& table = domain_.members().members();
-    table.for_each_lane_of(id, [&](lane_id, lane_layout& lane, lane_word) {
-        alive = alive || (lane.sentinel.is_held() && !lane.sentinel.owner_died());
-    });
-    return !alive && table.is_current({id, word.generation});
-}
-
-void dispatcher::look_around()
-{
-    auto& table = domain_.members().members();
-    table.for_each_member([&](member_id id, member_layout&, member_word word) {
-        const member_ref member{id, word.generation};
-        if (member != domain_.self() &&
-            (peers_.has_ended(member) || is_dead_without_pidfd(id, word)))
-            bury(member);
-    });
-    std::vector<member_ref> gone;  // left in an orderly way, or reaped by another member
-    peers_.for_each([&](const peers::descriptors& known) {
-        if (!table.is_current(known.member))
-            gone.push_back(known.member);
-    });
-    for (const auto left : gone)
-        bury(left);
-    reaper_.reap_lanes();
-    reaper_.deliver_waiting();
-    domain_.segments().give_back_strays(domain_.members().who());
-    domain_.ports().forget_gone();
-    actions_.post().sweep();
-    tell_events();
-}
-
-void dispatcher::on_event(event_handler hears)
-{
-    const std::lock_guard guard{events_mutex_};
-    if (!events_)
-        events_.emplace(domain_.region());
-    listeners_to_events_.push_back(std::move(hears));
-}
-
-void dispatcher::tell_events()
-{
-    std::vector<event_handler> listeners;
-    std::vector<domain_event> found;
-    {
-        const std::lock_guard guard{events_mutex_};
-        if (!events_)
-            return;
-        events_->look([&](const domain_event& event) { found.push_back(event); });
-        listeners = listeners_to_events_;
-    }
-    for (const auto& event : found)
-        for (const auto& hears : listeners) {
-            try {
-                hears(event);
-            } catch (const std::exception& failure) {  // no reason to keep it from the others
-                log(log_level::error, "a handler of events: {}", failure.what());
-            }
-        }
 }
 
 }  // namespace cohort::ipc

@@ -14,6 +14,11 @@
 namespace cohort::ipc {
 namespace {
 
+member_ref primary_of(std::uint64_t word) noexcept
+{
+    return {static_cast<member_id>(word >> 32), static_cast<std::uint32_t>(word)};
+}
+
 /// Its end was orderly; nothing when the region no longer knows.
 std::optional<bool> left_in_order(const region_layout& region, member_ref gone)
 {
@@ -128,32 +133,68 @@ void event_watch::look_at_member(member_id id, std::vector<domain_event>& found)
         lost_ += 2 * missed;
 }
 
+bool event_watch::is_alive(std::uint64_t primary) const
+{
+    const auto one = primary_of(primary);
+    return one.id != 0 && one.id < max_members && members_[one.id].alive &&
+           members_[one.id].member == one;
+}
+
+/// Each primary counts itself in the epoch and then shows itself.
 void event_watch::look_at_primary(std::vector<domain_event>& found)
 {
     const auto word = region_.header.primary.load(std::memory_order_acquire);
-    const member_ref primary{static_cast<member_id>(word >> 32), static_cast<std::uint32_t>(word)};
-    const bool alive = primary.id != 0 && primary.id < max_members && members_[primary.id].alive &&
-                       members_[primary.id].member == primary;
-    if (alive == primary_)
+    const bool alive = is_alive(word);
+    const auto about = [&](event_kind what, std::uint64_t primary) -> domain_event& {
+        const auto one = primary_of(primary);
+        return found.emplace_back(
+            domain_event{.what = what, .member = one, .name = members_[one.id % max_members].name});
+    };
+    if (primary_ != 0 && (primary_ != word || !alive))
+        about(event_kind::primary_lost, std::exchange(primary_, 0)).name = primary_name_;
+    if (word == last_primary_ && alive == (primary_ != 0))
         return;
-    primary_ = alive;
-    found.push_back({.what = alive ? event_kind::primary_back : event_kind::primary_lost,
-                     .member = primary,
-                     .name = members_[primary.id % max_members].name});
+    const auto slot = region_.members.members[primary_of(word).id % max_members].word();
+    if (!alive && slot.generation == primary_of(word).generation &&
+        slot.state != member_state::empty)
+        return;  // it has come since the members were looked at
+    std::uint64_t missed = 0;
+    if (word != last_primary_) {
+        const auto epoch = region_.header.epoch.load(std::memory_order_acquire);
+        const auto came = std::max<std::uint32_t>(1, epoch - std::exchange(epoch_, epoch));
+        missed = 2 * std::uint64_t{came - (alive ? 1u : 0u)};
+        last_primary_ = word;
+    }
+    if (!alive) {
+        lost_ += missed;
+        return;
+    }
+    auto& back = about(event_kind::primary_back, word);
+    back.lost = missed;
+    primary_name_ = back.name;
+    primary_ = word;
 }
 
 void event_watch::look_at_memory(std::vector<domain_event>& found)
 {
     const auto lists = std::min<std::size_t>(region_.memory.list_count, max_memseg_lists);
     for (std::size_t i = 0; i != lists; ++i) {
-        const auto now =
-            region_.memory.lists[i].published.load(std::memory_order_relaxed);  // for display
-        const auto before = std::exchange(published_[i], now);
-        if (now != before)
-            found.push_back(
-                {.what = now > before ? event_kind::memory_grown : event_kind::memory_shrunk,
-                 .list = i,
-                 .bytes = now > before ? now - before : before - now});
+        const auto& list = region_.memory.lists[i];
+        // Relaxed: for display. What is counted before it is published is told with the next look.
+        const auto now = list.published.load(std::memory_order_relaxed);
+        const auto steps = list.growths.load(std::memory_order_relaxed) +
+                           list.give_backs.load(std::memory_order_relaxed);
+        const auto before = std::exchange(lists_[i], {now, steps});
+        const auto missed = steps - before.steps;
+        if (now == before.published) {
+            lost_ += missed;
+            continue;
+        }
+        found.push_back(
+            {.what = now > before.published ? event_kind::memory_grown : event_kind::memory_shrunk,
+             .list = i,
+             .bytes = now > before.published ? now - before.published : before.published - now,
+             .lost = missed == 0 ? 0 : missed - 1});
     }
 }
 
@@ -176,10 +217,10 @@ void event_watch::look_at_object(const memzone_layout& zone, std::vector<domain_
     if ((!created && !gone) || (same && !created))
         return;
     const std::uint64_t missed = word.generation - seen.generation - (created ? 1 : 0);
-    seen = {word.generation, created,      zone.kind, created ? std::string{zone.name.view()} : "",
-            zone.length,     zone.creator, 0};
+    seen = {word.generation, created,     zone.kind, created ? std::string{zone.name.view()} : "",
+            zone.length,     zone.creator};
     if (created && seen.kind == zone_kind::mempool)
-        seen.objects = static_cast<const mempool_layout*>(zone.data())->count();
+        note_size(seen, *static_cast<const mempool_layout*>(zone.data()));
     if (created)
         found.push_back({.what = event_kind::object_created,
                          .member = {zone.creator, 0},
@@ -191,20 +232,27 @@ void event_watch::look_at_object(const memzone_layout& zone, std::vector<domain_
         lost_ += 2 * missed;
 }
 
+void event_watch::note_size(seen_object& seen, const mempool_layout& pool)
+{
+    seen.objects = pool.count();
+    seen.chunks = pool.listed().size();
+}
+
 void event_watch::look_at_pool(const memzone_layout& zone, std::vector<domain_event>& found)
 {
     auto& seen = objects_[&zone];
     if (!seen.live || seen.kind != zone_kind::mempool || !zone.is_live())
         return;
-    const auto now = static_cast<const mempool_layout*>(zone.data())->count();
-    if (now > seen.objects)
+    const auto before = seen;
+    note_size(seen, *static_cast<const mempool_layout*>(zone.data()));
+    if (seen.objects > before.objects)
         found.push_back({.what = event_kind::pool_grown,
                          .member = {seen.creator, 0},
                          .name = seen.name,
                          .object = seen.kind,
                          .bytes = seen.bytes,
-                         .objects = now - seen.objects});
-    seen.objects = now;
+                         .objects = seen.objects - before.objects,
+                         .lost = seen.chunks - before.chunks - 1});
 }
 
 }  // namespace cohort::ipc

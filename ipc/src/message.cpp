@@ -1,8 +1,13 @@
 #include "cohort/ipc/message.hpp"
 
+#include "cohort/base/clock.hpp"
 #include "cohort/base/fault_point.hpp"
+#include "cohort/base/log.hpp"
+#include "cohort/recovery/object_view.hpp"
 
 #include <algorithm>
+#include <thread>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -40,12 +45,14 @@ mempool find_or_create_pool(domain& shared, std::string_view name, std::uint32_t
                .cache_size = cache});
 }
 
-ring<message_layout*> own_inbox(domain& shared)
+/// Whoever puts something into an inbox goes by these words, and its owner can write over them.
+bool has_inbox_header(const ring_layout& ring, std::size_t bytes) noexcept
 {
-    const auto name = inbox_name(shared.self().id);
-    if (auto inbox = shared.find_ring<message_layout*>(name))
-        return *inbox;  // from an earlier member in this slot; what is stale in it will be dropped
-    return shared.create_ring<message_layout*>(name, inbox_capacity);
+    return has_sound_header(ring, bytes) && ring.capacity == inbox_capacity &&
+           ring.element_bytes == sizeof(message_layout*) &&
+           ring.published == publication::by_slot && ring.custody_offset == object_custody_offset &&
+           ring.producer_mode == ring_mode::multi && ring.consumer_mode == ring_mode::multi &&
+           ring.stall_limit_us == ring_options{}.stall_limit_us;
 }
 
 }  // namespace
@@ -54,26 +61,45 @@ post_office::post_office(domain& shared)
     : domain_{shared}
     , small_{find_or_create_pool(shared, small_pool, small_messages, small_payload, small_cache)}
     , large_{find_or_create_pool(shared, large_pool, 32, max_payload, 0)}
-    , inbox_{own_inbox(shared)}
+    , inbox_{own_inbox()}
 {
+}
+
+ring<message_layout*> post_office::own_inbox()
+{
+    const auto self = domain_.self().id;
+    auto* zone = inbox_zone_of(self);
+    if (!zone)
+        return domain_.create_ring<message_layout*>(inbox_name(self), inbox_capacity);
+    // From an earlier member in this slot; what is stale in it will be dropped.
+    auto& layout = *static_cast<ring_layout*>(zone->data());
+    if (!has_inbox_header(layout, zone->length) || !can_be_emptied(layout))
+        repair(*zone, self);
+    return ring<message_layout*>{layout};
+}
+
+memzone_layout* post_office::inbox_zone_of(member_id member)
+{
+    auto& memory = domain_.segments();
+    auto& found = found_[member];  // relaxed: what it says is asked again at the zone
+    if (const auto word = found.load(std::memory_order_relaxed); word != 0) {
+        auto& zone = memory.layout().zones[static_cast<std::uint32_t>(word) - 1];
+        if (zone.is_there(static_cast<std::uint32_t>(word >> 32)) && zone.kind == zone_kind::ring)
+            return &zone;
+    }
+    auto* zone = memory.find(zone_kind::ring, inbox_name(member));
+    if (zone)
+        found.store(std::uint64_t{zone->word().generation} << 32 | (memory.index_of(*zone) + 1),
+                    std::memory_order_relaxed);
+    return zone;
 }
 
 std::optional<ring<message_layout*>> post_office::inbox_of(member_id member)
 {
-    auto& zones = domain_.segments().layout().zones;
-    auto& found = found_[member];  // relaxed: what it says is asked again at the zone
-    if (const auto word = found.load(std::memory_order_relaxed); word != 0) {
-        const auto& zone = zones[static_cast<std::uint32_t>(word) - 1];
-        if (zone.is_there(static_cast<std::uint32_t>(word >> 32)) && zone.kind == zone_kind::ring)
-            return ring<message_layout*>{*static_cast<ring_layout*>(zone.data())};
-    }
-    auto inbox = domain_.find_ring<message_layout*>(inbox_name(member));
-    if (inbox) {
-        const std::uint64_t index = inbox->layout().index;
-        found.store(std::uint64_t{zones[index].word().generation} << 32 | (index + 1),
-                    std::memory_order_relaxed);
-    }
-    return inbox;
+    const auto* zone = inbox_zone_of(member);
+    if (!zone || !has_inbox_header(*static_cast<ring_layout*>(zone->data()), zone->length))
+        return std::nullopt;
+    return ring<message_layout*>{*static_cast<ring_layout*>(zone->data())};
 }
 
 post_office::delivery post_office::post(member_ref to, const envelope& sent,
@@ -85,7 +111,7 @@ post_office::delivery post_office::post(member_ref to, const envelope& sent,
         return delivery::no_such_member;
     auto inbox = inbox_of(to.id);
     if (!inbox)
-        return delivery::no_such_member;
+        return inbox_zone_of(to.id) ? delivery::inbox_damaged : delivery::no_such_member;
     auto& pool = sent.payload.size() <= small_payload ? small_ : large_;
     void* object = pool.get();
     if (!object)
@@ -108,7 +134,7 @@ post_office::delivery post_office::post(member_ref to, const envelope& sent,
     std::copy_n(sent.payload.data(), sent.payload.size(), message->payload());
     COHORT_FAULT_POINT("ipc.written");
     if (!inbox->enqueue(message)) {
-        pool.put(object);
+        free(message);
         return delivery::inbox_full;
     }
     COHORT_FAULT_POINT("ipc.posted");
@@ -150,10 +176,57 @@ message_layout* post_office::take(message_layout& head)
     return nullptr;
 }
 
+/// Whether each element can be taken out: a message, and no bytes that lie about where one is.
+bool post_office::can_be_emptied(const ring_layout& inbox) noexcept
+{
+    if (find_fault(inbox))
+        return false;
+    const auto first = inbox.consumer.load().position;
+    for (std::uint32_t i = 0; i <= inbox.mask && is_published(inbox, first + i); ++i)
+        if (!pool_of(reinterpret_cast<message_layout*>(peek_word(inbox, first + i))))
+            return false;
+    return true;
+}
+
+/// The owner is dead, or not live yet. Its messages are those that say so themselves and are not
+/// seen at rest, for nothing in the inbox is to be believed. A member that is about to post one,
+/// and stopped, is not told apart from one that has.
+void post_office::repair(memzone_layout& zone, member_id owner)
+{
+    log(log_level::warning, "the inbox of member {} was written over; it is made anew", owner);
+    auto& memory = domain_.segments();
+    auto* layout = static_cast<ring_layout*>(zone.data());
+    construct_ring(layout, inbox_capacity, sizeof(message_layout*), publication::by_slot,
+                   object_custody_offset, static_cast<std::uint16_t>(memory.index_of(zone)), {});
+    rewind(*layout, 0);
+    std::vector<message_layout*> messages;
+    for (auto* pool : {&small_, &large_})
+        for (std::uint32_t i = 0; i != pool->layout().count(); ++i)
+            if (auto* message = static_cast<message_layout*>(pool->layout().handle(i));
+                message->to == owner && message->kind != message_kind{})
+                messages.push_back(message);
+    for (int look = 0; look != 2; ++look) {  // one may be on its way from one place to another
+        std::this_thread::sleep_for(2ms);
+        object_views seen{memory.layout()};
+        seen.mark_at_rest();
+        std::erase_if(messages, [&](message_layout* message) {
+            const auto [view, index] = seen.find(reinterpret_cast<std::uint64_t>(message));
+            return !view || view->marked[index] || message->to != owner;
+        });
+    }
+    for (auto* message : messages)
+        free(message);
+}
+
 void post_office::drain(member_id gone)
 {
+    auto* zone = inbox_zone_of(gone);
+    if (!zone)
+        return;
     auto inbox = inbox_of(gone);
-    for (message_layout* message = nullptr; inbox && inbox->dequeue(message);)
+    if (!inbox || !can_be_emptied(inbox->layout()))
+        return repair(*zone, gone);
+    for (message_layout* message = nullptr; inbox->dequeue(message);)
         free(message);
 }
 
@@ -166,8 +239,10 @@ void post_office::flush_when_asked() noexcept
 
 void post_office::free(message_layout* message) noexcept
 {
-    if (auto* pool = pool_of(message))
+    if (auto* pool = pool_of(message)) {
+        message->kind = {};  // in no inbox
         pool->put(message);
+    }
 }
 
 }  // namespace cohort::ipc

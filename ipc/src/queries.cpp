@@ -4,7 +4,6 @@
 #include "cohort/ipc/reports.hpp"
 #include "cohort/recovery/audit.hpp"
 
-#include <exception>
 #include <utility>
 
 #include <fmt/format.h>
@@ -59,9 +58,9 @@ json zone_named(const region_layout& region, std::string_view kind, std::string_
     return nullptr;
 }
 
-json audit_of(const region_mapping& region)
+json audit_of(const region_mapping& region, steady_clock::duration patience)
 {
-    const auto found = audit(region);
+    const auto found = audit(region, patience);
     return {
         {"clean", found.clean()}, {"pools", list_audit(found).as_json()}, {"faults", found.faults}};
 }
@@ -174,14 +173,17 @@ void queries::add_reports()
               list_deaths);
     add_table("/action/list", "Actions that members offer", list_actions);
     add_table("/lanes", "Attached threads", list_lanes);
+    add_table("/ring/stages", "Stages of all staged rings, and who holds their oldest elements",
+              list_stages);
     add_table("/port/queues", "Queues of all ports, and who polls them", list_queues);
     add_table("/memseg/list", "Memseg lists and their pages", list_memory);
     add("/mempool/holders", "Who holds buffers of a pool. Parameters: string name",
         [this](std::string_view name) { return list_holders(domain_.region(), name).as_json(); });
     add("/audit", "Whether every buffer is in exactly one place. Takes no parameters",
         [this](std::string_view) {
-            domain_.segments().give_back_strays(domain_.members().who());  // else nobody might
-            return audit_of(domain_.mapping());
+            // Here and now: the thread that answers is the one that would look for them later.
+            domain_.segments().give_back_strays(domain_.members().who());
+            return audit_of(domain_.mapping(), 20ms);
         });
 }
 
@@ -234,8 +236,8 @@ std::string queries::answer(std::string_view asked) const
         const auto reason = refused.reason();
         if (reason != errc::not_found && reason != errc::invalid_argument)  // no such object: null
             value = text_of(refused.what());
-    } catch (const std::exception& failed) {
-        value = text_of(failed.what());
+    } catch (...) {
+        value = text_of(describe_thrown());
     }
     return "{" + text_of(path) + ":" + value + "}";
 }

@@ -41,12 +41,14 @@ std::uint64_t request_book::open(std::span<const member_ref> peers, deadline unt
     auto& asked = enter(id);
     asked.given = std::move(none);
     for (const auto peer : peers)
-        asked.given.push_back({peer, closed_ ? verdict::refused : verdict::timed_out, {}});
-    asked.open = closed_ ? 0 : bits_below(peers.size());
+        asked.given.push_back({peer, verdict::timed_out, {}});
+    asked.open = bits_below(peers.size());
     asked.until = until;
     asked.then = std::move(then);
     if (asked.then)
         ++with_callback_;
+    if (is_closed())
+        refuse_locked(asked);
     return id;
 }
 
@@ -128,12 +130,17 @@ bool request_book::cancel(std::uint64_t id)
 
 void request_book::close()
 {
-    constexpr std::string_view why = "this member leaves the domain";
     const std::lock_guard guard{mutex_};
-    closed_ = true;
+    closed_.store(true, std::memory_order_relaxed);  // a hint for who does not hold the mutex
     for (auto& [id, asked] : entries_)
-        for (std::size_t i = 0; i != asked.given.size(); ++i)
-            settle_locked(asked, asked.given[i].peer, verdict::refused, bytes_of(why));
+        refuse_locked(asked);
+}
+
+void request_book::refuse_locked(entry& asked)
+{
+    constexpr std::string_view why = "this member leaves the domain";
+    for (const auto& one : asked.given)
+        settle_locked(asked, one.peer, verdict::refused, bytes_of(why));
 }
 
 bool request_book::is_done(std::uint64_t id) const
@@ -172,17 +179,20 @@ answers request_book::take(std::uint64_t id)
 std::size_t request_book::run_callbacks()
 {
     std::size_t called = 0;
+    std::uint64_t opened_later = 0;
     while (with_callback_ != 0) {
         answers_handler then;
         answers given;
         {
             const std::lock_guard guard{mutex_};
+            if (opened_later == 0)
+                opened_later = next_id_;
             const auto now = steady_clock::now();
             const auto ended = std::ranges::find_if(entries_, [&](const auto& one) {
                 const auto& asked = one.second;
                 return asked.then && (asked.open == 0 || asked.until <= now);
             });
-            if (ended == entries_.end())
+            if (ended == entries_.end() || ended->first >= opened_later)
                 return called;
             then = take_callback(ended->second);
             given = remove(ended);

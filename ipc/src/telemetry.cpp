@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -105,12 +106,26 @@ telemetry_socket::telemetry_socket(file_descriptor listener, std::string path)
 {
 }
 
+telemetry_socket& telemetry_socket::operator=(telemetry_socket&& other) noexcept
+{
+    std::swap(listener_, other.listener_);
+    std::swap(path_, other.path_);
+    std::swap(inode_, other.inode_);
+    return *this;
+}
+
+bool telemetry_socket::is_in_place() const
+{
+    return listener_ && inode_of(path_) == inode_;
+}
+
 telemetry_socket::~telemetry_socket()
 {
-    if (!listener_ || inode_of(path_) != inode_)
+    if (!is_in_place())
         return;
     ::unlink(path_.c_str());
     const auto directory = std::filesystem::path{path_}.parent_path();
+    ::unlink((directory / "next.sock").c_str());  // of a successor that was killed on its way
     ::rmdir(directory.c_str());
     ::rmdir(directory.parent_path().c_str());
 }

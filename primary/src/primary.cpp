@@ -158,10 +158,8 @@ owner::owner(region_mapping region, ipc::member_claim claim, rendezvous place, f
     listeners.push_back(ipc::listen_at(this->place().member_socket(self().id), group));
     listeners.push_back(ipc::listen_in_place_of(this->place().primary_socket(), group));
     COHORT_FAULT_POINT("primary.listening");
-    if (telemetry_) {
-        listeners.push_back(ipc::duplicate(telemetry_.fd()));
-        loop().set_telemetry_listener(listeners.back().get());
-    }
+    if (telemetry_)
+        listeners.push_back(telemetry_listener());
     start(std::move(service), std::move(listeners), std::move(connections), options.dispatch);
 }
 
@@ -198,6 +196,13 @@ void owner::let_go()
     log(log_level::info, "domain \"{}\" is being handed over", name());
 }
 
+file_descriptor owner::telemetry_listener()
+{
+    auto listener = ipc::duplicate(telemetry_.fd());
+    loop().set_telemetry_listener(listener.get());
+    return listener;
+}
+
 bool owner::take_back()
 {
     // A successor that dies lets go of its connection some time before its lock.
@@ -207,8 +212,13 @@ bool owner::take_back()
             return false;
         std::this_thread::sleep_for(1ms);
     }
-    // The successor may have listened there already.
+    // The successor may have listened there already, and for telemetry.
     loop().listen(ipc::listen_in_place_of(place().primary_socket(), place().group()));
+    if (telemetry_ && !telemetry_.is_in_place()) {
+        telemetry_ = ipc::telemetry_socket::listen(name());
+        if (telemetry_)
+            loop().listen(telemetry_listener());
+    }
     auto& header = region().header;
     primary_lock_.write_place({header.window_base, header.window_bytes, header.region_bytes},
                               ::getpid());

@@ -222,6 +222,60 @@ TEST_CASE("what came and went between two looks is counted exactly", "[actions][
     CHECK(look() == 0);
 }
 
+TEST_CASE("memory that grew and shrank several times between two looks is counted exactly",
+          "[actions][events]")
+{
+    scratch_domain domain;
+    auto heap = domain->heap();
+    ipc::event_watch watch{domain->region()};
+    std::vector<domain_event> found;
+    const auto look = [&] {
+        found.clear();
+        watch.look([&](const domain_event& event) {
+            if (event.what == event_kind::memory_grown || event.what == event_kind::memory_shrunk)
+                found.push_back(event);
+        });
+    };
+    const auto& list = domain->region().memory.lists[0];
+    const auto steps = [&] { return list.growths.load() + list.give_backs.load(); };
+    const auto before = steps();
+
+    std::vector<void*> blocks;
+    while (steps() < before + 3)
+        blocks.push_back(heap.malloc(1_MiB));
+    look();
+
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].what == event_kind::memory_grown);
+    CHECK(found[0].lost == steps() - before - 1);
+    for (auto* block : blocks)
+        heap.free(block);
+}
+
+TEST_CASE("primaries that came and went between two looks are counted exactly", "[actions][events]")
+{
+    test::living_domain domain;
+    const auto member = secondary::attach(domain.name(), test::patience, "listener");
+    ipc::event_watch watch{member->region()};
+    for (int round = 0; round != 3; ++round) {
+        domain.primary().kill();
+        domain.follow(test::start_cohortd(domain.name()));
+    }
+
+    std::vector<domain_event> found;
+    watch.look([&](const domain_event& event) {
+        if (event.what == event_kind::primary_lost || event.what == event_kind::primary_back)
+            found.push_back(event);
+    });
+
+    REQUIRE(found.size() == 2);
+    CHECK(found[0].what == event_kind::primary_lost);
+    CHECK(found[0].lost == 0);
+    CHECK(found[1].what == event_kind::primary_back);
+    CHECK(found[1].lost == 4);
+    CHECK(found[1].name == "cohortd");
+}
+
 TEST_CASE("members hear that the primary is lost, and that another one is back",
           "[actions][events]")
 {
@@ -250,20 +304,41 @@ TEST_CASE("a listener that hangs delays nobody else", "[actions][events]")
     member_process a{"a"};
     member_process b{"b"};
     a.tell("offer ping");
+    domain->actions().on("own", [](ipc::message& received) { received.reply("its own"); });
     std::atomic<bool> stuck{false};
     std::atomic<bool> released{false};
-    domain->on_event([&](const domain_event&) {
-        stuck = true;
-        static_cast<void>(eventually([&] { return released.load(); }));
+    std::atomic<std::uint64_t> missed{0};
+    domain->on_event([&](const domain_event& event) {
+        if (event.name == "flicker")
+            missed += event.lost;
+        if (!stuck.exchange(true))
+            static_cast<void>(eventually([&] { return released.load(); }));
     });
 
     b.kill();
     REQUIRE(eventually([&] { return stuck.load(); }));
 
-    auto tool = test::child_process::spawn("cohort", {"-d", "scratch", "call", "a", "ping", "x"});
-    CHECK(tool.read_line(test::patience) == "pong x");
-    CHECK(tool.wait(test::patience) == test::exit_status{});
+    const auto answer_of = [](const std::string& member, const std::string& action) {
+        auto tool =
+            test::child_process::spawn("cohort", {"-d", "scratch", "call", member, action, "x"});
+        const auto line = tool.read_line(test::patience);
+        CHECK(tool.wait(test::patience) == test::exit_status{});
+        return line;
+    };
+    CHECK(answer_of("a", "ping") == "pong x");
+    CHECK(answer_of("primary", "own") == "its own");  // the member that it hangs in
+    member_process c{"c"};
+    c.kill();  // is buried there, too
+    CHECK(eventually([&] { return test::live_members(domain->region()) == 2; }));
+
+    for (int round = 0; round != 4; ++round) {
+        domain->reserve_memzone("flicker", 4096);
+        domain->release_memzone("flicker");
+    }
+    domain->reserve_memzone("flicker", 4096);
     released = true;
+    CHECK(eventually([&] { return missed == 8; }));
+    CHECK(domain->lost_events() >= 8);
 }
 
 TEST_CASE("a listener that throws keeps no event from the others", "[actions][events]")

@@ -31,6 +31,13 @@ void hand_over(living_domain& domain, std::vector<std::string> options = {})
     domain.follow(std::move(successor));
 }
 
+/// Who answers DPDK's clients of that domain.
+pid_t telemetry_server(const std::string& domain)
+{
+    const auto path = ipc::telemetry_path(domain);
+    return ipc::peer_of(ipc::connect_to(path, deadline_in(patience)).get()).pid;
+}
+
 /// Sends numbers through a ring from one thread to another, and looks at the primary all the time.
 class traffic {
 public:
@@ -109,15 +116,11 @@ TEST_CASE("whoever asks by DPDK's protocol is answered by each primary that take
           "[handover][telemetry]")
 {
     living_domain domain{"alive", {"--telemetry"}};
-    const auto path = ipc::telemetry_path(domain.name());
-    const auto server = [&] {
-        return ipc::peer_of(ipc::connect_to(path, deadline_in(patience)).get()).pid;
-    };
-    REQUIRE(server() == domain.primary().pid());
+    REQUIRE(telemetry_server(domain.name()) == domain.primary().pid());
 
     for (int round = 0; round != 3; ++round) {
         hand_over(domain, {"--telemetry"});
-        CHECK(server() == domain.primary().pid());
+        CHECK(telemetry_server(domain.name()) == domain.primary().pid());
     }
 }
 
@@ -197,11 +200,11 @@ TEST_CASE("while one successor is stopped others are refused, and when it dies t
     COHORT_SKIP_WITHOUT_FAULT_POINTS();
     for (const std::string point : {"handover.mapped", "handover.locked", "handover.serving"}) {
         INFO(point);
-        living_domain domain{"held"};
+        living_domain domain{"held", {"--telemetry"}};
         const auto member = secondary::attach(domain.name(), patience, "tester");
-        auto successor =
-            child_process::spawn("cohortd", {"--domain", "held", "--huge", "none", "--hand-over"},
-                                 {"COHORT_FAULT=" + point + ":1:stop"});
+        auto successor = child_process::spawn(
+            "cohortd", {"--domain", "held", "--huge", "none", "--hand-over", "--telemetry"},
+            {"COHORT_FAULT=" + point + ":1:stop"});
         await_stop(successor);
 
         const auto another =
@@ -215,6 +218,7 @@ TEST_CASE("while one successor is stopped others are refused, and when it dies t
         member_process{"newcomer", domain.name()}.leave();
         CHECK(member->primary_alive());
         CHECK(eventually([&] { return live_members(member->region()) == 2; }));
+        CHECK(telemetry_server(domain.name()) == domain.primary().pid());
         CHECK(domain.primary().wait(std::chrono::milliseconds{0}) == std::nullopt);
     }
 }

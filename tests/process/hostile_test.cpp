@@ -4,6 +4,7 @@
 #include "cohort/ipc/message.hpp"
 #include "cohort/ipc/socket.hpp"
 #include "cohort/ipc/wire.hpp"
+#include "support/child_process.hpp"
 #include "support/eventually.hpp"
 #include "support/member_process.hpp"
 #include "support/open_descriptors.hpp"
@@ -14,6 +15,7 @@
 #include <array>
 #include <cstring>
 #include <random>
+#include <string>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -144,4 +146,48 @@ TEST_CASE("whatever comes over a socket is answered, or counted and hung up on",
     CHECK(eventually([&] { return domain->bad_input() > 0; }));
     check_soundness(domain);
     CHECK(eventually([&] { return test::open_descriptors() == before; }));
+}
+
+TEST_CASE("a member that scribbles on its own inbox harms nobody else, and its successor finds a "
+          "sound one",
+          "[actions][hostile]")
+{
+    const std::string part = GENERATE("slots", "positions", "header", "all");
+    INFO(part);
+    scratch_domain domain;
+    auto& actions = domain->actions();
+    actions.on("ping", [](ipc::message& received) { received.reply("pong"); });
+    member_process bystander{"bystander"};
+    bystander.tell("offer ping");
+    const auto seed = std::to_string(test::seed());
+    const auto rounds = test::scaled(3, 100);
+    for (std::uint64_t round = 0; round != rounds; ++round) {
+        auto hostile = test::child_process::spawn("scribbler", {"scratch", "hostile", seed});
+        hostile.await("ready", patience);
+        const auto victim = actions.find_member("hostile");
+        REQUIRE(victim);
+        for (int sent = 0; sent != 20; ++sent)  // lie there when it begins
+            CHECK(actions.send(*victim, "ping", "x") == 1);
+        hostile.tell(part);
+        hostile.await("scribbled", patience);
+
+        std::size_t refused = 0;
+        for (int asked = 0; asked != 20; ++asked) {
+            const auto given = actions.request(*victim, "ping", "x", 2ms);
+            CHECK(given.what != ipc::verdict::replied);
+            refused += given.what == ipc::verdict::refused ? 1 : 0;
+            CHECK(actions.request(target{"bystander"}, "ping", "y", patience).text() == "pong y");
+        }
+        if (part == "header")
+            CHECK(refused != 0);
+        hostile.kill();
+        REQUIRE(hostile.wait(patience));
+        CHECK(eventually([&] { return !actions.find_member("hostile"); }));
+        check_soundness(domain);
+    }
+
+    member_process successor{"successor"};  // in its slot
+    successor.tell("offer ping");
+    CHECK(actions.request(target{"successor"}, "ping", "z", patience).text() == "pong z");
+    check_soundness(domain);
 }

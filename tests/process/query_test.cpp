@@ -82,6 +82,7 @@ TEST_CASE("every path that is listed answers with valid JSON under its own name 
                                    "/lanes",
                                    "/ring/list",
                                    "/ring/info",
+                                   "/ring/stages",
                                    "/mempool/list",
                                    "/mempool/info",
                                    "/mempool/holders",

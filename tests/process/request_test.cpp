@@ -6,6 +6,7 @@
 #include "support/thread_state.hpp"
 
 #include <atomic>
+#include <functional>
 #include <future>
 #include <optional>
 #include <set>
@@ -263,6 +264,8 @@ TEST_CASE("a handler may allocate, create, and ask another member", "[actions]")
 
 TEST_CASE("a member leaves although a handler of its own waits for an answer for ever", "[actions]")
 {
+    std::atomic<int> renewals{0};
+    std::function<void(ipc::answers)> renew;
     std::optional<scratch_domain> domain{std::in_place};
     member_process hangs{"hangs"};
     hangs.tell("offer-hang hang");
@@ -275,12 +278,45 @@ TEST_CASE("a member leaves although a handler of its own waits for an answer for
             actions.request(target{"hangs"}, "hang", "", steady_clock::duration::max()).what ==
             verdict::refused;
     });
+    // And one whose callback asks anew, all the time.
+    renew = [&](ipc::answers) {
+        ++renewals;
+        actions.request_async(target::group::primary, "renew", "", {.timeout = 1s, .then = renew});
+    };
+    renew({});
+    REQUIRE(eventually([&] { return renewals > 2; }));
     actions.request_async(target::group::primary, "wait", "", {.timeout = patience});
     REQUIRE(eventually([&] { return waits.load(); }));
 
     domain.reset();
 
     CHECK(refused);
+}
+
+TEST_CASE("what a handler or callback throws ends no member, whatever its type", "[actions]")
+{
+    scratch_domain domain;
+    auto& actions = domain->actions();
+    actions.on("throw", [](ipc::message&) { throw 7; });
+    domain->register_query("/test/throw", "throws",
+                           [](std::string_view) -> std::string { throw 7; });
+    std::atomic<bool> called{false};
+
+    CHECK_THAT(std::string{actions.request(target::group::primary, "throw", "", patience).text()},
+               Catch::Contains("an exception that is no std::exception"));
+    CHECK_THAT(domain->queries().answer("/test/throw"), Catch::Contains("no std::exception"));
+    actions.request_async(target::group::primary, "throw", "",
+                          {.timeout = patience, .then = [&](ipc::answers) {
+                               called = true;
+                               throw 7;
+                           }});
+    actions.on("still there", [&](ipc::message& received) { received.reply("yes"); });
+    CHECK(actions.request(target::group::primary, "still there", "", patience).text() == "yes");
+    CHECK(eventually([&] {  // later, by the same thread
+        return actions.request(target::group::primary, "still there", "", patience).what ==
+                   verdict::replied &&
+               called;
+    }));
 }
 
 TEST_CASE("unregistering waits for a running handler, and a handler may unregister any",

@@ -1,5 +1,6 @@
 // Workers of a stage in processes of their own, killed and stopped while they hold elements.
 
+#include "cohort/ipc/reports.hpp"
 #include "support/child_process.hpp"
 #include "support/eventually.hpp"
 #include "support/scale.hpp"
@@ -137,6 +138,13 @@ TEST_CASE("what a killed worker held passes its stage; behind a stopped one all 
     CHECK(scene.pass(1) == 0);
     CHECK(scene.name_of(ring.oldest(0).lane) == "stopped");
     CHECK(ring.oldest(0).count == 3);
+    const auto shown = ipc::list_stages(scene.domain()->region());
+    REQUIRE(shown.rows.size() == 2);
+    const auto first = shown.as_json().at(0);
+    CHECK(first.at("held") == 3);
+    CHECK(first.at("oldest_lane") == ring.oldest(0).lane);
+    CHECK(first.at("redelivered") == 2);  // three and one of the four
+    CHECK_THAT(shown.rows[0].back().text(), Catch::StartsWith("stopped (lane "));
     CHECK(find_fault(ring.layout()) == nullptr);
 
     stopped.go_on();

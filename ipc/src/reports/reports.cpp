@@ -5,6 +5,7 @@
 #include "cohort/domain/object_layout.hpp"
 #include "cohort/memory/memseg_walk.hpp"
 #include "cohort/pool/mempool.hpp"
+#include "cohort/ring/stage_layout.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -209,6 +210,32 @@ table list_rings(const region_layout& region)
                               side_cell("producer", ring.producer, ring.producer_mode),
                               side_cell("consumer", ring.consumer, ring.consumer_mode),
                               sum(&ring_side::stalls), sum(&ring_side::refused)});
+    });
+    std::sort(shown.rows.begin(), shown.rows.end());
+    return shown;
+}
+
+table list_stages(const region_layout& region)
+{
+    table shown{{"ring", "stage", "waiting", "held", "lost", "done", "redelivered", "oldest"}, {}};
+    const auto holder_of = [&](const stage_holder& oldest) {
+        if (oldest.count == 0 || oldest.lane == 0)
+            return cell{oldest.count == 0 ? "" : "nobody",
+                        {{"oldest_lane", nullptr}, {"oldest_member", nullptr}}};
+        const auto member = region.members.lanes[oldest.lane].word().member;
+        return cell{fmt::format("{} (lane {})", member_name(region, member), oldest.lane),
+                    {{"oldest_lane", oldest.lane}, {"oldest_member", member}}};
+    };
+    for_each_live(region.memory, zone_kind::ring, [&](const memzone_layout& zone) {
+        const auto& ring = *static_cast<const ring_layout*>(zone.data());
+        const auto stages = has_sound_header(ring, zone.length) ? ring.stages : 0;
+        for (std::uint32_t stage = 0; stage != stages; ++stage) {
+            const auto counts = count_stage(ring, stage);
+            const auto again = stage_of(ring, stage).redelivered.load(std::memory_order_relaxed);
+            shown.rows.push_back({zone.name.view(), stage, counts.waiting, counts.held,
+                                  counts.abandoned, counts.done, again,  // for display
+                                  holder_of(oldest_of(ring, stage))});
+        }
     });
     std::sort(shown.rows.begin(), shown.rows.end());
     return shown;

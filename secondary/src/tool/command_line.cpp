@@ -88,6 +88,7 @@ void declare(CLI::App& program, arguments& given)
     add("blocks", "used blocks of the heaps, by member, type and lifetime")
         ->add_flag("--dead", given.dead_only, "only of members that are gone");
     add("rings", "rings: fill, roles, stalls");
+    add("stages", "stages of staged rings: what lies in them, who holds the oldest elements");
     add("pools", "pools: counts, caches");
     add("ports",
         "ports: driver, state, packets and bytes moved, errors, missed, MTU, who captures");

@@ -194,6 +194,8 @@ int run(const CLI::App& program, const arguments& given)
         return print(given, ipc::list_blocks(region, given.dead_only), "no used blocks");
     if (command == "rings")
         return print(given, ipc::list_rings(region), "no rings");
+    if (command == "stages")
+        return print(given, ipc::list_stages(region), "no staged rings");
     if (command == "pools")
         return print(given, ipc::list_pools(region), "no pools");
     if (command == "holders" && given.older_than_s > 0)

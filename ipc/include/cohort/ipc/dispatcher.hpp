@@ -16,7 +16,7 @@
 
 #include "cohort/domain/rendezvous.hpp"
 #include "cohort/ipc/actions.hpp"
-#include "cohort/ipc/events.hpp"
+#include "cohort/ipc/event_teller.hpp"
 #include "cohort/ipc/member_service.hpp"
 #include "cohort/recovery/reaper.hpp"
 
@@ -25,7 +25,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <thread>
 #include <vector>
 
@@ -71,6 +70,7 @@ public:
 
     /// What happens in the domain, from now on.
     void on_event(event_handler hears);
+    [[nodiscard]] std::uint64_t lost_events() const { return events_.lost(); }
 
     /// Takes note of a member: its death will be heard from now on.
     void learn(member_ref member, file_descriptor pidfd, file_descriptor wake);
@@ -91,6 +91,7 @@ private:
     enum class source : std::uint64_t { wake, stop, timer, listener, connection, member };
     void watch(int fd, source kind, std::uint64_t detail);
     [[nodiscard]] doorbell_layout& own_bell() noexcept;
+    [[nodiscard]] bool has_thread() const noexcept { return !timer_; }
     void run() noexcept;
     std::size_t poll_busily();
     std::size_t poll_to_sleep();
@@ -103,7 +104,6 @@ private:
     void read_from(int connection);
     void close(int connection);
     void look_around();
-    void tell_events();
     void bury(member_ref dead);
     [[nodiscard]] bool is_dead_without_pidfd(member_id id, member_word word);
 
@@ -113,9 +113,7 @@ private:
     const lock_description& lock_;
     int own_wake_;
     reaper reaper_;
-    std::mutex events_mutex_;  ///< guards the next two
-    std::optional<event_watch> events_;
-    std::vector<event_handler> listeners_to_events_;
+    event_teller events_;
     file_descriptor epoll_;
     file_descriptor stop_;
     std::unique_ptr<member_service> service_;

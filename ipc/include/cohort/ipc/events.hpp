@@ -5,12 +5,13 @@
 /// Nobody sends events. They are the difference between two looks at the state words of the region,
 /// so a death can lose none, and a listener costs the others nothing. Events of one source (a
 /// member slot, a name's entry, a memseg list) come in order. Who looks too seldom misses what has
-/// come and gone between two looks; the generations say exactly how many such there were.
+/// come and gone between two looks; the generations of slots and entries, the epoch of primaries
+/// and the counts of a list say exactly how many such there were. What memory or a pool got or lost
+/// in several steps between two looks is one event with the sum; the other steps count as lost.
 ///
 /// *Thread safety*: one thread at a time.
-/// *When a process dies here*: nothing of it is shared.
-/// *When not to use*: for how often something happened to memory: growth, of pools too, is added up
-/// between looks.
+/// *When a process dies here*: nothing of it is shared. A primary that was killed after it had
+/// counted itself and before members could see it is one that came and went.
 
 #include "cohort/domain/region_layout.hpp"
 #include "cohort/member/member_table.hpp"
@@ -79,22 +80,32 @@ private:
         std::uint64_t bytes = 0;
         member_id creator = 0;
         std::uint64_t objects = 0;  // of a pool
+        std::size_t chunks = 0;
     };
 
     void look_at_members(std::vector<domain_event>& found);
     void look_at_member(member_id id, std::vector<domain_event>& found);
     [[nodiscard]] domain_event end_of(const seen_member& gone);
     void look_at_primary(std::vector<domain_event>& found);
+    static void note_size(seen_object& seen, const mempool_layout& pool);
+    [[nodiscard]] bool is_alive(std::uint64_t primary) const;
     void look_at_memory(std::vector<domain_event>& found);
     void look_at_object(const memzone_layout& zone, std::vector<domain_event>& found);
     void look_at_pool(const memzone_layout& zone, std::vector<domain_event>& found);
 
     const region_layout& region_;
     std::array<seen_member, max_members> members_{};
-    std::array<std::uint64_t, max_memseg_lists> published_{};
+    struct seen_list {
+        std::uint64_t published = 0;
+        std::uint64_t steps = 0;
+    };
+    std::array<seen_list, max_memseg_lists> lists_{};
     std::map<const memzone_layout*, seen_object> objects_;
     std::map<std::uint64_t, std::string> reasons_;
-    bool primary_ = false;
+    std::uint64_t primary_ = 0;  // its word, while it lives
+    std::uint64_t last_primary_ = 0;
+    std::string primary_name_;
+    std::uint32_t epoch_ = 0;
     std::uint64_t lost_ = 0;
 };
 

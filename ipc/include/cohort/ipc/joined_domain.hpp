@@ -77,10 +77,14 @@ public:
     std::size_t poll(polling how = polling::until_readable) { return dispatcher_.poll(how); }
     [[nodiscard]] int poll_fd() const noexcept { return dispatcher_.poll_fd(); }
 
-    /// `hears` is called with what happens in the domain from now on, by the dispatcher: at once
-    /// when a member dies, else within 100 ms. See events.hpp. A handler that takes long delays
-    /// this member's answers and makes it miss events; nobody else notices.
+    /// `hears` is called with what happens in the domain from now on, by a thread for that, or in
+    /// `poll`: at once when a member dies, else within 100 ms. See events.hpp. A handler that takes
+    /// long misses events, which are counted, and delays nobody else; but for
+    /// `dispatching::by_caller` it delays that member's answers. Leaving the domain waits for it.
     void on_event(event_handler hears) { dispatcher_.on_event(std::move(hears)); }
+    /// Events that this member's handlers missed, of all sources: `domain_event::lost` says it of
+    /// the source of the next one.
+    [[nodiscard]] std::uint64_t lost_events() const { return dispatcher_.lost_events(); }
 
     /// `hears` is called when pages have come or gone: by this member's doing in the thread that
     /// did it, by others' in the dispatcher's. News that finds a full inbox is lost: nothing may

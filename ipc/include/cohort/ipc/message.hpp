@@ -85,7 +85,14 @@ public:
     /// domain makes the pools.
     explicit post_office(domain& shared);
 
-    enum class delivery { delivered, no_such_member, no_message_free, inbox_full, too_large };
+    enum class delivery {
+        delivered,
+        no_such_member,
+        no_message_free,
+        inbox_full,
+        inbox_damaged,  ///< its owner has written over it
+        too_large,
+    };
 
     /// Copies the payload into a message and puts it into the receiver's inbox. `ring_bell` is
     /// called with the receiver when it sleeps.
@@ -99,7 +106,7 @@ public:
     /// Gives back what the calling lane caches when somebody has found no message. Called now and
     /// then, so that messages do not lie with a dispatcher that has nothing to do.
     void flush_when_asked() noexcept;
-    /// Frees what lies in the inbox of a member that reads no more.
+    /// Frees what lies in the inbox of a member that reads no more, whatever it has made of that.
     void drain(member_id gone);
 
     [[nodiscard]] bool is_empty() const noexcept { return inbox_.empty(); }
@@ -107,15 +114,19 @@ public:
 
 private:
     [[nodiscard]] mempool* pool_of(const message_layout* message) noexcept;
+    [[nodiscard]] memzone_layout* inbox_zone_of(member_id member);
     [[nodiscard]] std::optional<ring<message_layout*>> inbox_of(member_id member);
+    [[nodiscard]] bool can_be_emptied(const ring_layout& inbox) noexcept;
+    [[nodiscard]] ring<message_layout*> own_inbox();
+    void repair(memzone_layout& inbox, member_id owner);
 
     domain& domain_;
     mempool small_;
     mempool large_;
-    ring<message_layout*> inbox_;
     /// Where inboxes lay when they were last looked up by name: the generation of the memzone, and
     /// below it its index plus 1. 0 = not looked up.
     std::array<std::atomic<std::uint64_t>, max_members> found_{};
+    ring<message_layout*> inbox_;
     std::uint64_t dropped_ = 0;
 };
 

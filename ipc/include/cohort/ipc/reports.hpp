@@ -37,6 +37,7 @@ namespace cohort::ipc {
 [[nodiscard]] table list_ports(const region_layout& region);
 [[nodiscard]] table list_queues(const region_layout& region);  ///< of all ports
 [[nodiscard]] table list_rings(const region_layout& region);
+[[nodiscard]] table list_stages(const region_layout& region);  ///< of all staged rings
 [[nodiscard]] table list_pools(const region_layout& region);
 /// Throws `errc::invalid_argument` when there is no such pool.
 [[nodiscard]] table list_holders(const region_layout& region, std::string_view pool);

@@ -69,6 +69,11 @@ public:
     bool cancel(std::uint64_t id);
     /// Ends everything, and everything that comes later, as refused: the member leaves.
     void close();
+    /// Nothing need be sent for a request that is opened from now on.
+    [[nodiscard]] bool is_closed() const noexcept
+    {
+        return closed_.load(std::memory_order_relaxed);  // a hint: answers to it come too late
+    }
 
     [[nodiscard]] bool is_done(std::uint64_t id) const;
     /// Waits for the end of a request without a callback, at most until then.
@@ -78,7 +83,8 @@ public:
     /// The same once all have answered, else nothing.
     [[nodiscard]] std::optional<answers> take_if_done(std::uint64_t id);
 
-    /// Calls the callbacks of all requests that have ended by now.
+    /// Calls the callbacks of all requests that have ended by now. Those of requests that a
+    /// callback opens are called by the next call: one that asks anew each time holds nobody up.
     std::size_t run_callbacks();
     /// Whether some request has a callback, which only who serves the inbox may call.
     [[nodiscard]] bool has_callbacks() const noexcept { return with_callback_ != 0; }
@@ -101,6 +107,7 @@ private:
     static bool settle_locked(entry& asked, member_ref peer, verdict what,
                               std::span<const std::byte> payload,
                               std::vector<file_descriptor> fds = {});
+    static void refuse_locked(entry& asked);
 
     using book = std::map<std::uint64_t, entry>;
     entry& enter(std::uint64_t id);
@@ -112,7 +119,7 @@ private:
     book::node_type spare_;  ///< so that most requests allocate no entry
     std::uint64_t next_id_ = 1;
     std::uint64_t late_replies_ = 0;
-    bool closed_ = false;
+    std::atomic<bool> closed_{false};            ///< written under the mutex
     std::atomic<std::size_t> with_callback_{0};  ///< entries; written under the mutex
 };
 

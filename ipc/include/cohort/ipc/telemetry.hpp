@@ -39,11 +39,13 @@ public:
 
     telemetry_socket() = default;
     telemetry_socket(telemetry_socket&& other) noexcept = default;
-    telemetry_socket& operator=(telemetry_socket&&) = delete;
+    telemetry_socket& operator=(telemetry_socket&& other) noexcept;
     ~telemetry_socket();
 
     explicit operator bool() const noexcept { return static_cast<bool>(listener_); }
     [[nodiscard]] int fd() const noexcept { return listener_.get(); }
+    /// False when nobody listens, or a successor has put a socket of its own at the path.
+    [[nodiscard]] bool is_in_place() const;
     [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
 private:

@@ -84,6 +84,8 @@ public:
 private:
     void let_go();
     bool take_back();
+    /// The telemetry socket for the dispatcher, which learns what it is.
+    [[nodiscard]] file_descriptor telemetry_listener();
     void note_handed_over();
     [[nodiscard]] std::uint64_t own_word() const noexcept;
 
