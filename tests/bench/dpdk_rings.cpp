@@ -5,6 +5,7 @@
 
 #ifdef COHORT_BENCH_DPDK
 
+#include <cstddef>
 #include <stdexcept>
 
 #include <rte_ring.h>
@@ -53,6 +54,33 @@ private:
     rte_ring* ring_;
 };
 
+/// Two rings: what comes out of the first is put into the second.
+class dpdk_two_rings {
+public:
+    explicit dpdk_two_rings(void* at) : before_{at}, behind_{second_of(at)} {}
+
+    static void make(void* at)
+    {
+        dpdk_ring<0>::make(at);
+        dpdk_ring<0>::make(second_of(at));
+    }
+    std::size_t enqueue(void* const* items, std::size_t count)
+    {
+        return before_.enqueue(items, count);
+    }
+    std::size_t dequeue(void** items, std::size_t count)
+    {
+        static_cast<void>(behind_.enqueue(items, before_.dequeue(items, count)));
+        return behind_.dequeue(items, count);
+    }
+
+private:
+    static void* second_of(void* at) { return static_cast<std::byte*>(at) + ring_room / 2; }
+
+    dpdk_ring<0> before_;
+    dpdk_ring<0> behind_;
+};
+
 }  // namespace
 
 std::vector<ring_kind> dpdk_rings()
@@ -61,7 +89,8 @@ std::vector<ring_kind> dpdk_rings()
     return {kind_of<dpdk_ring<RING_F_SP_ENQ | RING_F_SC_DEQ>>("dpdk", "SP/SC"),
             kind_of<dpdk_ring<0>>("dpdk", "MP/MC"),
             kind_of<dpdk_ring<RING_F_MP_HTS_ENQ | RING_F_MC_HTS_DEQ>>("dpdk_hts", "MP/MC"),
-            kind_of<dpdk_ring<RING_F_MP_RTS_ENQ | RING_F_MC_RTS_DEQ>>("dpdk_rts", "MP/MC")};
+            kind_of<dpdk_ring<RING_F_MP_RTS_ENQ | RING_F_MC_RTS_DEQ>>("dpdk_rts", "MP/MC"),
+            kind_of<dpdk_two_rings>("dpdk", "one stage")};
 }
 
 }  // namespace cohort::bench
