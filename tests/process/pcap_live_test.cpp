@@ -133,6 +133,7 @@ TEST_CASE("a capture is replayed at an interface with the gaps that were recorde
     auto port = scratch.make("pcap:rx=" + path + ",rate=recorded,tx_iface=near");
     const raw_station far{"far"};
 
+    REQUIRE(port.tx_burst(0, {}) == 0);  // opens the interface
     const auto start = monotonic_ns();
     std::size_t sleeps = 0;
     while (!port.rx_ended(0)) {
@@ -143,14 +144,15 @@ TEST_CASE("a capture is replayed at an interface with the gaps that were recorde
             ++sleeps;
     }
     CHECK(monotonic_ns() - start >= 3 * gap);
-    CHECK(sleeps >= 3);
+    CHECK(sleeps >= 1);
     for (std::size_t number = 0; number != 4; ++number)
         CHECK(heard_by(far) == frame_number(number));
     CHECK(scratch.pool().objects().in_use() == 0);
 }
 
-TEST_CASE("an interface that goes away from a pcap port is one error, and no reason to wake",
-          "[port][pcap]")
+TEST_CASE(
+    "an interface that goes away from a pcap port is told, not at each look, and wakes nobody",
+    "[port][pcap]")
 {
     COHORT_SKIP_UNLESS(scratch_network::possible(), scratch_network::missing);
     port_domain scratch{buffers};
@@ -165,8 +167,9 @@ TEST_CASE("an interface that goes away from a pcap port is one error, and no rea
         free(packet);
     for (int look = 0; look != 100; ++look)
         REQUIRE(receive_now(port) == 0);
-    CHECK(port.rx_stats().errors <= 2);
-    CHECK(port.rx_wait(0, deadline_in(1ms)) == rx_wake::nothing);
+    CHECK(port.rx_stats().errors >= 1);
+    CHECK(port.rx_stats().errors <= 3);  // it went down, and away
+    CHECK(port.rx_wait(0, deadline_in(150ms)) == rx_wake::nothing);
     CHECK(scratch.pool().objects().in_use() == 0);
 }
 
@@ -183,6 +186,11 @@ TEST_CASE("what a live pcap port cannot be is told in one sentence", "[port][pca
     CHECK(refusal("tx=a.pcap,iface=near", {"not both", "tx_iface"}) == errc::invalid_argument);
     CHECK(refusal("iface=near,rate=5", {"rate=", "rx=FILE"}) == errc::invalid_argument);
     CHECK(refusal("iface=near,loops=5", {"loops=", "rx=FILE"}) == errc::invalid_argument);
+    CHECK(refusal("iface=near,linktype=1", {"linktype=", "tx=FILE"}) == errc::invalid_argument);
+    CHECK(refusal("tx_iface=near,promiscuous=1", {"promiscuous="}) == errc::invalid_argument);
+    CHECK(refusal("tx_iface=near,snaplen=100", {"snaplen="}) == errc::invalid_argument);
+    CHECK(refusal("iface=near,rx_iface=near,tx_iface=far", {"for both"}) == errc::invalid_argument);
+    CHECK(refusal("rx_iface=any", {"any", "ip link"}) == errc::not_found);
     CHECK(refusal("iface=near,snaplen=13", {"13", "14"}) == errc::invalid_argument);
     CHECK(refusal("iface=near,promiscuous=2", {"promiscuous=2"}) == errc::invalid_argument);
     {

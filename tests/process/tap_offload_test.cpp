@@ -175,8 +175,15 @@ TEST_CASE("the kernel completes what the flags of a packet ask for at a tap port
     auto* wrong = packet_in(scratch.pool(), udp_frame("wrong"));
     wrong->data_len = 30;  // ends before the headers that the flags speak of
     wrong->pkt_len = 30;
-    REQUIRE(send(wrong, udp_flags));
-    CHECK(port.tx_stats().errors == 1);
+    auto* foreign = packet_in(scratch.pool(), udp_frame("foreign"));
+    for (auto [packet, flags] :
+         {std::pair{wrong, udp_flags}, {foreign, udp_flags | mbuf_flag::tx_udp_seg}}) {
+        packet->ol_flags |= flags;
+        packet->tx_offload = ip_lengths.pack();
+        CHECK(port.prepare_tx({&packet, 1}).count == 0);
+        REQUIRE(port.tx_burst(0, {&packet, 1}) == 1);
+    }
+    CHECK(port.tx_stats().errors == 2);
     CHECK(scratch.pool().objects().in_use() == 0);
 }
 
@@ -208,9 +215,32 @@ TEST_CASE("a long TCP packet reaches the kernel whole, with the size of its segm
     CHECK(sizes[2] == 34);
     CHECK(sizes[3] == 16);
     CHECK(heard.substr(10 + 54) == text);
+    // What stands in the place of the checksum: the sum of addresses, protocol and length.
+    const auto field = std::uint32_t{static_cast<unsigned char>(heard[10 + 50])} << 8 |
+                       static_cast<unsigned char>(heard[10 + 51]);
+    const std::uint32_t sum =
+        0x0a09 + 2 + 0x0a09 + 1 + 6 + 20 + static_cast<std::uint32_t>(text.size());
+    CHECK(field == (sum >> 16) + (sum & 0xffff));
+    CHECK(ipv4_header_is_intact(std::as_bytes(std::span{heard}).subspan(10 + 14, 20)));
     CHECK(port.tx_stats().packets == 1);
     CHECK(port.tx_stats().errors == 0);
     CHECK(scratch.pool().objects().in_use() == 0);
+}
+
+TEST_CASE("as long as somebody has a descriptor of an interface, its header stays as it is",
+          "[port][tap]")
+{
+    COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
+    const bool before = GENERATE(false, true);
+    port_domain scratch{buffers};
+    const std::array options{std::string{}, std::string{",offload=1"}};
+    {
+        const auto kept = make_port(scratch, options[before]);
+        scratch.domain().destroy_port("wire");
+        CHECK(scratch.refusal_of("tap:iface=tap" + options[!before], {.rx_pool = "packets"},
+                                 {"tap", before ? "with offload=1" : "without offload=1"}) ==
+              errc::in_use);
+    }
 }
 
 TEST_CASE("an interface that stays is as the next tap port asks for", "[port][tap]")

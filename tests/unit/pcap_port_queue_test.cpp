@@ -39,13 +39,13 @@ TEST_CASE("a rate spreads packets evenly, and who comes late makes up for little
     std::array<mbuf*, 128> packets;
 
     const auto start = monotonic_ns();
-    CHECK(from.rx_burst(0, packets) == 1);
+    CHECK(from.rx_burst(0, std::span{packets}.first(1)) == 1);
     free(packets[0]);
-    std::this_thread::sleep_for(30ms);
+    std::this_thread::sleep_for(60ms);
     const auto late = from.rx_burst(0, packets);
     free_bulk(std::span{packets}.first(late));
     CHECK(late >= 1);
-    CHECK(late <= 12);  // 10 ms of arrears
+    CHECK(late <= 40);  // 10 ms of arrears, and as many as the burst takes milliseconds
     const auto rest = receive_all(from);
     CHECK(rest.size() + late + 1 == 100);
     CHECK(monotonic_ns() - start >= 100'000'000 - 11'000'000);

@@ -272,3 +272,51 @@ TEST_CASE("headers that a clone shows as well are not written to", "[packet][tx_
     CHECK(prepare_tx(*packet) == nullptr);
     free(packet);
 }
+
+TEST_CASE("a tag that is taken out counts no more in the lengths of a checksum that is missing",
+          "[packet][vlan]")
+{
+    one_pool scene;
+    auto* packet = scene.packet_of(wanted_packet{.payload = 20});
+    packet->vlan_tci = 5;
+    REQUIRE(vlan_insert(*packet));
+    REQUIRE(tx_offload_parts::unpack(packet->tx_offload).l2_len == 18);
+
+    REQUIRE(vlan_strip(*packet));
+
+    CHECK(tx_offload_parts::unpack(packet->tx_offload).l2_len == 14);
+    CHECK(prepare_tx(*packet) == nullptr);
+    CHECK(verify_l4_checksum(*packet) == checksum_state::good);
+    free(packet);
+}
+
+TEST_CASE("what a device cannot be asked for is told in words, and the rest is left to it",
+          "[packet][tx_prepare]")
+{
+    one_pool scene;
+    const auto fault_with = [&](const wanted_packet& wanted, std::uint64_t flags,
+                                tx_offload_parts lengths) {
+        auto* packet = scene.packet_of(wanted);
+        packet->ol_flags |= flags;
+        packet->tx_offload = lengths.pack();
+        const auto* why = fault_for_device(*packet);
+        const auto state = verify_l4_checksum(*packet);
+        free(packet);
+        CHECK(state == checksum_state::bad);  // nothing is written
+        return std::string{why ? why : ""};
+    };
+    const wanted_packet tcp{.tcp = true, .payload = 20};
+    const wanted_packet udp{.payload = 20};
+    const auto has = [](const std::string& text, const char* word) {
+        return text.find(word) != std::string::npos;
+    };
+    CHECK(fault_with(tcp, 0, {.l2_len = 14, .l3_len = 24}).empty());
+    CHECK(fault_with(tcp, tx_tcp_seg, {.l2_len = 14, .l3_len = 24, .l4_len = 20, .tso_segsz = 10})
+              .empty());
+    CHECK(has(fault_with(tcp, tx_tcp_seg, {.l2_len = 14, .l3_len = 24, .l4_len = 20}), "tso"));
+    CHECK(has(fault_with(udp, tx_udp_seg, {.l2_len = 14, .l3_len = 24}), "does not have"));
+    CHECK(has(fault_with(udp, tx_vlan, {.l2_len = 14, .l3_len = 24}), "does not have"));
+    CHECK(has(fault_with(udp, 0, {.l2_len = 14, .l3_len = 300}), "shorter"));
+    CHECK(has(fault_with(udp, 0, {.l2_len = 14, .l3_len = 10}), "no IP header"));
+    CHECK(has(fault_with(udp, tx_ipv6, {.l2_len = 14, .l3_len = 24}), "IPv4 and IPv6"));
+}

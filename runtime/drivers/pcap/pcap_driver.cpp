@@ -90,6 +90,38 @@ private:
     int interface_ = 0;
 };
 
+port_link look_at(const std::string& name)
+{
+    return look_at_present_interface(open_view(view_kind::datagram).get(),
+                                     static_cast<int>(::if_nametoindex(name.c_str())));
+}
+
+/// Refuses options that mean nothing beside the others, and what libpcap takes for an interface and
+/// is none, as "any".
+void check_combination(std::string_view options, const std::string& rx_iface,
+                       const std::string& tx_iface)
+{
+    const auto given = [&](const char* key) { return !option_value(options, key).empty(); };
+    const auto needs = [&](const char* key, bool has, const char* what) {
+        if (given(key) && !has)
+            throw error{errc::invalid_argument,
+                        fmt::format("{}= of a pcap port needs {} beside it", key, what)};
+    };
+    needs("loops", given("rx"), "rx=FILE");
+    needs("rate", given("rx"), "rx=FILE");
+    needs("linktype", given("tx"), "tx=FILE");
+    needs("promiscuous", !rx_iface.empty(), "rx_iface=NAME");
+    needs("snaplen", given("rx") || given("tx") || !rx_iface.empty(), "something to cut");
+    if (given("iface") && given("rx_iface") && given("tx_iface"))
+        throw error{errc::invalid_argument,
+                    "a pcap port has rx_iface= and tx_iface=, or iface= for both"};
+    for (const auto& name : {rx_iface, tx_iface})
+        if (!name.empty() && ::if_nametoindex(name.c_str()) == 0)
+            throw error{
+                errc::not_found,
+                fmt::format("there is no interface \"{}\" for a pcap port; see ip link", name)};
+}
+
 /// Members run in other directories, so they need the whole path. Throws for a file that is not
 /// there.
 std::string resolved(const std::string& path)
@@ -199,6 +231,7 @@ void pcap_set_up::send_to_interface(const std::string& name)
 {
     port_.driver_words[tx_link_type] = probe_interface({.interface = name});
     port_.tx_queues = 1;
+    port_.mtu = look_at(name).mtu;  // a file would take any length
     add("tx_iface", name);
 }
 
@@ -214,10 +247,7 @@ void pcap_set_up::finish()
     const auto name = interface_of(complete_);
     if (name.empty())
         return;
-    const auto state = look_at_present_interface(open_view(view_kind::datagram).get(),
-                                                 static_cast<int>(::if_nametoindex(name.c_str())));
-    if (!option_value(complete_, "tx_iface").empty())
-        port_.mtu = state.mtu;  // a file takes any length
+    const auto state = look_at(name);
     std::copy(state.mac.begin(), state.mac.end(), std::begin(port_.mac));
 }
 
@@ -243,10 +273,7 @@ void pcap_driver::create(port_layout& port, const port_request& request, port_ho
     if (rx.empty() && tx.empty() && rx_iface.empty() && tx_iface.empty())
         throw error{errc::invalid_argument,
                     "a pcap port needs rx=FILE, tx=FILE or both, or iface=NAME"};
-    for (const char* key : {"loops", "rate"})
-        if (rx.empty() && !option_value(options, key).empty())
-            throw error{errc::invalid_argument,
-                        fmt::format("{}= of a pcap port needs rx=FILE beside it", key)};
+    check_combination(options, rx_iface, tx_iface);
 
     pcap_set_up made{port, options};
     if (!rx.empty())

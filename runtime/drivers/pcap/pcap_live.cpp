@@ -2,6 +2,7 @@
 
 #include "cohort/base/error.hpp"
 #include "cohort/base/fault_point.hpp"
+#include "cohort/port/drivers.hpp"
 #include "pcap_options.hpp"
 #include "queue_io.hpp"
 #include "queue_words.hpp"
@@ -12,7 +13,10 @@
 
 #include <fmt/format.h>
 
+#include <fcntl.h>
+#include <linux/if_packet.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 namespace cohort::detail {
 namespace {
@@ -67,6 +71,10 @@ int live_capture::open(const live_settings& wanted) noexcept
         ::pcap_set_buffer_size(made.get(), kernel_buffer_bytes);
     if (const int status = ::pcap_activate(made.get()); status < 0)
         return errno_of(status);
+    ::fcntl(::pcap_fileno(made.get()), F_SETFD, FD_CLOEXEC);
+    // So that the port's own frames take no room; where the kernel cannot, libpcap skips them.
+    const int yes = 1;
+    ::setsockopt(::pcap_fileno(made.get()), SOL_PACKET, PACKET_IGNORE_OUTGOING, &yes, sizeof yes);
     const int status =
         wanted.receives ? ::pcap_setdirection(made.get(), PCAP_D_IN) : receive_nothing(made.get());
     if (status != 0 || ::pcap_setnonblock(made.get(), 1, reason.data()) != 0)
@@ -118,8 +126,16 @@ bool live_rx::seek(std::uint64_t position) noexcept
     if (const auto before = taken.load(plain); before > position)
         queue().missed.fetch_add(before - position, plain);
     taken.store(position, in_order);
+    if (capture_) {
+        count_drops();
+        // A program that this process has started may still have the socket.
+        ::epoll_ctl(gate_.get(), EPOLL_CTL_DEL, capture_.descriptor(), nullptr);
+    }
     dropped_ = 0;
+    if (!reopens_.is_due())
+        return false;
     if (const int refused = capture_.open(settings_); refused != 0) {
+        reopens_.put_off();
         note_refusal(queue(), refused);
         return false;
     }
@@ -144,11 +160,15 @@ bool live_rx::fetch(std::uint64_t position, captured_packet& next) noexcept
     return true;
 }
 
-/// Now and then, what found no room in the kernel.
 void live_rx::end_burst(std::uint64_t) noexcept
 {
-    if (!capture_ || ++bursts_ % bursts_between_counts != 0)
-        return;
+    if (capture_ && ++bursts_ % bursts_between_counts == 0)
+        count_drops();
+}
+
+/// What found no room in the kernel. By the owner, for libpcap keeps the sum.
+void live_rx::count_drops() noexcept
+{
     pcap_stat counts{};
     if (::pcap_stats(capture_.get(), &counts) != 0)
         return;
@@ -162,11 +182,22 @@ rx_outlook live_rx::arm() noexcept
 {
     if (!capture_)
         return rx_outlook::silent;
-    return has_next() ? rx_outlook::ready : outlook_of(capture_.descriptor());
+    if (has_next())
+        return rx_outlook::ready;
+    count_drops();
+    if (const auto outlook = outlook_of(capture_.descriptor()); outlook != rx_outlook::silent)
+        return outlook;
+    // An interface that went down, or away, leaves an error, which would be told for ever.
+    int reason = 0;
+    socklen_t length = sizeof reason;
+    if (::getsockopt(capture_.descriptor(), SOL_SOCKET, SO_ERROR, &reason, &length) == 0 &&
+        reason != 0)
+        note_refusal(queue(), reason);
+    return outlook_of(capture_.descriptor());
 }
 
 live_tx::live_tx(port_layout& port)
-    : frame_tx{port.tx[0], longest_frame(port.mtu)}
+    : frame_tx{port.tx[0], longest_frame_of(port).value_or(0)}
     , settings_{settings_of(port.options.view(), "tx_iface", false)}
 {
 }
@@ -174,9 +205,13 @@ live_tx::live_tx(port_layout& port)
 bool live_tx::open() noexcept
 {
     settle();
+    if (!reopens_.is_due())
+        return false;
     const int refused = capture_.open(settings_);
-    if (refused != 0)
+    if (refused != 0) {
+        reopens_.put_off();
         note_refusal(queue(), refused);
+    }
     return refused == 0;
 }
 

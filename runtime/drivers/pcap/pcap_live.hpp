@@ -5,12 +5,14 @@
 ///   tx   position = frames sent, as frame_tx.hpp has it
 ///
 /// libpcap cannot share what it opens: whoever owns the queue has a capture of its own, begun when
-/// it became the owner, in the network namespace of its thread and by its own rights. So frames
-/// that pass between two owners, and those that lay in the capture of a killed one, are not
-/// received; those that it had taken and not yet delivered count as missed. Where no frame may be
-/// lost with its owner, use af_packet.
+/// it became the owner, also of a port that was started anew, in the network namespace of its
+/// thread and by its own rights. So frames that pass between two owners, and those that lay in the
+/// capture of the one before, are not received; those that it had taken and not yet delivered count
+/// as missed. One that is no owner any more keeps its capture until it is one again, or drops its
+/// handle. Where no frame may be lost with its owner, use af_packet.
 
 #include "captured_rx.hpp"
+#include "cohort/base/clock.hpp"
 #include "cohort/base/file_descriptor.hpp"
 #include "frame_tx.hpp"
 
@@ -55,6 +57,16 @@ private:
     std::unique_ptr<pcap_t, closer> capture_;
 };
 
+/// Opening takes the kernel milliseconds: where it was refused, it is not tried at each burst.
+class reopening {
+public:
+    [[nodiscard]] bool is_due() const noexcept { return steady_clock::now() >= not_before_; }
+    void put_off() noexcept { not_before_ = deadline_in(100ms); }
+
+private:
+    deadline not_before_{};
+};
+
 /// LINKTYPE_ number of the interface, which can be opened so. Throws `not_found`, `no_permission`,
 /// or what the kernel says.
 [[nodiscard]] std::uint32_t probe_interface(const live_settings& wanted);
@@ -70,9 +82,11 @@ private:
     [[nodiscard]] bool seek(std::uint64_t position) noexcept override;
     [[nodiscard]] bool fetch(std::uint64_t position, captured_packet& next) noexcept override;
     void end_burst(std::uint64_t position) noexcept override;
+    void count_drops() noexcept;
 
     live_settings settings_;
     live_capture capture_;
+    reopening reopens_;
     file_descriptor gate_;  // an epoll on whatever capture is open
     unsigned bursts_ = 0;
     std::uint64_t dropped_ = 0;  // by this capture, as counted so far
@@ -89,6 +103,7 @@ private:
 
     live_settings settings_;
     live_capture capture_;
+    reopening reopens_;
 };
 
 }  // namespace cohort::detail

@@ -97,6 +97,14 @@ file_descriptor attach_queue(const std::string& name, bool offload)
         static_cast<short>(IFF_TAP | IFF_MULTI_QUEUE | (offload ? IFF_VNET_HDR : 0));
     if (::ioctl(tun.get(), TUNSETIFF, &request) != 0)
         throw_refused(name, errno);
+    // As long as somebody has a descriptor of it, also a detached one, the kernel leaves the
+    // interface as it was made.
+    if (::ioctl(tun.get(), TUNGETIFF, &request) == 0 &&
+        ((request.ifr_flags & IFF_VNET_HDR) != 0) != offload)
+        throw error{errc::in_use,
+                    fmt::format("a process still has the interface \"{}\" as a port {} offload=1 "
+                                "had it; end or poll that, or give another iface=NAME",
+                                name, offload ? "without" : "with")};
     return tun;
 }
 

@@ -3,6 +3,7 @@
 #include "cohort/packet/ip_checksum.hpp"
 #include "cohort/packet/mbuf_flags.hpp"
 #include "cohort/packet/parse.hpp"
+#include "cohort/packet/tx_prepare.hpp"
 
 #include <cstdint>
 #include <cstring>
@@ -15,7 +16,6 @@ using namespace mbuf_flag;
 constexpr std::uint64_t segmented = tx_tcp_seg;
 constexpr std::size_t tcp_checksum_at = 16;
 constexpr std::size_t udp_checksum_at = 6;
-constexpr std::size_t least_tcp_header = 20;
 
 void store(std::span<std::byte> bytes, std::size_t at, std::uint16_t value) noexcept
 {
@@ -51,14 +51,14 @@ const char* vnet_headers::fill(const mbuf& packet) noexcept
 {
     header_ = {};
     length_ = 0;
+    if (const auto* fault = fault_for_device(packet))
+        return fault;
     const auto flags = packet.ol_flags;
     const bool is_segmented = (flags & segmented) != 0;
     const auto l4 = is_segmented ? tx_tcp_cksum : flags & tx_l4_mask;
     const bool writes_ip = (flags & tx_ip_cksum) != 0;
     if (l4 == tx_l4_no_cksum && !writes_ip)
         return nullptr;
-    if (l4 == tx_sctp_cksum)
-        return "the kernel works out no checksum of SCTP at a tap interface";
     const bool is_ipv4 = (flags & tx_ipv4) != 0;
     const auto lengths = tx_offload_parts::unpack(packet.tx_offload);
     const std::size_t l4_at = std::size_t{lengths.l2_len} + lengths.l3_len;
@@ -79,8 +79,6 @@ const char* vnet_headers::fill(const mbuf& packet) noexcept
     length_ = bytes;
     if (l4 == tx_l4_no_cksum)
         return nullptr;
-    if (is_segmented && (lengths.l4_len < least_tcp_header || lengths.tso_segsz == 0))
-        return "tx_tcp_seg needs l4_len and tso_segsz";
     constexpr std::size_t ipv6_bytes = 40;
     const auto extensions = is_ipv4 || ip.size() < ipv6_bytes ? 0 : ip.size() - ipv6_bytes;
     const auto pseudo =

@@ -143,6 +143,37 @@ const char* prepare_tx(mbuf& packet) noexcept
     return nullptr;
 }
 
+const char* fault_for_device(const mbuf& packet) noexcept
+{
+    if (const auto* fault = find_fault(packet, true))
+        return fault;
+    if (packet.pkt_len == 0)
+        return "it is empty";
+    const auto wanted = packet.ol_flags & all_tx;
+    const bool is_segmented = (wanted & tx_tcp_seg) != 0;
+    if ((wanted & ~(checksums | tx_ipv4 | tx_ipv6 | tx_tcp_seg)) != 0)
+        return "its flags ask for an offload that the device does not have";
+    if (const auto* fault = fault_of_flags(wanted & ~tx_tcp_seg))
+        return fault;
+    if ((wanted & checksums) == 0 && !is_segmented)
+        return nullptr;
+    if ((wanted & (tx_ipv4 | tx_ipv6)) == 0)
+        return "neither tx_ipv4 nor tx_ipv6 is set";
+    constexpr std::size_t least_tcp_header = 20;
+    const auto lengths = tx_offload_parts::unpack(packet.tx_offload);
+    if (is_segmented && (lengths.l4_len < least_tcp_header || lengths.tso_segsz == 0))
+        return "tx_tcp_seg needs l4_len and tso_segsz";
+    const std::size_t least_ip_header = (wanted & tx_ipv4) != 0 ? 20 : ipv6_bytes;
+    const auto l4_bytes = is_segmented                              ? std::size_t{lengths.l4_len}
+                          : (wanted & tx_l4_mask) == tx_l4_no_cksum ? 0
+                          : (wanted & tx_l4_mask) == tx_tcp_cksum   ? std::size_t{18}
+                                                                    : std::size_t{8};
+    if (lengths.l3_len < least_ip_header ||
+        std::size_t{lengths.l2_len} + lengths.l3_len + l4_bytes > packet.pkt_len)
+        return "it is shorter than l2_len, l3_len and l4_len say, or they name no IP header";
+    return nullptr;
+}
+
 prepared prepare_tx(std::span<mbuf* const> packets) noexcept
 {
     for (std::size_t i = 0; i != packets.size(); ++i)

@@ -35,6 +35,11 @@ bool vlan_strip(mbuf& packet) noexcept
     packet.vlan_tci = detail::load_be16(front, address_bytes + 2);
     packet.ol_flags |= rx_vlan | rx_vlan_stripped;
     std::memmove(front.data() + tag_bytes, front.data(), address_bytes);
+    auto parts = tx_offload_parts::unpack(packet.tx_offload);
+    if ((packet.ol_flags & tx_l4_mask) != 0 && parts.l2_len >= address_bytes + tag_bytes) {
+        parts.l2_len = static_cast<std::uint16_t>(parts.l2_len - tag_bytes);
+        packet.tx_offload = parts.pack();
+    }
     return packet.adj(tag_bytes);
 }
 

@@ -21,8 +21,12 @@ void work_on(mbuf& packet, port_offloads wanted, link_type link) noexcept
         return;  // others read it
     if (wanted.vlan_strip && link == link_type::ethernet)
         static_cast<void>(vlan_strip(packet));  // most have none
-    if (wanted.packet_type && link == link_type::ethernet)
+    if (wanted.packet_type && link == link_type::ethernet) {
+        const auto lengths = packet.tx_offload;
         set_packet_type(packet);
+        if ((packet.ol_flags & mbuf_flag::tx_l4_mask) != 0)
+            packet.tx_offload = lengths;  // of the headers that lack a checksum
+    }
     if (wanted.flow_hash) {
         packet.hash.rss = flow_hash(parse(link, packet.bytes()), packet.bytes());
         packet.ol_flags |= mbuf_flag::rx_rss_hash;
@@ -75,9 +79,7 @@ prepared port::prepare_tx(std::span<mbuf* const> packets) const noexcept
         const bool by_device = follows_tx_flags(*layout_);
         for (auto* packet : packets) {
             const bool is_cut = by_device && (packet->ol_flags & mbuf_flag::tx_tcp_seg) != 0;
-            // No device puts tags in.
-            const bool is_left = by_device && (packet->ol_flags & mbuf_flag::tx_vlan) == 0;
-            made.why = is_left ? cohort::find_fault(*packet, true) : cohort::prepare_tx(*packet);
+            made.why = by_device ? fault_for_device(*packet) : cohort::prepare_tx(*packet);
             if (!made.why && longest && !is_cut && packet->pkt_len > *longest)
                 made.why = "it is longer than the port's interface takes";
             if (made.why)

@@ -26,6 +26,10 @@ namespace cohort {
 /// nullptr when the packet is ready, else why it cannot be sent; then it is as it was.
 [[nodiscard]] const char* prepare_tx(mbuf& packet) noexcept;
 
+/// Why a device cannot do what the flags of a packet ask for, that knows checksums of IPv4, TCP and
+/// UDP and segments of TCP, or nullptr. It puts no tags in.
+[[nodiscard]] const char* fault_for_device(const mbuf& packet) noexcept;
+
 /// How many are ready, from the first on; the next one is that of which `why` tells.
 struct prepared {
     std::size_t count = 0;

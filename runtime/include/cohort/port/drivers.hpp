@@ -24,9 +24,11 @@
 ///          snaplen=BYTES  of a packet that are received, or written to a file, at most; 262144 by
 ///                         default
 ///
-///          An interface is opened by each member for itself, when it becomes the owner of a queue:
-///          in the network namespace of its thread, and by its own rights. Frames that arrive
-///          between two owners are nobody's; where that matters, af_packet is the driver.
+///          An interface is opened by each member for itself, when it becomes the owner of a queue,
+///          also after a stop: in the network namespace of its thread, and by its own rights.
+///          Frames that arrive between two owners are nobody's; where that matters, af_packet is
+///          the driver. libpcap has room for some hundred frames, with a snaplen of 2048 for
+///          thousands.
 ///
 ///   ring   rings of mbufs as queues: "ring:rx=in,tx=out"
 ///
@@ -123,7 +125,8 @@ inline constexpr std::size_t tx_mark = 6;  ///< of its lock: see pcap_writer.hpp
     constexpr std::size_t tag_bytes = 4;
     if (port.mtu == 0 || port.tx_queues == 0)
         return std::nullopt;
-    return port.mtu + header_bytes + (port.driver.view() == "af_packet" ? 0 : tag_bytes);
+    const bool by_packet_socket = port.driver.view() == "af_packet" || port.driver.view() == "pcap";
+    return port.mtu + header_bytes + (by_packet_socket ? 0 : tag_bytes);
 }
 /// Whether the device does what the flags of a sent packet ask for.
 [[nodiscard]] inline bool follows_tx_flags(const port_layout& port) noexcept
