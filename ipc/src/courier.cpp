@@ -285,7 +285,7 @@ void courier::close() noexcept
     }
     for (auto& one : unheard)
         discard(one);
-    drain(domain_.self().id);
+    post_.drain_own();
 }
 
 std::uint64_t courier::dropped() const

@@ -39,7 +39,7 @@ dispatcher::dispatcher(domain& shared, actions& channel, peers& others,
     , own_wake_{own_wake}
     , reaper_{shared.segments(), shared.region().recovery, shared.members(),
               [this](member_ref dead) { actions_.post().drain(dead.id); }}
-    , events_{shared.region()}
+    , events_{shared.region(), [this](member_ref dead) { return reason_of(dead); }}
     , epoll_{::epoll_create1(EPOLL_CLOEXEC)}
     , stop_{new_eventfd()}
 {
@@ -103,10 +103,14 @@ void dispatcher::start(std::unique_ptr<member_service> service,
     poll(polling::until_readable);
 }
 
-void dispatcher::listen(file_descriptor listener)
+int dispatcher::listen_in_place_of(int other, file_descriptor listener)
 {
-    watch(listener.get(), source::listener, static_cast<std::uint64_t>(listener.get()));
+    const int fd = listener.get();
+    watch(fd, source::listener, static_cast<std::uint64_t>(fd));
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, other, nullptr);
+    std::erase_if(listeners_, [&](const auto& each) { return each.get() == other; });
     listeners_.push_back(std::move(listener));
+    return fd;
 }
 
 void dispatcher::stop() noexcept

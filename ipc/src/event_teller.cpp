@@ -15,8 +15,10 @@ void event_teller::add(event_handler hears, bool own_thread, std::function<void(
     if (!watch_)
         watch_.emplace(region_);
     listeners_.push_back(std::move(hears));
-    if (own_thread && !stops_ && !thread_.joinable())
+    if (own_thread && !stops_ && !has_thread_) {
         thread_ = std::thread{[this, last_words = std::move(last_words)] { run(last_words); }};
+        has_thread_ = true;
+    }
 }
 
 void event_teller::note_reason(member_ref dead, const std::string& reason)
@@ -36,9 +38,9 @@ void event_teller::tell()
 {
     {
         const std::lock_guard guard{mutex_};
-        if (!watch_)
+        if (!watch_ || stops_)
             return;
-        if (thread_.joinable()) {
+        if (has_thread_) {
             is_due_ = true;
             changed_.notify_one();
             return;
@@ -56,14 +58,25 @@ void event_teller::look_and_call()
         watch_->look([&](const domain_event& event) { found.push_back(event); });
         listeners = listeners_;
     }
-    for (const auto& event : found)
+    for (auto& event : found) {
+        if (event.what == event_kind::member_died && event.reason.empty())
+            event.reason = why_(event.member);
         for (const auto& hears : listeners) {
+            if (stops())
+                return;
             try {
                 hears(event);
             } catch (...) {  // no reason to keep it from the others
                 log(log_level::error, "a handler of events: {}", describe_thrown());
             }
         }
+    }
+}
+
+bool event_teller::stops() const
+{
+    const std::lock_guard guard{mutex_};
+    return stops_;
 }
 
 void event_teller::run(const std::function<void()>& last_words) noexcept

@@ -60,8 +60,27 @@ std::string exit_reason(int pidfd)
 
 event_watch::event_watch(const region_layout& region) : region_{region}
 {
+    take_baseline();
     look([](const domain_event&) {});
     lost_ = 0;
+}
+
+/// What is on its way comes or goes as one that has been seen.
+void event_watch::take_baseline()
+{
+    for (member_id id = 1; id != max_members; ++id) {
+        const auto word = region_.members.members[id].word();
+        if (word.state == member_state::joining || word.state == member_state::dying)
+            members_[id].member = {id,
+                                   word.generation - (word.state == member_state::joining ? 1 : 0)};
+    }
+    for_each_used(region_.memory, [&](const auto& zone) {
+        const auto word = zone.word();
+        if (word.state == zone_state::init || word.state == zone_state::dying)
+            objects_[&zone].generation = word.generation - (word.state == zone_state::init ? 1 : 0);
+    });
+    epoch_ = region_.header.epoch.load(std::memory_order_acquire);
+    last_primary_ = region_.header.primary.load(std::memory_order_acquire);
 }
 
 std::size_t event_watch::look(const event_handler& hears)
@@ -161,9 +180,12 @@ void event_watch::look_at_primary(std::vector<domain_event>& found)
     std::uint64_t missed = 0;
     if (word != last_primary_) {
         const auto epoch = region_.header.epoch.load(std::memory_order_acquire);
-        const auto came = std::max<std::uint32_t>(1, epoch - std::exchange(epoch_, epoch));
-        missed = 2 * std::uint64_t{came - (alive ? 1u : 0u)};
+        const auto came = epoch - std::exchange(epoch_, epoch);
         last_primary_ = word;
+        if (came != 0)
+            missed = 2 * std::uint64_t{came - (alive ? 1u : 0u)};
+        else if (alive)
+            lost_ -= std::min<std::uint64_t>(lost_, 2);  // it had counted itself at the last look
     }
     if (!alive) {
         lost_ += missed;
@@ -180,21 +202,26 @@ void event_watch::look_at_memory(std::vector<domain_event>& found)
     const auto lists = std::min<std::size_t>(region_.memory.list_count, max_memseg_lists);
     for (std::size_t i = 0; i != lists; ++i) {
         const auto& list = region_.memory.lists[i];
-        // Relaxed: for display. What is counted before it is published is told with the next look.
-        const auto now = list.published.load(std::memory_order_relaxed);
+        // Relaxed: for display. A step is counted after it is published, and read before: a change
+        // whose step is not counted yet is a debt.
         const auto steps = list.growths.load(std::memory_order_relaxed) +
                            list.give_backs.load(std::memory_order_relaxed);
-        const auto before = std::exchange(lists_[i], {now, steps});
-        const auto missed = steps - before.steps;
+        const auto now = list.published.load(std::memory_order_relaxed);
+        const auto before = std::exchange(lists_[i], {now, steps, 0});
+        const auto counted = steps - before.steps;
+        const auto paid = std::min(counted, before.debt);
+        const auto others = counted - paid;
+        lists_[i].debt = before.debt - paid;
         if (now == before.published) {
-            lost_ += missed;
+            lost_ += others;
             continue;
         }
+        lists_[i].debt += others == 0 ? 1 : 0;
         found.push_back(
             {.what = now > before.published ? event_kind::memory_grown : event_kind::memory_shrunk,
              .list = i,
              .bytes = now > before.published ? now - before.published : before.published - now,
-             .lost = missed == 0 ? 0 : missed - 1});
+             .lost = others == 0 ? 0 : others - 1});
     }
 }
 
@@ -234,8 +261,9 @@ void event_watch::look_at_object(const memzone_layout& zone, std::vector<domain_
 
 void event_watch::note_size(seen_object& seen, const mempool_layout& pool)
 {
-    seen.objects = pool.count();
-    seen.chunks = pool.listed().size();
+    const auto all = pool.listed();  // one look
+    seen.objects = all.empty() ? 0 : all.back().first + all.back().count;
+    seen.chunks = all.size();
 }
 
 void event_watch::look_at_pool(const memzone_layout& zone, std::vector<domain_event>& found)

@@ -3,6 +3,7 @@
 
 #include "cohort/ipc/dispatcher.hpp"
 
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -10,13 +11,20 @@
 
 namespace cohort::ipc {
 
+std::string dispatcher::reason_of(member_ref dead) const
+{
+    std::string reason;
+    peers_.for_each([&](const peers::descriptors& known) {
+        if (known.member == dead)
+            reason = exit_reason(known.pidfd.get());
+    });
+    return reason;
+}
+
 void dispatcher::bury(member_ref dead)
 {
     actions_.member_died(dead);  // whoever waits for it learns first
-    peers_.for_each([&](const peers::descriptors& known) {
-        if (known.member == dead)
-            events_.note_reason(dead, exit_reason(known.pidfd.get()));
-    });
+    events_.note_reason(dead, reason_of(dead));
     if (reaper_.reap(dead) == reaper::outcome::busy)
         return;  // the slot stays DYING: the next look around tries again
     peers_.for_each([&](const peers::descriptors& known) {

@@ -6,6 +6,8 @@
 #include "cohort/recovery/object_view.hpp"
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <thread>
 #include <vector>
 
@@ -28,6 +30,8 @@ constexpr std::uint32_t small_cache = 4;
 #endif
 static_assert(max_lanes * small_cache * 3 / 2 <= small_messages * 3 / 4);
 constexpr std::uint32_t inbox_capacity = 256;
+/// From the last word of a message to the inbox, however busy the processors are.
+constexpr auto posting_patience = 50ms;
 
 std::string inbox_name(member_id member)
 {
@@ -43,6 +47,23 @@ mempool find_or_create_pool(domain& shared, std::string_view name, std::uint32_t
         name, {.count = count,
                .element_bytes = static_cast<std::uint32_t>(sizeof(message_layout) + payload),
                .cache_size = cache});
+}
+
+std::uint32_t count_of(std::size_t i) noexcept
+{
+    return static_cast<std::uint32_t>(i);
+}
+message_layout* as_message(std::uint64_t address) noexcept
+{
+    return reinterpret_cast<message_layout*>(address);
+}
+
+/// Its sender may be writing.
+__attribute__((no_sanitize("thread"))) bool is_posted_to(const message_layout& message,
+                                                         member_id owner) noexcept
+{
+    return __atomic_load_n(&message.to, __ATOMIC_ACQUIRE) == owner &&
+           __atomic_load_n(&message.kind, __ATOMIC_ACQUIRE) != message_kind{};
 }
 
 /// Whoever puts something into an inbox goes by these words, and its owner can write over them.
@@ -73,7 +94,7 @@ ring<message_layout*> post_office::own_inbox()
         return domain_.create_ring<message_layout*>(inbox_name(self), inbox_capacity);
     // From an earlier member in this slot; what is stale in it will be dropped.
     auto& layout = *static_cast<ring_layout*>(zone->data());
-    if (!has_inbox_header(layout, zone->length) || !can_be_emptied(layout))
+    if (!has_inbox_header(layout, zone->length) || !can_be_emptied(layout, self))
         repair(*zone, self);
     return ring<message_layout*>{layout};
 }
@@ -123,7 +144,6 @@ post_office::delivery post_office::post(member_ref to, const envelope& sent,
     message->to_generation = to.generation;
     message->from = self.id;
     message->to = to.id;
-    message->kind = sent.kind;
     message->fd_count = sent.fd_count;
     message->payload_bytes = static_cast<std::uint32_t>(sent.payload.size());
     message->capacity =
@@ -133,6 +153,8 @@ post_office::delivery post_office::post(member_ref to, const envelope& sent,
     message->boxed_bytes = sent.boxed_bytes;
     std::copy_n(sent.payload.data(), sent.payload.size(), message->payload());
     COHORT_FAULT_POINT("ipc.written");
+    std::atomic_signal_fence(std::memory_order_release);
+    message->kind = sent.kind;  // last: from here on it counts as posted, see repair
     if (!inbox->enqueue(message)) {
         free(message);
         return delivery::inbox_full;
@@ -168,6 +190,7 @@ message_layout* post_office::take(message_layout& head)
         if (!pool)
             continue;
         head = *message;
+        message->kind = {};  // in no inbox any more
         const auto room = pool->layout().element_bytes - sizeof(message_layout);
         if (is_sound(head, room, domain_.self()))
             return message;
@@ -176,46 +199,59 @@ message_layout* post_office::take(message_layout& head)
     return nullptr;
 }
 
-/// Whether each element can be taken out: a message, and no bytes that lie about where one is.
-bool post_office::can_be_emptied(const ring_layout& inbox) noexcept
+/// Whether each element can be taken out: it is a message of that owner, and there once.
+bool post_office::can_be_emptied(const ring_layout& inbox, member_id owner) noexcept
 {
     if (find_fault(inbox))
         return false;
+    std::array<std::uint64_t, inbox_capacity> there{};
+    std::size_t count = 0;
     const auto first = inbox.consumer.load().position;
-    for (std::uint32_t i = 0; i <= inbox.mask && is_published(inbox, first + i); ++i)
-        if (!pool_of(reinterpret_cast<message_layout*>(peek_word(inbox, first + i))))
+    for (; count != there.size() && is_published(inbox, first + count_of(count)); ++count) {
+        there[count] = peek_word(inbox, first + count_of(count));
+        if (!pool_of(as_message(there[count])) || !is_posted_to(*as_message(there[count]), owner))
             return false;
-    return true;
+    }
+    std::sort(there.begin(), there.begin() + static_cast<std::ptrdiff_t>(count));
+    const auto end = there.begin() + static_cast<std::ptrdiff_t>(count);
+    return std::adjacent_find(there.begin(), end) == end;
 }
 
-/// The owner is dead, or not live yet. Its messages are those that say so themselves and are not
-/// seen at rest, for nothing in the inbox is to be believed. A member that is about to post one,
-/// and stopped, is not told apart from one that has.
+/// The owner is dead, or not live yet, so nobody posts; who was about to is waited for. Nothing in
+/// the inbox is to be believed: its messages are those that say so themselves and are at rest
+/// nowhere else. May be done again from the start: until its end there is no inbox.
 void post_office::repair(memzone_layout& zone, member_id owner)
 {
     log(log_level::warning, "the inbox of member {} was written over; it is made anew", owner);
     auto& memory = domain_.segments();
-    auto* layout = static_cast<ring_layout*>(zone.data());
-    construct_ring(layout, inbox_capacity, sizeof(message_layout*), publication::by_slot,
-                   object_custody_offset, static_cast<std::uint16_t>(memory.index_of(zone)), {});
-    rewind(*layout, 0);
+    auto& layout = *static_cast<ring_layout*>(zone.data());
+    layout.magic = 0;
+    COHORT_FAULT_POINT("ipc.repairing");
     std::vector<message_layout*> messages;
     for (auto* pool : {&small_, &large_})
         for (std::uint32_t i = 0; i != pool->layout().count(); ++i)
             if (auto* message = static_cast<message_layout*>(pool->layout().handle(i));
-                message->to == owner && message->kind != message_kind{})
+                is_posted_to(*message, owner))
                 messages.push_back(message);
-    for (int look = 0; look != 2; ++look) {  // one may be on its way from one place to another
-        std::this_thread::sleep_for(2ms);
+    for (const auto until = deadline_in(posting_patience); steady_clock::now() < until;) {
+        std::this_thread::sleep_for(posting_patience / 5);
         object_views seen{memory.layout()};
         seen.mark_at_rest();
         std::erase_if(messages, [&](message_layout* message) {
             const auto [view, index] = seen.find(reinterpret_cast<std::uint64_t>(message));
-            return !view || view->marked[index] || message->to != owner;
+            return !view || view->marked[index] || !is_posted_to(*message, owner);
         });
     }
-    for (auto* message : messages)
+    const auto own = domain_.members().holder();
+    for (auto* message : messages) {
+        custody::word_at(message, object_custody_offset)
+            .store(own, std::memory_order_release);  // or it would be nobody's after a death here
         free(message);
+        COHORT_FAULT_POINT("ipc.repaired");
+    }
+    construct_ring(&layout, inbox_capacity, sizeof(message_layout*), publication::by_slot,
+                   object_custody_offset, static_cast<std::uint16_t>(memory.index_of(zone)), {});
+    rewind(layout, 0);
 }
 
 void post_office::drain(member_id gone)
@@ -224,10 +260,17 @@ void post_office::drain(member_id gone)
     if (!zone)
         return;
     auto inbox = inbox_of(gone);
-    if (!inbox || !can_be_emptied(inbox->layout()))
+    if (!inbox || !can_be_emptied(inbox->layout(), gone))
         return repair(*zone, gone);
     for (message_layout* message = nullptr; inbox->dequeue(message);)
         free(message);
+}
+
+void post_office::drain_own() noexcept
+{
+    if (can_be_emptied(inbox_.layout(), domain_.self().id))
+        for (message_layout* message = nullptr; inbox_.dequeue(message);)
+            free(message);
 }
 
 void post_office::flush_when_asked() noexcept

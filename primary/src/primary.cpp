@@ -157,9 +157,10 @@ owner::owner(region_mapping region, ipc::member_claim claim, rendezvous place, f
     const auto group = this->place().group();
     listeners.push_back(ipc::listen_at(this->place().member_socket(self().id), group));
     listeners.push_back(ipc::listen_in_place_of(this->place().primary_socket(), group));
+    admits_at_ = listeners.back().get();
     COHORT_FAULT_POINT("primary.listening");
     if (telemetry_)
-        listeners.push_back(telemetry_listener());
+        telemetry_at_ = listeners.emplace_back(telemetry_listener()).get();
     start(std::move(service), std::move(listeners), std::move(connections), options.dispatch);
 }
 
@@ -213,11 +214,12 @@ bool owner::take_back()
         std::this_thread::sleep_for(1ms);
     }
     // The successor may have listened there already, and for telemetry.
-    loop().listen(ipc::listen_in_place_of(place().primary_socket(), place().group()));
+    admits_at_ = loop().listen_in_place_of(
+        admits_at_, ipc::listen_in_place_of(place().primary_socket(), place().group()));
     if (telemetry_ && !telemetry_.is_in_place()) {
         telemetry_ = ipc::telemetry_socket::listen(name());
         if (telemetry_)
-            loop().listen(telemetry_listener());
+            telemetry_at_ = loop().listen_in_place_of(telemetry_at_, telemetry_listener());
     }
     auto& header = region().header;
     primary_lock_.write_place({header.window_base, header.window_bytes, header.region_bytes},

@@ -77,7 +77,7 @@ IPC_MUTATIONS = [
     Mutation(
         "steps of memory that were not seen one by one are counted",
         "ipc/src/events.cpp",
-        ".lost = missed == 0 ? 0 : missed - 1",
+        ".lost = others == 0 ? 0 : others - 1",
         ".lost = 0",
         "memory that grew and shrank*",
         suite="process",
@@ -101,7 +101,7 @@ IPC_MUTATIONS = [
     Mutation(
         "what lies in a damaged inbox is looked at before it is freed",
         "ipc/src/message.cpp",
-        "    if (!inbox || !can_be_emptied(inbox->layout()))\n",
+        "    if (!inbox || !can_be_emptied(inbox->layout(), gone))\n",
         "    if (!inbox)\n",
         "a member that scribbles*",
         suite="process",

@@ -152,7 +152,7 @@ TEST_CASE("a member that scribbles on its own inbox harms nobody else, and its s
           "sound one",
           "[actions][hostile]")
 {
-    const std::string part = GENERATE("slots", "positions", "header", "all");
+    const std::string part = GENERATE("slots", "positions", "header", "all", "twice");
     INFO(part);
     scratch_domain domain;
     auto& actions = domain->actions();

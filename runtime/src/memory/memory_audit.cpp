@@ -170,12 +170,13 @@ std::optional<std::string> memory::find_fault(actor who)
     return std::nullopt;
 }
 
-void memory::give_back_strays(actor who)
+void memory::give_back_strays(actor who, bool at_once)
 {
     for (std::size_t i = 0; i != layout_.list_count; ++i) {
         const auto& list = layout_.lists[i];
         if (!blocks{list, files_[i].get()}.has_strays(list) ||
-            steady_clock::now() < not_before_[i].load(std::memory_order_relaxed))  // a hint
+            (!at_once &&
+             steady_clock::now() < not_before_[i].load(std::memory_order_relaxed)))  // a hint
             continue;
         if (const guard held{*this, who, deadline{}}; held.held()) {
             supply_.give_back_gaps(i);

@@ -183,7 +183,10 @@ ring_layout* collector::redelivery_ring(const lost_packet& packet) const
     if (!zone || !zone->is_live() || zone->kind != zone_kind::ring)
         return nullptr;
     auto* target = static_cast<ring_layout*>(zone->data());
-    return target->custody_offset == packet.view->pool->custody_offset ? target : nullptr;
+    return has_sound_header(*target, zone->length) &&
+                   target->custody_offset == packet.view->pool->custody_offset
+               ? target
+               : nullptr;
 }
 
 std::size_t collector::redeliver(obituary_layout& obituary)

@@ -25,6 +25,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -54,8 +55,8 @@ public:
     void start(std::unique_ptr<member_service> service, std::vector<file_descriptor> listeners,
                std::vector<file_descriptor> connections, dispatching how);
     void stop() noexcept;
-    /// One more, by the dispatcher's thread.
-    void listen(file_descriptor listener);
+    /// One more, in the place of another that is closed; by the dispatcher's thread. Returns it.
+    int listen_in_place_of(int other, file_descriptor listener);
 
     /// How often its thread has gone round: at least ten times a second while it is sound.
     [[nodiscard]] std::uint64_t rounds() const noexcept
@@ -105,6 +106,7 @@ private:
     void close(int connection);
     void look_around();
     void bury(member_ref dead);
+    [[nodiscard]] std::string reason_of(member_ref dead) const;
     [[nodiscard]] bool is_dead_without_pidfd(member_id id, member_word word);
 
     domain& domain_;

@@ -13,13 +13,20 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace cohort::ipc {
 
 class event_teller {
 public:
-    explicit event_teller(const region_layout& region) : region_{region} {}
+    /// `why` says how a process ended when nobody has noted it, or nothing.
+    using reason_finder = std::function<std::string(member_ref dead)>;
+    event_teller(const region_layout& region, reason_finder why)
+        : region_{region}
+        , why_{std::move(why)}
+    {
+    }
     /// REQUIRES: `stop` has been called if there is a thread.
     ~event_teller() = default;
     event_teller(const event_teller&) = delete;
@@ -33,7 +40,7 @@ public:
     void note_reason(member_ref dead, const std::string& reason);
     /// Something may have happened: looks, or has its thread look.
     void tell();
-    /// Waits for a listener that is being called.
+    /// Calls nobody any more; waits for a listener that is being called.
     void stop() noexcept;
     /// Events that came and went before a look found them, of all sources.
     [[nodiscard]] std::uint64_t lost() const;
@@ -42,14 +49,18 @@ private:
     void look_and_call();
     void run(const std::function<void()>& last_words) noexcept;
 
+    [[nodiscard]] bool stops() const;
+
     const region_layout& region_;
+    reason_finder why_;
     mutable std::mutex mutex_;  ///< guards all below
     std::condition_variable changed_;
     std::optional<event_watch> watch_;
     std::vector<event_handler> listeners_;
     bool is_due_ = false;
     bool stops_ = false;
-    std::thread thread_;
+    bool has_thread_ = false;
+    std::thread thread_;  // made under the mutex, joined by `stop` alone
 };
 
 }  // namespace cohort::ipc

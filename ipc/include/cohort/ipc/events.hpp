@@ -83,6 +83,7 @@ private:
         std::size_t chunks = 0;
     };
 
+    void take_baseline();
     void look_at_members(std::vector<domain_event>& found);
     void look_at_member(member_id id, std::vector<domain_event>& found);
     [[nodiscard]] domain_event end_of(const seen_member& gone);
@@ -98,6 +99,7 @@ private:
     struct seen_list {
         std::uint64_t published = 0;
         std::uint64_t steps = 0;
+        std::uint64_t debt = 0;  // changes told whose step was not counted yet
     };
     std::array<seen_list, max_memseg_lists> lists_{};
     std::map<const memzone_layout*, seen_object> objects_;

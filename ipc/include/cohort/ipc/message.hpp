@@ -34,7 +34,7 @@ struct message_layout {
     std::uint32_t to_generation;
     member_id from;
     member_id to;
-    message_kind kind;
+    message_kind kind;      ///< written last, and wiped when it is in no inbox any more
     std::uint8_t fd_count;  ///< descriptors that were sent ahead, over the receiver's socket
     std::uint8_t reserved_[2];
     std::uint32_t payload_bytes;
@@ -108,6 +108,8 @@ public:
     void flush_when_asked() noexcept;
     /// Frees what lies in the inbox of a member that reads no more, whatever it has made of that.
     void drain(member_id gone);
+    /// The same of the own inbox, while others post; one that was written over stays for `drain`.
+    void drain_own() noexcept;
 
     [[nodiscard]] bool is_empty() const noexcept { return inbox_.empty(); }
     [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_; }
@@ -116,7 +118,7 @@ private:
     [[nodiscard]] mempool* pool_of(const message_layout* message) noexcept;
     [[nodiscard]] memzone_layout* inbox_zone_of(member_id member);
     [[nodiscard]] std::optional<ring<message_layout*>> inbox_of(member_id member);
-    [[nodiscard]] bool can_be_emptied(const ring_layout& inbox) noexcept;
+    [[nodiscard]] bool can_be_emptied(const ring_layout& inbox, member_id owner) noexcept;
     [[nodiscard]] ring<message_layout*> own_inbox();
     void repair(memzone_layout& inbox, member_id owner);
 

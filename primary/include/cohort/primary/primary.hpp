@@ -91,6 +91,8 @@ private:
 
     lock_description primary_lock_;
     bool adopted_;
+    int admits_at_ = -1;  ///< listeners of the dispatcher
+    int telemetry_at_ = -1;
     ipc::telemetry_socket telemetry_;
     std::function<void()> tell_handed_over_;
     std::atomic<bool> handed_over_{false};

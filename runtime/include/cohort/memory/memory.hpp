@@ -87,8 +87,9 @@ public:
 
     /// Gives back pages that exist and are not published: somebody without the lock read a hole, or
     /// the kernel made hugepages around pages and is no longer allowed to. Costs a system call for
-    /// each list when there are none; waits for nobody, as `give_back_idle`.
-    void give_back_strays(actor who);
+    /// each list when there are none; waits for nobody, as `give_back_idle`, and for a while after
+    /// it was in vain does nothing, unless `at_once`.
+    void give_back_strays(actor who, bool at_once = false);
 
     /// For the reaper: takes the memory lock over from this dead lane, if that has it, and repairs.
     void repair_after(lane_id dead, actor who) noexcept;

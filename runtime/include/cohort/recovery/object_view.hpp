@@ -44,7 +44,9 @@ public:
         for (auto& view : pools_)
             visit(*view.zone, view.pool->backing());
         for (const auto* zone : rings_)
-            visit(*zone, *static_cast<ring_layout*>(zone->data()));
+            if (auto& ring = *static_cast<ring_layout*>(zone->data());
+                has_sound_header(ring, zone->length))
+                visit(*zone, ring);
     }
 
 private:
