@@ -40,12 +40,16 @@ std::optional<exit_status> kill_the_reaper(const std::string& scenario, const st
     faulty_domain domain;
     domain.bring_to_life();
     std::optional<child_process> victim;
-    if (scenario == "reap") {
-        victim.emplace(domain.spawn({"victim"}));
+    if (scenario == "reap" || scenario == "mend") {
+        victim.emplace(domain.spawn({scenario == "reap" ? "victim" : "spoiler"}));
         victim->await("holding", patience);
     }
     auto process = domain.spawn({scenario}, fault);
     process.await("ready", patience);
+    if (scenario == "mend") {
+        victim->tell("go");
+        victim->await("spoilt", patience);
+    }
     domain.stop_all();
     victim.reset();  // killed
     process.tell("go");
@@ -319,7 +323,8 @@ TEST_CASE("a member killed while it pays what a heap is owed pays nothing twice 
 TEST_CASE("a reaper killed at work is followed by the next", "[fault]")
 {
     COHORT_SKIP_WITHOUT_FAULT_POINTS();
-    const auto scenario = GENERATE(as<std::string>{}, "reap", "lose", "repair", "take over");
+    const auto scenario =
+        GENERATE(as<std::string>{}, "reap", "mend", "lose", "repair", "take over");
     sweep(scenario, [&](const std::string& fault) { return kill_the_reaper(scenario, fault); });
 }
 

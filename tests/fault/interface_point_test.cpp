@@ -62,6 +62,15 @@ TEST_CASE("a member killed at a tap interface doubles no packet and loses none u
         "tap", [](const std::string& fault) { return kill_on_the_cable("tap", fault); }, 3);
 }
 
+TEST_CASE("a member killed at a pcap port at an interface doubles no packet and leaks no buffer",
+          "[fault][pcap]")
+{
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    COHORT_SKIP_UNLESS(scratch_network::possible(), scratch_network::missing);
+    sweep(
+        "pcap", [](const std::string& fault) { return kill_on_the_cable("pcap", fault); }, 3);
+}
+
 TEST_CASE("a member killed at an AF_XDP socket loses no packet and no buffer, and doubles none",
           "[fault][af_xdp]")
 {

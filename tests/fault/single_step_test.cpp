@@ -11,6 +11,7 @@
 #include "fault/stepped_process.hpp"
 #include "support/scale.hpp"
 #include "support/seed.hpp"
+#include "support/skip.hpp"
 
 #include <map>
 #include <set>
@@ -184,6 +185,7 @@ TEST_CASE("a received packet is redelivered whole wherever linearize was cut sho
 TEST_CASE("by way of a route a victim comes to the same instruction as by single steps",
           "[single-step]")
 {
+    COHORT_SKIP_UNLESS(test::has_debug_registers(), "debug registers that stop a process");
     const one_processor pinned;
     const fixed_addresses as_before;
     const std::string call = GENERATE(as<std::string>{}, "dequeue multi", "put flush", "request");

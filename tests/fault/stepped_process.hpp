@@ -44,6 +44,35 @@ private:
     int before_;
 };
 
+/// Whether a process stops where a debug register of the processor says. Not in every virtual
+/// machine; without them all instructions up to the one in question are stepped.
+[[nodiscard]] inline bool has_debug_registers()
+{
+    static const bool has = [] {
+        static const auto landing = +[] { __asm__ volatile(""); };
+        const pid_t child = ::fork();
+        if (child == 0) {
+            ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+            ::raise(SIGSTOP);
+            landing();
+            ::_exit(0);
+        }
+        int status = 0;
+        ::waitpid(child, &status, 0);
+        ::ptrace(PTRACE_POKEUSER, child, offsetof(user, u_debugreg[0]), landing);
+        ::ptrace(PTRACE_POKEUSER, child, offsetof(user, u_debugreg[7]), 1);
+        ::ptrace(PTRACE_CONT, child, nullptr, nullptr);
+        ::waitpid(child, &status, 0);
+        const bool stopped = WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP;
+        if (!WIFEXITED(status)) {
+            ::kill(child, SIGKILL);
+            ::waitpid(child, &status, 0);
+        }
+        return stopped;
+    }();
+    return has;
+}
+
 /// A stepper, stopped at its first breakpoint.
 class stepped_process {
 public:

@@ -28,10 +28,10 @@
 //   lose            says "ready"; told to, loses a thread and ends when its lane is recovered
 //   port IN OUT     copies a capture, and what was redelivered of it
 //   port life       makes, captures, stops, starts and destroys a port
-//   stale, reuse    see fault_gone.cpp
+//   stale, reuse    see fault_gone.cpp; spoiler, mend: fault_inbox.cpp
 //   interface       sends numbered packets over a cable, and checks that each has come once
 //   xdp             the same into an AF_XDP socket and back, and destroys the ports
-//   tap             the same through a tap interface and back, where a kill may cost one
+//   tap, pcap       the same through a tap interface, or libpcap, where a kill may cost some
 //   victim          takes packets, says "holding" and waits to be killed
 //   bystander       makes what the others use; obeys "work", "drain", "leave"
 
@@ -369,6 +369,9 @@ const std::map<std::string, std::function<void(const arguments&)>> scenarios{
     {"port life", live_as_a_port},
     {"interface", cross_the_cable},
     {"tap", go_through_the_tap},
+    {"pcap", go_through_libpcap},
+    {"spoiler", spoil_inbox},
+    {"mend", mend_inbox},
     {"xdp", go_through_the_socket},
     {"send to silent", send_to_silent_queue},
     {"silence", silence_queue},

@@ -45,6 +45,14 @@ void cross_the_cable(const arguments& given);
 
 // fault_tap.cpp
 void go_through_the_tap(const arguments& given);
+
+// fault_pcap.cpp
+void go_through_libpcap(const arguments& given);
+
+// fault_inbox.cpp
+void spoil_inbox(const arguments& given);
+void mend_inbox(const arguments& given);
+
 // fault_xdp.cpp
 void go_through_the_socket(const arguments& given);
 
@@ -67,6 +75,8 @@ void grow_pools(const arguments& given);
 // own_memory.cpp
 void use_own_memory(const arguments& given);
 void owe_blocks(const arguments& given);
+/// Says "ready", and returns when a death has been reaped.
+void see_one_reaped(const secondary::attachment& domain);
 void await_reaping(const arguments& given);
 void reap_with_memory(const arguments& given);
 void find_what_lasts(const arguments& given);

@@ -114,8 +114,6 @@ void owe_blocks(const arguments& given)
     static_cast<void>(test::hear());
 }
 
-namespace {
-
 void see_one_reaped(const secondary::attachment& domain)
 {
     const auto& recovery = domain.region().recovery;
@@ -130,8 +128,6 @@ void see_one_reaped(const secondary::attachment& domain)
             }),
             "nobody is reaped");
 }
-
-}  // namespace
 
 void await_reaping(const arguments& given)
 {
