@@ -11,7 +11,6 @@
 #include "fault/stepped_process.hpp"
 #include "support/scale.hpp"
 #include "support/seed.hpp"
-#include "support/skip.hpp"
 
 #include <algorithm>
 #include <map>
@@ -32,9 +31,8 @@ namespace {
 constexpr std::uint64_t to_the_end = std::uint64_t{1} << 40;
 
 /// In a full run kills after instruction 1, 2, 3 ... until the call has come to its end before it,
-/// since its length may differ from run to run. In other runs, after `reduced` of them (a quarter
-/// under a sanitizer, which makes calls several times as long; fewer where no debug register spares
-/// steps). Whether every one was tried.
+/// since its length may differ from run to run. In other runs, after `reduced` of them. Whether
+/// every one was tried.
 bool try_instructions(step_stage& scene, const std::string& call, std::uint64_t reduced)
 {
     const one_processor pinned;
@@ -45,7 +43,7 @@ bool try_instructions(step_stage& scene, const std::string& call, std::uint64_t 
     REQUIRE(total > 10);
     std::size_t other_ways = 0;  // than the known one: then every step is made
     const auto kill_after = [&](std::uint64_t k) {
-        if (test::has_debug_registers() && scene.kill_after(call, k, known) == k)
+        if (scene.kill_after(call, k, known) == k)
             return true;
         for (int tries = 0; tries != 3; ++tries) {  // the end comes sooner in some runs
             auto passed = scene.kill_after(call, k);
@@ -57,8 +55,6 @@ bool try_instructions(step_stage& scene, const std::string& call, std::uint64_t 
         }
         return false;
     };
-    if (!test::has_debug_registers())  // each is stepped to from the start
-        reduced = std::min(reduced, std::max<std::uint64_t>(4, 10'000 / total));
     const bool every = test::full_scale() || reduced >= total;
     std::set<std::uint64_t> chosen;
     auto random = test::random_engine(call);
@@ -70,6 +66,7 @@ bool try_instructions(step_stage& scene, const std::string& call, std::uint64_t 
             chosen.insert(1 + random() % total);
         std::erase_if(chosen, [&](std::uint64_t k) { return !kill_after(k); });  // at its end
     }
+    CHECK_FALSE(chosen.empty());
     std::printf("single-step: %-22s %zu of %zu instructions, %zu of them by another way\n",
                 call.c_str(), chosen.size(), static_cast<std::size_t>(total), other_ways);
     return every;
@@ -189,7 +186,6 @@ TEST_CASE("a received packet is redelivered whole wherever linearize was cut sho
 TEST_CASE("by way of a route a victim comes to the same instruction as by single steps",
           "[single-step]")
 {
-    COHORT_SKIP_UNLESS(test::has_debug_registers(), "debug registers that stop a process");
     const one_processor pinned;
     const fixed_addresses as_before;
     const std::string call = GENERATE(as<std::string>{}, "dequeue multi", "put flush", "request");

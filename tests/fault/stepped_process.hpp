@@ -2,14 +2,16 @@
 // A helper program between two breakpoints, executed instruction by instruction.
 //
 // To be stopped after instruction k of thousands, it need not be stepped k times: it runs at full
-// speed to a place near k of a route recorded before, where the processor's debug register stops it
-// (that of one thread, so the others of the process pass), and is stepped from there.
+// speed to a place near k of a route recorded before, where a breakpoint is put into its code for
+// that long (not a debug register: in some virtual machines they stop nobody), and is stepped from
+// there.
 
 #include "cohort/base/clock.hpp"
 #include "fault/route.hpp"
 #include "support/child_process.hpp"
 #include "support/one_processor.hpp"
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <stdexcept>
@@ -43,35 +45,6 @@ public:
 private:
     int before_;
 };
-
-/// Whether a process stops where a debug register of the processor says. Not in every virtual
-/// machine; without them all instructions up to the one in question are stepped.
-[[nodiscard]] inline bool has_debug_registers()
-{
-    static const bool has = [] {
-        static const auto landing = +[] { __asm__ volatile(""); };
-        const pid_t child = ::fork();
-        if (child == 0) {
-            ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
-            ::raise(SIGSTOP);
-            landing();
-            ::_exit(0);
-        }
-        int status = 0;
-        ::waitpid(child, &status, 0);
-        ::ptrace(PTRACE_POKEUSER, child, offsetof(user, u_debugreg[0]), landing);
-        ::ptrace(PTRACE_POKEUSER, child, offsetof(user, u_debugreg[7]), 1);
-        ::ptrace(PTRACE_CONT, child, nullptr, nullptr);
-        ::waitpid(child, &status, 0);
-        const bool stopped = WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP;
-        if (!WIFEXITED(status)) {
-            ::kill(child, SIGKILL);
-            ::waitpid(child, &status, 0);
-        }
-        return stopped;
-    }();
-    return has;
-}
 
 /// A stepper, stopped at its first breakpoint.
 class stepped_process {
@@ -138,34 +111,55 @@ private:
 
     stop resume(__ptrace_request how)
     {
-        if (::ptrace(how, child_.pid(), nullptr, nullptr) != 0 || !wait_for_stop())
+        if (!resumed(how))
             throw std::runtime_error{"the victim cannot be stepped"};
-        siginfo_t why{};
-        ::ptrace(PTRACE_GETSIGINFO, child_.pid(), nullptr, &why);
-        switch (why.si_code) {
-        case SI_KERNEL: done_ = true; return stop::breakpoint;
-        case TRAP_HWBKPT: return stop::waypoint;
-        default: return stop::step;
-        }
+        return why_it_stopped();
     }
 
-    /// False when the call has come to its end elsewhere, or the machine has no debug registers.
+    bool resumed(__ptrace_request how)
+    {
+        return ::ptrace(how, child_.pid(), nullptr, nullptr) == 0 && wait_for_stop();
+    }
+
+    stop why_it_stopped()
+    {
+        siginfo_t why{};
+        ::ptrace(PTRACE_GETSIGINFO, child_.pid(), nullptr, &why);
+        if (why.si_code != SI_KERNEL)
+            return stop::step;
+        if (position() == waypoint_ + 1)
+            return stop::waypoint;
+        done_ = true;
+        return stop::breakpoint;
+    }
+
+    /// False when the call has come to its end elsewhere, or no breakpoint can be put there.
     bool run_to(const waypoint& there)
     {
         if (there.steps == 0)
             return true;
-        if (!set_register(offsetof(user, u_debugreg[0]), there.place) ||
-            !set_register(offsetof(user, u_debugreg[7]), 1))  // executing what register 0 names
+        errno = 0;
+        const auto code = ::ptrace(PTRACE_PEEKTEXT, child_.pid(), there.place, nullptr);
+        if (errno != 0)
             return false;
-        for (auto left = there.visits; left != 0; --left)
-            if (resume(PTRACE_CONT) != stop::waypoint)
+        constexpr long lowest_byte = 0xff;
+        constexpr long int3 = 0xcc;
+        waypoint_ = there.place;
+        for (auto left = there.visits; left != 0; --left) {
+            if (left != there.visits)
+                resume(PTRACE_SINGLESTEP);  // off the place
+            if (!write(there.place, (code & ~lowest_byte) | int3) || !resumed(PTRACE_CONT) ||
+                why_it_stopped() != stop::waypoint || !write(there.place, code))
                 return false;
-        return set_register(offsetof(user, u_debugreg[7]), 0);
+            ::ptrace(PTRACE_POKEUSER, child_.pid(), offsetof(user, regs.rip), there.place);
+        }
+        waypoint_ = 0;
+        return true;
     }
 
-    bool set_register(std::size_t which, std::uintptr_t value)
+    bool write(std::uintptr_t place, long code)
     {
-        return ::ptrace(PTRACE_POKEUSER, child_.pid(), which, value) == 0;
+        return ::ptrace(PTRACE_POKETEXT, child_.pid(), place, code) == 0;
     }
 
     bool wait_for_stop()
@@ -176,6 +170,7 @@ private:
     }
 
     child_process child_;
+    std::uintptr_t waypoint_ = 0;  ///< where a breakpoint stands in its code
     bool done_ = false;
 };
 

@@ -78,27 +78,27 @@ TEST_CASE(
     const auto members = words_of_members(*running);
     const auto descriptors = settled_descriptors_of(running);
     const auto observers = test::scaled(200, 10'000);
-    // Some look to their end, most do not.
     constexpr std::uint64_t longest_us = test::slow_sanitizer ? 400'000 : 24'000;
-    std::uint64_t ended_by_themselves = 0;
+    std::uint64_t killed = 0;
     std::uint64_t refused = 0;
 
     for (std::uint64_t i = 0; i != observers; ++i) {
         auto words = looks[random() % looks.size()];
         words.insert(words.end(), {"--domain", "storm"});
         auto observer = child_process::spawn("cohort", words);
-        std::this_thread::sleep_for(std::chrono::microseconds{random() % longest_us});
-        observer.kill();
+        if (i % looks.size() != 0) {  // some may look to their end
+            std::this_thread::sleep_for(std::chrono::microseconds{random() % longest_us});
+            observer.kill();
+        }
         const auto end = observer.wait(patience);
         REQUIRE(end);
-        ended_by_themselves += end->signal == 0 ? 1 : 0;
+        killed += end->signal != 0 ? 1 : 0;
         refused += end->signal == 0 && end->code != 0 ? 1 : 0;
         if (i % 100 == 0)
             REQUIRE(test::flows(*running));
     }
 
-    CHECK(ended_by_themselves < observers);
-    CHECK(ended_by_themselves != 0);
+    CHECK(killed > observers / 4);
     CHECK(refused == 0);
     CHECK(test::flows(*running));
     CHECK(words_of_members(*running) == members);

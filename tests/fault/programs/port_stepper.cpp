@@ -2,21 +2,13 @@
 // Usage: port_stepper DOMAIN send|receive|claim. What it sends it has from the ring "again".
 
 #include "cohort/secondary/secondary.hpp"
+#include "fault/breakpoint.hpp"
 #include "support/conversation.hpp"
 
 #include <array>
 #include <chrono>
 #include <span>
 #include <string_view>
-
-namespace {
-
-[[gnu::always_inline]] inline void breakpoint()
-{
-    asm volatile("int3" ::: "memory");
-}
-
-}  // namespace
 
 int main(int argc, char** argv)
 {
@@ -31,9 +23,10 @@ int main(int argc, char** argv)
     const auto count = call == "send" ? again.dequeue_burst(packets) : 0;
     if (call != "claim")  // the queue is its own
         static_cast<void>(call == "send" ? wire.tx_burst(0, {}) : wire.rx_burst(0, {}));
+    test::let_others_wait_at_breakpoints();
     test::say("ready");
     static_cast<void>(test::hear());
-    breakpoint();
+    test::breakpoint();
     if (call == "send") {
         static_cast<void>(wire.tx_burst(0, std::span{packets}.first(count)));
     } else if (call == "receive") {
@@ -42,6 +35,6 @@ int main(int argc, char** argv)
         static_cast<void>(wire.rx_burst(0, {}));
         static_cast<void>(wire.tx_burst(0, {}));
     }
-    breakpoint();
+    test::breakpoint();
     return 0;
 }

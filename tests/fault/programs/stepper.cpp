@@ -11,6 +11,7 @@
 #include "cohort/ring/ring_offer.hpp"
 #include "cohort/ring/ring_zero_copy.hpp"
 #include "cohort/secondary/secondary.hpp"
+#include "fault/breakpoint.hpp"
 #include "fault/step_pieces.hpp"
 #include "support/conversation.hpp"
 #include "support/totals.hpp"
@@ -347,11 +348,6 @@ std::map<std::string, call> all_calls()
     return calls;
 }
 
-[[gnu::always_inline]] inline void breakpoint()
-{
-    asm volatile("int3" ::: "memory");
-}
-
 }  // namespace
 
 int main(int argc, char** argv)
@@ -366,10 +362,11 @@ int main(int argc, char** argv)
     if (argc == 4)
         with.pieces.emplace(argv[3]);
     chosen.prepare(with);
+    test::let_others_wait_at_breakpoints();
     test::say("ready");
     static_cast<void>(test::hear());
-    breakpoint();
+    test::breakpoint();
     chosen.run(with);
-    breakpoint();
+    test::breakpoint();
     return 0;
 }

@@ -4,6 +4,7 @@
 // COUNT elements, a consumer goes on until COUNT have been taken by all; up to BATCH at a time.
 
 #include "cohort/secondary/secondary.hpp"
+#include "fault/breakpoint.hpp"
 #include "fault/weave_record.hpp"
 #include "support/conversation.hpp"
 
@@ -17,11 +18,6 @@ namespace {
 using namespace cohort;
 
 constexpr std::size_t max_batch = 4;
-
-[[gnu::always_inline]] inline void breakpoint()
-{
-    asm volatile("int3" ::: "memory");
-}
 
 struct part {
     std::uint64_t index;
@@ -89,12 +85,12 @@ void play(bool produces, const part& mine, Put put, Take take)
 {
     test::say("ready");
     static_cast<void>(test::hear());
-    breakpoint();
+    test::breakpoint();
     if (produces)
         produce<T>(mine, put);
     else
         consume<T>(mine, take);
-    breakpoint();
+    test::breakpoint();
 }
 
 template <typename T>
