@@ -14,11 +14,12 @@ void event_teller::add(event_handler hears, bool own_thread, std::function<void(
     const std::lock_guard guard{mutex_};
     if (!watch_)
         watch_.emplace(region_);
-    listeners_.push_back(std::move(hears));
+    listeners_.reserve(listeners_.size() + 1);  // what throws, throws before anything is registered
     if (own_thread && !stops_ && !has_thread_) {
         thread_ = std::thread{[this, last_words = std::move(last_words)] { run(last_words); }};
         has_thread_ = true;
     }
+    listeners_.push_back(std::move(hears));
 }
 
 void event_teller::note_reason(member_ref dead, const std::string& reason)

@@ -4,10 +4,14 @@
 #include "cohort/base/fault_point.hpp"
 #include "cohort/base/log.hpp"
 #include "cohort/recovery/object_view.hpp"
+#include "cohort/recovery/recovery_lock.hpp"
 
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstddef>
+#include <cstring>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -31,7 +35,8 @@ constexpr std::uint32_t small_cache = 4;
 static_assert(max_lanes * small_cache * 3 / 2 <= small_messages * 3 / 4);
 constexpr std::uint32_t inbox_capacity = 256;
 /// From the last word of a message to the inbox, however busy the processors are.
-constexpr auto posting_patience = 50ms;
+constexpr auto posting_patience = 3 * std::chrono::microseconds{ring_options{}.stall_limit_us};
+constexpr int looks_at_posted = 5;
 
 std::string inbox_name(member_id member)
 {
@@ -49,10 +54,6 @@ mempool find_or_create_pool(domain& shared, std::string_view name, std::uint32_t
                .cache_size = cache});
 }
 
-std::uint32_t count_of(std::size_t i) noexcept
-{
-    return static_cast<std::uint32_t>(i);
-}
 message_layout* as_message(std::uint64_t address) noexcept
 {
     return reinterpret_cast<message_layout*>(address);
@@ -66,14 +67,31 @@ __attribute__((no_sanitize("thread"))) bool is_posted_to(const message_layout& m
            __atomic_load_n(&message.kind, __ATOMIC_ACQUIRE) != message_kind{};
 }
 
-/// Whoever puts something into an inbox goes by these words, and its owner can write over them.
-bool has_inbox_header(const ring_layout& ring, std::size_t bytes) noexcept
+/// The words of an inbox that never change, but for its index.
+using inbox_header = std::array<std::byte, offsetof(ring_layout, stages) + sizeof(std::uint32_t)>;
+
+inbox_header header_of_inbox(std::size_t index)
 {
-    return has_sound_header(ring, bytes) && ring.capacity == inbox_capacity &&
-           ring.element_bytes == sizeof(message_layout*) &&
-           ring.published == publication::by_slot && ring.custody_offset == object_custody_offset &&
-           ring.producer_mode == ring_mode::multi && ring.consumer_mode == ring_mode::multi &&
-           ring.stall_limit_us == ring_options{}.stall_limit_us;
+    static const auto made = [] {
+        ring_layout sample;
+        construct_ring(&sample, inbox_capacity, sizeof(message_layout*), publication::by_slot,
+                       object_custody_offset, 0, {});
+        inbox_header header;
+        std::memcpy(header.data(), &sample, header.size());
+        return header;
+    }();
+    auto header = made;
+    const auto own = static_cast<std::uint16_t>(index);
+    std::memcpy(header.data() + offsetof(ring_layout, index), &own, sizeof own);
+    return header;
+}
+
+/// Whoever uses an inbox goes by these words, and its owner can write over them. A look: they may
+/// change after it.
+bool has_inbox_header(const ring_layout& ring, std::size_t index) noexcept
+{
+    const auto header = header_of_inbox(index);
+    return std::memcmp(&ring, header.data(), header.size()) == 0;
 }
 
 }  // namespace
@@ -93,10 +111,13 @@ ring<message_layout*> post_office::own_inbox()
     if (!zone)
         return domain_.create_ring<message_layout*>(inbox_name(self), inbox_capacity);
     // From an earlier member in this slot; what is stale in it will be dropped.
-    auto& layout = *static_cast<ring_layout*>(zone->data());
-    if (!has_inbox_header(layout, zone->length) || !can_be_emptied(layout, self))
+    if (!can_be_emptied(*zone, self)) {
+        auto& members = domain_.members();
+        const recovery_lock_guard guard{domain_.region().recovery.lock, members.who(), members,
+                                        zone->name.view()};
         repair(*zone, self);
-    return ring<message_layout*>{layout};
+    }
+    return ring<message_layout*>{*static_cast<ring_layout*>(zone->data())};
 }
 
 memzone_layout* post_office::inbox_zone_of(member_id member)
@@ -118,9 +139,12 @@ memzone_layout* post_office::inbox_zone_of(member_id member)
 std::optional<ring<message_layout*>> post_office::inbox_of(member_id member)
 {
     const auto* zone = inbox_zone_of(member);
-    if (!zone || !has_inbox_header(*static_cast<ring_layout*>(zone->data()), zone->length))
+    if (!zone)
         return std::nullopt;
-    return ring<message_layout*>{*static_cast<ring_layout*>(zone->data())};
+    auto& layout = *static_cast<ring_layout*>(zone->data());
+    return has_inbox_header(layout, domain_.segments().index_of(*zone))
+               ? std::optional{ring<message_layout*>{layout}}
+               : std::nullopt;
 }
 
 post_office::delivery post_office::post(member_ref to, const envelope& sent,
@@ -139,6 +163,7 @@ post_office::delivery post_office::post(member_ref to, const envelope& sent,
         return delivery::no_message_free;
     const auto self = domain_.self();
     auto* message = ::new (object) message_layout;  // and its reserved bytes mean nothing
+    message->kind = {};                             // what it was before does not count
     message->id = sent.id;
     message->from_generation = self.generation;
     message->to_generation = to.generation;
@@ -146,8 +171,6 @@ post_office::delivery post_office::post(member_ref to, const envelope& sent,
     message->to = to.id;
     message->fd_count = sent.fd_count;
     message->payload_bytes = static_cast<std::uint32_t>(sent.payload.size());
-    message->capacity =
-        pool.layout().element_bytes - static_cast<std::uint32_t>(sizeof(message_layout));
     message->action = fixed_name<64>{sent.action};
     message->parcel = sent.parcel;
     message->boxed_bytes = sent.boxed_bytes;
@@ -185,6 +208,9 @@ bool is_sound(const message_layout& head, std::size_t room, member_ref receiver)
 
 message_layout* post_office::take(message_layout& head)
 {
+    // To others it is no ring any more: what lies in it is theirs again, or will be.
+    if (!has_inbox_header(inbox_.layout(), own_index_))
+        return nullptr;
     for (message_layout* message = nullptr; inbox_.dequeue(message); ++dropped_) {
         const auto* pool = pool_of(message);
         if (!pool)
@@ -199,59 +225,80 @@ message_layout* post_office::take(message_layout& head)
     return nullptr;
 }
 
-/// Whether each element can be taken out: it is a message of that owner, and there once.
-bool post_office::can_be_emptied(const ring_layout& inbox, member_id owner) noexcept
+/// Whether it is an inbox still, and each element can be taken out: it is a message of that owner,
+/// and there once.
+bool post_office::can_be_emptied(const memzone_layout& zone, member_id owner) noexcept
 {
-    if (find_fault(inbox))
+    const auto& inbox = *static_cast<const ring_layout*>(zone.data());
+    if (!has_inbox_header(inbox, domain_.segments().index_of(zone)) || find_fault(inbox))
+        return false;
+    // Whoever trusts in room that is not there writes over what has not been read.
+    const auto trusted = inbox.producer.peer_seen.load(std::memory_order_relaxed);
+    if (inbox.producer.load().position - trusted > inbox_capacity)
         return false;
     std::array<std::uint64_t, inbox_capacity> there{};
-    std::size_t count = 0;
+    std::uint32_t count = 0;
     const auto first = inbox.consumer.load().position;
-    for (; count != there.size() && is_published(inbox, first + count_of(count)); ++count) {
-        there[count] = peek_word(inbox, first + count_of(count));
-        if (!pool_of(as_message(there[count])) || !is_posted_to(*as_message(there[count]), owner))
+    for (; count != inbox_capacity && is_published(inbox, first + count); ++count) {
+        there[count] = peek_word(inbox, first + count);
+        auto* message = as_message(there[count]);
+        if (!pool_of(message) || !is_posted_to(*message, owner))
             return false;
     }
-    std::sort(there.begin(), there.begin() + static_cast<std::ptrdiff_t>(count));
-    const auto end = there.begin() + static_cast<std::ptrdiff_t>(count);
-    return std::adjacent_find(there.begin(), end) == end;
+    const auto found = std::span{there}.first(count);
+    std::ranges::sort(found);
+    return std::ranges::adjacent_find(found) == found.end();
 }
 
-/// The owner is dead, or not live yet, so nobody posts; who was about to is waited for. Nothing in
-/// the inbox is to be believed: its messages are those that say so themselves and are at rest
-/// nowhere else. May be done again from the start: until its end there is no inbox.
+/// Messages that say they are posted to `owner`, and are neither in a ring nor in a cache.
+std::vector<message_layout*> post_office::posted_to(member_id owner)
+{
+    object_views seen{domain_.segments().layout()};
+    seen.mark_at_rest();
+    std::vector<message_layout*> messages;
+    for (auto* pool : {&small_, &large_})
+        for (std::uint32_t i = 0; i != pool->layout().count(); ++i) {
+            auto* message = static_cast<message_layout*>(pool->layout().handle(i));
+            const auto [view, index] = seen.find(reinterpret_cast<std::uint64_t>(message));
+            if (is_posted_to(*message, owner) && view && !view->marked[index])
+                messages.push_back(message);
+        }
+    std::ranges::sort(messages);
+    return messages;
+}
+
+/// The owner is dead, or not live yet, so nobody begins to post; who had begun is waited for.
+/// Nothing in the inbox is to be believed: its messages are those that `posted_to` finds each time
+/// it looks. For the holder of the recovery lock; may be done again from the start, for until its
+/// end there is no inbox.
 void post_office::repair(memzone_layout& zone, member_id owner)
 {
     log(log_level::warning, "the inbox of member {} was written over; it is made anew", owner);
-    auto& memory = domain_.segments();
     auto& layout = *static_cast<ring_layout*>(zone.data());
     layout.magic = 0;
     COHORT_FAULT_POINT("ipc.repairing");
-    std::vector<message_layout*> messages;
-    for (auto* pool : {&small_, &large_})
-        for (std::uint32_t i = 0; i != pool->layout().count(); ++i)
-            if (auto* message = static_cast<message_layout*>(pool->layout().handle(i));
-                is_posted_to(*message, owner))
-                messages.push_back(message);
-    for (const auto until = deadline_in(posting_patience); steady_clock::now() < until;) {
-        std::this_thread::sleep_for(posting_patience / 5);
-        object_views seen{memory.layout()};
-        seen.mark_at_rest();
-        std::erase_if(messages, [&](message_layout* message) {
-            const auto [view, index] = seen.find(reinterpret_cast<std::uint64_t>(message));
-            return !view || view->marked[index] || !is_posted_to(*message, owner);
-        });
+    auto messages = posted_to(owner);
+    for (int looks = 0; looks != looks_at_posted; ++looks) {
+        std::this_thread::sleep_for(posting_patience / looks_at_posted);
+        const auto now = posted_to(owner);
+        if (!std::ranges::includes(messages, now))
+            looks = 0;  // somebody had begun
+        messages = now;
     }
     const auto own = domain_.members().holder();
     for (auto* message : messages) {
         custody::word_at(message, object_custody_offset)
             .store(own, std::memory_order_release);  // or it would be nobody's after a death here
-        free(message);
         COHORT_FAULT_POINT("ipc.repaired");
+        free(message);
     }
-    construct_ring(&layout, inbox_capacity, sizeof(message_layout*), publication::by_slot,
-                   object_custody_offset, static_cast<std::uint16_t>(memory.index_of(zone)), {});
+    auto header = header_of_inbox(domain_.segments().index_of(zone));
+    std::memset(header.data() + offsetof(ring_layout, magic), 0, sizeof layout.magic);
+    std::memcpy(static_cast<void*>(&layout), header.data(), header.size());
+    for (auto* side : {&layout.producer, &layout.consumer})
+        ::new (side) ring_side;
     rewind(layout, 0);
+    std::atomic_ref{layout.magic}.store(ring_layout::magic_value, std::memory_order_release);
 }
 
 void post_office::drain(member_id gone)
@@ -259,16 +306,17 @@ void post_office::drain(member_id gone)
     auto* zone = inbox_zone_of(gone);
     if (!zone)
         return;
-    auto inbox = inbox_of(gone);
-    if (!inbox || !can_be_emptied(inbox->layout(), gone))
+    if (!can_be_emptied(*zone, gone))
         return repair(*zone, gone);
-    for (message_layout* message = nullptr; inbox->dequeue(message);)
+    ring<message_layout*> inbox{*static_cast<ring_layout*>(zone->data())};
+    for (message_layout* message = nullptr; inbox.dequeue(message);)
         free(message);
 }
 
 void post_office::drain_own() noexcept
 {
-    if (can_be_emptied(inbox_.layout(), domain_.self().id))
+    const auto& zone = domain_.segments().layout().zones[own_index_];
+    if (can_be_emptied(zone, domain_.self().id))
         for (message_layout* message = nullptr; inbox_.dequeue(message);)
             free(message);
 }

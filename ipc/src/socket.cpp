@@ -67,9 +67,14 @@ file_descriptor listen_at(const std::string& path, std::optional<unsigned> group
     return listener;
 }
 
+std::string aside_of(const std::string& path)
+{
+    return path.substr(0, path.rfind('/') + 1) + "next.sock";
+}
+
 file_descriptor listen_in_place_of(const std::string& path, std::optional<unsigned> group)
 {
-    const auto aside = path.substr(0, path.rfind('/') + 1) + "next.sock";
+    const auto aside = aside_of(path);
     auto listener = listen_at(aside, group);
     if (::rename(aside.c_str(), path.c_str()) != 0)
         throw_bind_failure(path);

@@ -125,7 +125,7 @@ telemetry_socket::~telemetry_socket()
         return;
     ::unlink(path_.c_str());
     const auto directory = std::filesystem::path{path_}.parent_path();
-    ::unlink((directory / "next.sock").c_str());  // of a successor that was killed on its way
+    ::unlink(aside_of(path_).c_str());  // of a successor that was killed on its way
     ::rmdir(directory.c_str());
     ::rmdir(directory.parent_path().c_str());
 }

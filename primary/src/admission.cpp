@@ -1,5 +1,6 @@
 #include "cohort/primary/admission.hpp"
 
+#include "cohort/base/clock.hpp"
 #include "cohort/base/error.hpp"
 #include "cohort/base/fault_point.hpp"
 #include "cohort/base/log.hpp"
@@ -8,6 +9,7 @@
 
 #include <fstream>
 #include <string>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -112,16 +114,23 @@ bool admission::on_successor(int connection, std::span<const std::byte> bytes)
 /// The successor hung up.
 void admission::end_hand_over(ipc::dispatcher& loop)
 {
-    successor_ = -1;
     if (stage_ == stage::asked)
         stage_ = stage::serving;
-    if (stage_ != stage::letting_go)
+    if (stage_ != stage::letting_go) {
+        successor_ = -1;
         return;
-    if (!calls_.take_back()) {
-        stage_ = stage::gone;  // a third process has the lock
-        return calls_.gone();
     }
-    stage_ = stage::serving;
+    bool back = false;
+    try {
+        back = calls_.take_back();
+    } catch (...) {  // for want of descriptors, for instance: this is called again
+        std::this_thread::sleep_for(100ms);
+        throw;
+    }
+    successor_ = -1;
+    stage_ = back ? stage::serving : stage::gone;
+    if (!back)  // a third process has the lock
+        return calls_.gone();
     loop.set_primary_link(-1);
     // Members may have followed the successor.
     for (const auto& [connection, member] : members_)

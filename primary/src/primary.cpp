@@ -116,7 +116,7 @@ std::vector<file_descriptor> introduce(ipc::joined_domain& self, int wake, admis
 /// What a primary leaves that was killed while it took its predecessor's place.
 void remove_next_socket(const rendezvous& place)
 {
-    ::unlink((place.directory() + "/next.sock").c_str());
+    ::unlink(ipc::aside_of(place.primary_socket()).c_str());
 }
 
 /// A member that was killed could not remove its socket. Nobody joins any more, so what belongs to
@@ -160,7 +160,7 @@ owner::owner(region_mapping region, ipc::member_claim claim, rendezvous place, f
     admits_at_ = listeners.back().get();
     COHORT_FAULT_POINT("primary.listening");
     if (telemetry_)
-        telemetry_at_ = listeners.emplace_back(telemetry_listener()).get();
+        listeners.push_back(telemetry_listener());
     start(std::move(service), std::move(listeners), std::move(connections), options.dispatch);
 }
 
@@ -216,11 +216,6 @@ bool owner::take_back()
     // The successor may have listened there already, and for telemetry.
     admits_at_ = loop().listen_in_place_of(
         admits_at_, ipc::listen_in_place_of(place().primary_socket(), place().group()));
-    if (telemetry_ && !telemetry_.is_in_place()) {
-        telemetry_ = ipc::telemetry_socket::listen(name());
-        if (telemetry_)
-            telemetry_at_ = loop().listen_in_place_of(telemetry_at_, telemetry_listener());
-    }
     auto& header = region().header;
     primary_lock_.write_place({header.window_base, header.window_bytes, header.region_bytes},
                               ::getpid());
@@ -229,7 +224,23 @@ bool owner::take_back()
         header.primary.store(own_word(), std::memory_order_release);
     }
     log(log_level::warning, "the successor hung up; domain \"{}\" is served as before", name());
+    take_telemetry_back();
     return true;
+}
+
+/// Without it the domain is served all the same.
+void owner::take_telemetry_back() noexcept
+{
+    if (!telemetry_ || telemetry_.is_in_place())
+        return;
+    try {
+        telemetry_ = ipc::telemetry_socket::listen(name());
+        const int before = loop().telemetry_listener();
+        if (telemetry_)
+            loop().listen_in_place_of(before, telemetry_listener());
+    } catch (...) {
+        log(log_level::warning, "no telemetry for DPDK's clients: {}", describe_thrown());
+    }
 }
 
 void owner::note_handed_over()

@@ -11,12 +11,6 @@
 
 namespace cohort::detail {
 
-std::size_t longest_frame(std::uint32_t mtu) noexcept
-{
-    constexpr std::size_t tag_bytes = 4;
-    return std::size_t{mtu} + ETH_HLEN + tag_bytes;
-}
-
 bool is_failure(int number) noexcept
 {
     return number != EAGAIN && number != EINTR && number != ENOBUFS && number != ENOMEM;

@@ -22,9 +22,6 @@ inline constexpr std::size_t writing = 0;  ///< WRITING, the position once the f
 inline constexpr std::size_t errors = 1;   ///< `errors` before that frame
 }  // namespace frame_tx_word
 
-/// The longest frame of an interface with that MTU: with a VLAN tag.
-[[nodiscard]] std::size_t longest_frame(std::uint32_t mtu) noexcept;
-
 /// False for a reason that passes.
 [[nodiscard]] bool is_failure(int number) noexcept;
 /// An interface that is gone refuses at every call: that is one error, not one for each look.

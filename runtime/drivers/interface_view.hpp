@@ -1,6 +1,6 @@
 #pragma once
 /// An interface of the kernel, seen through a socket of its network namespace: the members of a
-/// port need not be in that one. What the drivers af_packet, af_xdp and tap have in common.
+/// port need not be in that one. What the drivers af_packet, af_xdp, pcap and tap have in common.
 ///
 /// *Thread safety*: any thread.
 

@@ -9,6 +9,7 @@
 #include <span>
 
 #include <poll.h>
+#include <sys/socket.h>
 
 namespace cohort::detail {
 
@@ -19,6 +20,19 @@ namespace cohort::detail {
     if (::poll(&looked, 1, 0) == 0)
         return rx_outlook::waiting;
     return (looked.revents & POLLIN) != 0 ? rx_outlook::ready : rx_outlook::silent;
+}
+
+/// The same of a packet socket: an interface that went down, or away, leaves an error, which would
+/// be told for ever. It is taken off, into `reason`.
+[[nodiscard]] inline rx_outlook outlook_of_socket(int socket, int& reason) noexcept
+{
+    reason = 0;
+    if (const auto outlook = outlook_of(socket); outlook != rx_outlook::silent)
+        return outlook;
+    socklen_t length = sizeof reason;
+    if (::getsockopt(socket, SOL_SOCKET, SO_ERROR, &reason, &length) != 0)
+        reason = 0;
+    return outlook_of(socket);
 }
 
 /// `Rx` and `Tx` have `open` and `burst`, `Rx` also `arm` and `descriptor`; whoever derives from

@@ -1,18 +1,21 @@
 // A process is killed at each fault point of the sources, at each of its first passes: survivors
 // carry on, the audit is clean, every buffer is back, and the name starts again without help.
 
+#include "cohort/secondary/secondary.hpp"
 #include "fault/faulty_domain.hpp"
 #include "fault/source_points.hpp"
 #include "fault/sweep.hpp"
 #include "support/capture_bytes.hpp"
 #include "support/skip.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -34,6 +37,14 @@ std::optional<exit_status> kill_beside_others(const std::string& scenario, const
     return ended;
 }
 
+[[nodiscard]] bool all_free(const std::string& pool, const region_layout& region)
+{
+    const auto report = audit(audited(region), 1);
+    return std::ranges::any_of(report.pools, [&](const auto& found) {
+        return found.name == pool && found.free() == found.count;
+    });
+}
+
 /// A scenario in which nobody else may do the reaping.
 std::optional<exit_status> kill_the_reaper(const std::string& scenario, const std::string& fault)
 {
@@ -44,9 +55,14 @@ std::optional<exit_status> kill_the_reaper(const std::string& scenario, const st
         victim.emplace(domain.spawn({scenario == "reap" ? "victim" : "spoiler"}));
         victim->await("holding", patience);
     }
+    std::unique_ptr<secondary::attachment> sender;
+    if (scenario == "mend")
+        sender = secondary::attach(domain.name, patience, "sender", ipc::dispatching::by_caller);
     auto process = domain.spawn({scenario}, fault);
     process.await("ready", patience);
     if (scenario == "mend") {
+        for (int sent = 0; sent != 5; ++sent)
+            REQUIRE(sender->actions().send(ipc::target{"spoiler"}, "x") == 1);
         victim->tell("go");
         victim->await("spoilt", patience);
     }
@@ -55,6 +71,10 @@ std::optional<exit_status> kill_the_reaper(const std::string& scenario, const st
     process.tell("go");
     const auto ended = process.wait(patience);
     domain.continue_all();
+    if (sender) {
+        CHECK(eventually([&] { return all_free("cohort.messages", sender->region()); }));
+        sender.reset();
+    }
     domain.check_survivors();
     domain.check_next_start();
     return ended;

@@ -8,6 +8,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
@@ -30,14 +31,15 @@ std::optional<exit_status> kill_who_takes_over(const std::string& fault)
 }
 
 /// Both ends of the cable outlive the process that made the ports.
-std::optional<exit_status> kill_on_the_cable(const std::string& scenario, const std::string& fault)
+std::optional<exit_status> kill_on_the_cable(const std::vector<std::string>& scenario,
+                                             const std::string& fault)
 {
     const scratch_network network;
     faulty_domain domain;
     domain.bring_to_life();
-    const auto ended = domain.spawn({scenario}, fault).wait(patience);
+    const auto ended = domain.spawn(scenario, fault).wait(patience);
     if (ended != exit_status{})
-        CHECK(domain.spawn({scenario}).wait(patience) == exit_status{});
+        CHECK(domain.spawn(scenario).wait(patience) == exit_status{});
     domain.check_survivors();
     return ended;
 }
@@ -49,8 +51,8 @@ TEST_CASE("a member killed at an interface loses no packet and doubles none", "[
     COHORT_SKIP_WITHOUT_FAULT_POINTS();
     COHORT_SKIP_UNLESS(scratch_network::possible(), scratch_network::missing);
     sweep(
-        "interface", [](const std::string& fault) { return kill_on_the_cable("interface", fault); },
-        3);
+        "interface",
+        [](const std::string& fault) { return kill_on_the_cable({"interface"}, fault); }, 3);
 }
 
 TEST_CASE("a member killed at a tap interface doubles no packet and loses none uncounted",
@@ -58,8 +60,13 @@ TEST_CASE("a member killed at a tap interface doubles no packet and loses none u
 {
     COHORT_SKIP_WITHOUT_FAULT_POINTS();
     COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
+    const std::string header = GENERATE("", ",offload=1");
     sweep(
-        "tap", [](const std::string& fault) { return kill_on_the_cable("tap", fault); }, 3);
+        "tap",
+        [&](const std::string& fault) {
+            return kill_on_the_cable({"tap", header}, fault);
+        },
+        3);
 }
 
 TEST_CASE("a member killed at a pcap port at an interface doubles no packet and leaks no buffer",
@@ -68,7 +75,7 @@ TEST_CASE("a member killed at a pcap port at an interface doubles no packet and 
     COHORT_SKIP_WITHOUT_FAULT_POINTS();
     COHORT_SKIP_UNLESS(scratch_network::possible(), scratch_network::missing);
     sweep(
-        "pcap", [](const std::string& fault) { return kill_on_the_cable("pcap", fault); }, 3);
+        "pcap", [](const std::string& fault) { return kill_on_the_cable({"pcap"}, fault); }, 3);
 }
 
 TEST_CASE("a member killed at an AF_XDP socket loses no packet and no buffer, and doubles none",
@@ -77,7 +84,7 @@ TEST_CASE("a member killed at an AF_XDP socket loses no packet and no buffer, an
     COHORT_SKIP_WITHOUT_FAULT_POINTS();
     COHORT_SKIP_UNLESS(scratch_network::xdp_possible(), scratch_network::xdp_missing);
     sweep(
-        "xdp", [](const std::string& fault) { return kill_on_the_cable("xdp", fault); }, 3);
+        "xdp", [](const std::string& fault) { return kill_on_the_cable({"xdp"}, fault); }, 3);
     sweep("xdp take over", kill_who_takes_over, 2);
 }
 

@@ -242,8 +242,10 @@ PORT_MUTATIONS = [
     Mutation(
         "a pcap port does not receive what it sends",
         "runtime/drivers/pcap/pcap_live.cpp",
-        "::pcap_setdirection(made.get(), PCAP_D_IN)",
-        "0",
+        "    ::setsockopt(::pcap_fileno(made.get()), SOL_PACKET, PACKET_IGNORE_OUTGOING, &yes, "
+        "sizeof yes);\n    const int status =\n        wanted.receives ? "
+        "::pcap_setdirection(made.get(), PCAP_D_IN) : receive_nothing(made.get());\n",
+        "    const int status = wanted.receives ? yes - 1 : receive_nothing(made.get());\n",
         "a pcap port at an interface*",
         suite="process",
     ),
@@ -257,9 +259,9 @@ PORT_MUTATIONS = [
     Mutation(
         "a tap port gives the kernel the sum of the pseudo-header",
         "runtime/drivers/tap/vnet_header.cpp",
-        "    store(std::span{bytes_}, l4_at + field, *pseudo);\n",
-        "",
-        "the kernel completes*",
+        "    store_be16(rewritten(), l4_at + field, pseudo.value_or(0));  // it has one\n",
+        "    static_cast<void>(pseudo);\n",
+        "a long TCP packet*",
         suite="process",
     ),
     Mutation(

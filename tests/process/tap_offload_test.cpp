@@ -148,6 +148,8 @@ TEST_CASE("the kernel completes what the flags of a packet ask for at a tap port
     port_domain scratch{buffers};
     auto port = make_port(scratch, ",offload=1");
     const udp_socket kernel;
+    const raw_station beside{"tap"};
+    beside.hear_offloads();
     const auto send = [&](mbuf* packet, std::uint64_t flags) {
         packet->ol_flags |= flags;
         packet->tx_offload = ip_lengths.pack();
@@ -162,6 +164,12 @@ TEST_CASE("the kernel completes what the flags of a packet ask for at a tap port
     REQUIRE(send(packet_in(scratch.pool(), udp_frame("unfinished")), 0));  // the kernel drops it
     REQUIRE(send(packet_in(scratch.pool(), udp_frame("whole")), udp_flags));
     CHECK(heard() == "whole");
+    std::string header;  // virtio_net_hdr: the kernel is to complete it, from byte 34 on, at 6
+    while (header.find("whole") == std::string::npos)
+        REQUIRE(eventually([&] { return !(header = beside.receive()).empty(); }));
+    CHECK((header[0] & 1) != 0);
+    CHECK(header[6] == 34);
+    CHECK(header[8] == 6);
     REQUIRE(send(packet_in(scratch.pool(), udp_frame("in pieces"), 25), udp_flags));
     CHECK(heard() == "in pieces");
     auto* written = packet_in(scratch.pool(), udp_frame("shared"));

@@ -36,6 +36,15 @@ public:
     {
         return domain_->create_port("file", "pcap:" + options, {.rx_pool = "packets"});
     }
+    [[nodiscard]] errc refusal_of(const std::string& options)
+    {
+        try {
+            domain_->create_port("refused", "pcap:" + options, {.rx_pool = "packets"});
+        } catch (const error& refused) {
+            return refused.reason();
+        }
+        return errc{};
+    }
     [[nodiscard]] std::filesystem::path file(const std::string& name) const
     {
         return directory_.path() / name;

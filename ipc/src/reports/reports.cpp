@@ -5,6 +5,7 @@
 #include "cohort/domain/object_layout.hpp"
 #include "cohort/memory/memseg_walk.hpp"
 #include "cohort/pool/mempool.hpp"
+#include "cohort/ring/ring_zone.hpp"
 #include "cohort/ring/stage_layout.hpp"
 
 #include <algorithm>
@@ -219,7 +220,7 @@ table list_stages(const region_layout& region)
 {
     table shown{{"ring", "stage", "waiting", "held", "lost", "done", "redelivered", "oldest"}, {}};
     const auto holder_of = [&](const stage_holder& oldest) {
-        if (oldest.count == 0 || oldest.lane == 0)
+        if (oldest.count == 0 || oldest.lane == 0 || oldest.lane >= max_lanes)
             return cell{oldest.count == 0 ? "" : "nobody",
                         {{"oldest_lane", nullptr}, {"oldest_member", nullptr}}};
         const auto member = region.members.lanes[oldest.lane].word().member;
@@ -227,14 +228,13 @@ table list_stages(const region_layout& region)
                     {{"oldest_lane", oldest.lane}, {"oldest_member", member}}};
     };
     for_each_live(region.memory, zone_kind::ring, [&](const memzone_layout& zone) {
-        const auto& ring = *static_cast<const ring_layout*>(zone.data());
-        const auto stages = has_sound_header(ring, zone.length) ? ring.stages : 0;
-        for (std::uint32_t stage = 0; stage != stages; ++stage) {
-            const auto counts = count_stage(ring, stage);
-            const auto again = stage_of(ring, stage).redelivered.load(std::memory_order_relaxed);
+        const auto* ring = ring_in(zone);
+        for (std::uint32_t stage = 0; ring && stage != ring->stages; ++stage) {
+            const auto counts = count_stage(*ring, stage);
+            const auto again = stage_of(*ring, stage).redelivered.load(std::memory_order_relaxed);
             shown.rows.push_back({zone.name.view(), stage, counts.waiting, counts.held,
                                   counts.abandoned, counts.done, again,  // for display
-                                  holder_of(oldest_of(ring, stage))});
+                                  holder_of(oldest_of(*ring, stage))});
         }
     });
     std::sort(shown.rows.begin(), shown.rows.end());

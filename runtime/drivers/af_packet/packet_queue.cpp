@@ -166,20 +166,17 @@ std::size_t packet_rx::burst(std::span<mbuf*> packets) noexcept
     return count;
 }
 
-/// The kernel says the socket is readable as long as the last frame that it filled is not back. An
-/// interface that went down, or away, leaves an error, which would be told for ever.
+/// The kernel says the socket is readable as long as the last frame that it filled is not back.
 rx_outlook packet_rx::arm() noexcept
 {
     const auto position = queue_.position.load(std::memory_order_relaxed);  // ours alone
     if ((status_of(*rings_.rx_from(position)) & TP_STATUS_USER) != 0)
         return rx_outlook::ready;
-    if (const auto outlook = outlook_of(socket_); outlook != rx_outlook::silent)
-        return outlook;
     int reason = 0;
-    socklen_t length = sizeof reason;
-    if (::getsockopt(socket_, SOL_SOCKET, SO_ERROR, &reason, &length) == 0 && reason != 0)
+    const auto outlook = outlook_of_socket(socket_, reason);
+    if (reason != 0)
         queue_.last_errno.store(reason, std::memory_order_relaxed);  // for display
-    return outlook_of(socket_);
+    return outlook;
 }
 
 bool packet_tx::open() noexcept

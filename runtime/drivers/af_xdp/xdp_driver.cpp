@@ -33,12 +33,6 @@ constexpr std::uint32_t most_slots = 16'384;
 constexpr std::uint32_t usual_slots = 512;
 constexpr std::size_t files_beside_sockets = 4;  // view, map, program, link
 
-std::size_t longest_xdp_frame(std::uint32_t mtu) noexcept
-{
-    constexpr std::size_t tag_bytes = 4;
-    return std::size_t{mtu} + ETH_HLEN + tag_bytes;
-}
-
 std::vector<file_descriptor> all_files(port_layout& port, port_host& host)
 {
     auto files = host.files_of(port);
@@ -70,7 +64,7 @@ public:
         for (std::uint16_t i = 0; i != files.size(); ++i) {
             const auto& rings = rings_.emplace_back(files[i].get(), slots);
             rx_.emplace_back(device_, i, rings, files[i].get());
-            tx_.emplace_back(device_, i, rings, files[i].get(), longest_xdp_frame(port.mtu));
+            tx_.emplace_back(device_, i, rings, files[i].get(), longest_frame(port.mtu));
         }
         sockets_ = std::move(files);
     }
@@ -186,7 +180,7 @@ void af_xdp_driver::create(port_layout& port, const port_request& request, port_
     const auto facts = look_up_interface(name);
     const auto slots = choose_slots(std::max(request.rx_descriptors, request.tx_descriptors),
                                     queues, request.pool->count());
-    const auto umem = umem_shape::of(*request.pool, longest_xdp_frame(facts.link.mtu));
+    const auto umem = umem_shape::of(*request.pool, longest_frame(facts.link.mtu));
     auto files = make_xdp_sockets(
         {.interface_index = facts.index, .interface_name = name, .queues = queues, .slots = slots},
         umem);

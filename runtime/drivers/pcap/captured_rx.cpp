@@ -19,7 +19,7 @@ bool captured_rx::open(mempool_layout* pool) noexcept
     return pool_ && seek(queue_.position.load(plain));  // ours now
 }
 
-const captured_packet* captured_rx::peek(std::uint64_t position) noexcept
+bool captured_rx::peek(std::uint64_t position) noexcept
 {
     if (!has_next_) {
         has_next_ = fetch(position, next_);
@@ -27,7 +27,7 @@ const captured_packet* captured_rx::peek(std::uint64_t position) noexcept
             next_.bytes =
                 next_.bytes.first(std::min<std::size_t>(next_.bytes.size(), snap_length_));
     }
-    return has_next_ ? &next_ : nullptr;
+    return has_next_;
 }
 
 bool captured_rx::fits_pool() noexcept

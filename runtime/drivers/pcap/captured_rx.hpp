@@ -40,8 +40,8 @@ protected:
     /// A burst has ended there.
     virtual void end_burst(std::uint64_t) noexcept {}
 
-    /// The packet that comes next, once it is read.
-    [[nodiscard]] const captured_packet* peek(std::uint64_t position) noexcept;
+    /// Whether the packet at `position` is there; reads it.
+    [[nodiscard]] bool peek(std::uint64_t position) noexcept;
     [[nodiscard]] bool has_next() const noexcept { return has_next_; }
     [[nodiscard]] port_layout& port() noexcept { return port_; }
     [[nodiscard]] port_queue_layout& queue() noexcept { return queue_; }

@@ -7,11 +7,11 @@ namespace cohort {
 
 void register_pcap_driver()
 {
-    register_port_driver("pcap", std::make_unique<detail::absent_driver>(
-                                     detail::missing_part{.driver = "pcap",
-                                                          .library = "libpcap",
-                                                          .package = "libpcap-dev",
-                                                          .instead = "af_packet"}));
+    register_port_driver("pcap", std::make_unique<detail::absent_driver>(detail::missing_part{
+                                     .driver = "pcap",
+                                     .library = "libpcap",
+                                     .package = "libpcap-dev",
+                                     .instead = "af_packet for an interface"}));
 }
 
 }  // namespace cohort

@@ -126,8 +126,10 @@ bool live_rx::seek(std::uint64_t position) noexcept
     if (const auto before = taken.load(plain); before > position)
         queue().missed.fetch_add(before - position, plain);
     taken.store(position, in_order);
+    auto& openings = queue().aux[live_word::openings];
     if (capture_) {
-        count_drops();
+        if (openings.load(plain) == opening_)  // nobody else has received meanwhile
+            count_drops();
         // A program that this process has started may still have the socket.
         ::epoll_ctl(gate_.get(), EPOLL_CTL_DEL, capture_.descriptor(), nullptr);
     }
@@ -139,6 +141,8 @@ bool live_rx::seek(std::uint64_t position) noexcept
         note_refusal(queue(), refused);
         return false;
     }
+    opening_ = openings.load(plain) + 1;
+    openings.store(opening_, in_order);
     epoll_event readable{};
     readable.events = EPOLLIN;
     return ::epoll_ctl(gate_.get(), EPOLL_CTL_ADD, capture_.descriptor(), &readable) == 0;
@@ -185,15 +189,11 @@ rx_outlook live_rx::arm() noexcept
     if (has_next())
         return rx_outlook::ready;
     count_drops();
-    if (const auto outlook = outlook_of(capture_.descriptor()); outlook != rx_outlook::silent)
-        return outlook;
-    // An interface that went down, or away, leaves an error, which would be told for ever.
     int reason = 0;
-    socklen_t length = sizeof reason;
-    if (::getsockopt(capture_.descriptor(), SOL_SOCKET, SO_ERROR, &reason, &length) == 0 &&
-        reason != 0)
+    const auto outlook = outlook_of_socket(capture_.descriptor(), reason);
+    if (reason != 0)
         note_refusal(queue(), reason);
-    return outlook_of(capture_.descriptor());
+    return outlook;
 }
 
 live_tx::live_tx(port_layout& port)

@@ -26,7 +26,8 @@
 namespace cohort::detail {
 
 namespace live_word {
-inline constexpr std::size_t taken = 0;  ///< rx: TAKEN
+inline constexpr std::size_t taken = 0;     ///< rx: TAKEN
+inline constexpr std::size_t openings = 1;  ///< rx: how often a member has begun to capture
 }  // namespace live_word
 
 struct live_settings {
@@ -42,7 +43,6 @@ class live_capture {
 public:
     /// 0, or why not: an errno.
     [[nodiscard]] int open(const live_settings& wanted) noexcept;
-    void close() noexcept { capture_.reset(); }
     explicit operator bool() const noexcept { return capture_ != nullptr; }
     [[nodiscard]] pcap_t* get() const noexcept { return capture_.get(); }
     [[nodiscard]] int descriptor() const noexcept
@@ -89,6 +89,7 @@ private:
     reopening reopens_;
     file_descriptor gate_;  // an epoll on whatever capture is open
     unsigned bursts_ = 0;
+    std::uint64_t opening_ = 0;  // of `openings`: this capture
     std::uint64_t dropped_ = 0;  // by this capture, as counted so far
 };
 

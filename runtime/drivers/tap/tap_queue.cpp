@@ -192,7 +192,7 @@ int tap_tx::give(const mbuf& packet) noexcept
     pieces[fronts++] = {&information, sizeof information};
     std::span<std::byte> rewritten;
     if (has_offload_) {
-        if (headers_.fill(packet))
+        if (!headers_.fill(packet))
             return EINVAL;
         rewritten = headers_.rewritten();
         pieces[fronts++] = {&headers_.header(), sizeof headers_.header()};

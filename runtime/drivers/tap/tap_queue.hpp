@@ -62,7 +62,7 @@ private:
 class tap_tx final : public frame_tx {
 public:
     tap_tx(const port_layout& port, port_queue_layout& queue, int device)
-        : frame_tx{queue, longest_of(port)}
+        : frame_tx{queue, longest_frame_of(port).value()}
         , device_{device}
         , has_offload_{port.driver_words[tap_word::offload] != 0}
     {
@@ -71,13 +71,6 @@ public:
 
 private:
     [[nodiscard]] int give(const mbuf& packet) noexcept override;
-    /// With the offload header the kernel may be given what it is to cut into segments.
-    [[nodiscard]] static std::size_t longest_of(const port_layout& port) noexcept
-    {
-        constexpr std::uint32_t longest_ip_packet = 65'535;
-        return longest_frame(port.driver_words[tap_word::offload] != 0 ? longest_ip_packet
-                                                                       : port.mtu);
-    }
 
     int device_;
     bool has_offload_;

@@ -1,9 +1,11 @@
 #include "vnet_header.hpp"
 
+#include "cohort/packet/checksum.hpp"
 #include "cohort/packet/ip_checksum.hpp"
 #include "cohort/packet/mbuf_flags.hpp"
 #include "cohort/packet/parse.hpp"
 #include "cohort/packet/tx_prepare.hpp"
+#include "packet/ip_protocols.hpp"
 
 #include <cstdint>
 #include <cstring>
@@ -12,16 +14,6 @@ namespace cohort::detail {
 namespace {
 
 using namespace mbuf_flag;
-
-constexpr std::uint64_t segmented = tx_tcp_seg;
-constexpr std::size_t tcp_checksum_at = 16;
-constexpr std::size_t udp_checksum_at = 6;
-
-void store(std::span<std::byte> bytes, std::size_t at, std::uint16_t value) noexcept
-{
-    bytes[at] = static_cast<std::byte>(value >> 8);
-    bytes[at + 1] = static_cast<std::byte>(value);
-}
 
 std::uint16_t as_u16(std::size_t value) noexcept
 {
@@ -47,55 +39,44 @@ void note_vnet_header(const vnet_header& header, mbuf& packet) noexcept
         tx_offload_parts{.l2_len = found.l2_length, .l3_len = found.l3_length}.pack();
 }
 
-const char* vnet_headers::fill(const mbuf& packet) noexcept
+bool vnet_headers::fill(const mbuf& packet) noexcept
 {
     header_ = {};
     length_ = 0;
-    if (const auto* fault = fault_for_device(packet))
-        return fault;
+    if (fault_for_device(packet))
+        return false;
     const auto flags = packet.ol_flags;
-    const bool is_segmented = (flags & segmented) != 0;
+    const bool is_segmented = (flags & tx_tcp_seg) != 0;
     const auto l4 = is_segmented ? tx_tcp_cksum : flags & tx_l4_mask;
     const bool writes_ip = (flags & tx_ip_cksum) != 0;
     if (l4 == tx_l4_no_cksum && !writes_ip)
-        return nullptr;
-    const bool is_ipv4 = (flags & tx_ipv4) != 0;
+        return true;
+    const auto protocol = l4 == tx_tcp_cksum ? ip_protocol::tcp : ip_protocol::udp;
+    const auto field = *ip_protocol::checksum_offset(protocol);
     const auto lengths = tx_offload_parts::unpack(packet.tx_offload);
     const std::size_t l4_at = std::size_t{lengths.l2_len} + lengths.l3_len;
-    const std::size_t field = l4 == tx_tcp_cksum ? tcp_checksum_at : udp_checksum_at;
-    const std::size_t l4_bytes = l4 == tx_l4_no_cksum ? 0
-                                 : is_segmented       ? lengths.l4_len
-                                                      : field + 2;
-    const std::size_t bytes = l4_at + l4_bytes;
-    if (bytes > bytes_.size() || !read(packet, 0, std::span{bytes_}.first(bytes)))
-        return "it is shorter than l2_len, l3_len and l4_len say";
-    const auto ip = std::span{bytes_}.subspan(lengths.l2_len, lengths.l3_len);
-    if (writes_ip) {
-        const auto sum = ipv4_header_checksum(ip);
-        if (!sum)
-            return "there is no IPv4 header at l2_len";
-        store(ip, 10, *sum);
-    }
-    length_ = bytes;
+    length_ = l4_at + (l4 == tx_l4_no_cksum ? 0 : is_segmented ? lengths.l4_len : field + 2);
+    static_cast<void>(read(packet, 0, rewritten()));  // it is as long as that
+    const auto ip = rewritten().subspan(lengths.l2_len, lengths.l3_len);
+    if (writes_ip)
+        store_be16(ip, 10, ipv4_header_checksum(ip).value_or(0));  // it has one
     if (l4 == tx_l4_no_cksum)
-        return nullptr;
+        return true;
+    const bool is_ipv4 = (flags & tx_ipv4) != 0;
     constexpr std::size_t ipv6_bytes = 40;
-    const auto extensions = is_ipv4 || ip.size() < ipv6_bytes ? 0 : ip.size() - ipv6_bytes;
+    const auto extensions = is_ipv4 ? 0 : ip.size() - ipv6_bytes;
     const auto pseudo =
-        pseudo_header_sum(ip, {.headers = as_u16(extensions),
-                               .protocol = static_cast<std::uint8_t>(l4 == tx_tcp_cksum ? 6 : 17)});
-    if (!pseudo)
-        return "l2_len and l3_len name no IP header";
-    store(std::span{bytes_}, l4_at + field, *pseudo);
+        pseudo_header_sum(ip, {.headers = as_u16(extensions), .protocol = protocol});
+    store_be16(rewritten(), l4_at + field, pseudo.value_or(0));  // it has one
     header_.flags = vnet_header::needs_checksum;
     header_.checksum_start = as_u16(l4_at);
     header_.checksum_offset = as_u16(field);
     if (is_segmented) {
         header_.segments = is_ipv4 ? vnet_header::tcp_over_ipv4 : vnet_header::tcp_over_ipv6;
         header_.segment_bytes = lengths.tso_segsz;
-        header_.header_bytes = as_u16(bytes);
+        header_.header_bytes = as_u16(length_);
     }
-    return nullptr;
+    return true;
 }
 
 }  // namespace cohort::detail

@@ -44,8 +44,8 @@ void note_vnet_header(const vnet_header& header, mbuf& packet) noexcept;
 /// The header for a packet, and its first bytes, as the kernel wants them.
 class vnet_headers {
 public:
-    /// nullptr, or why the flags of the packet cannot be followed.
-    [[nodiscard]] const char* fill(const mbuf& packet) noexcept;
+    /// False when the flags of the packet cannot be followed: see `fault_for_device`.
+    [[nodiscard]] bool fill(const mbuf& packet) noexcept;
 
     [[nodiscard]] vnet_header& header() noexcept { return header_; }
     /// In the place of as many bytes of the packet; empty when nothing is asked for.

@@ -200,7 +200,10 @@ void page_supply::repair() noexcept
         map.lower_top();
         map.for_each_run([&](page_run run) { published += run.count(); });
         give_back_gaps(i);
-        list.published.store(published * list.page_bytes, std::memory_order_relaxed);  // locked
+        const auto now = published * list.page_bytes;
+        // Relaxed: under the lock. What changes counts as a step, as all changes do.
+        if (list.published.exchange(now, std::memory_order_relaxed) != now)
+            list.give_backs.fetch_add(1, std::memory_order_relaxed);
     }
 }
 

@@ -28,14 +28,6 @@ std::size_t bytes_of_ipv4(std::span<const std::byte> ip) noexcept
     return bytes >= 20 && bytes <= ip.size() ? bytes : 0;
 }
 
-/// Where the checksum stands in a header of that protocol; nothing when it has none of this kind.
-std::optional<std::size_t> checksum_offset(std::uint8_t protocol) noexcept
-{
-    if (protocol == tcp)
-        return 16;
-    return protocol == udp ? std::optional<std::size_t>{6} : std::nullopt;
-}
-
 /// UDP says "no checksum" by 0, so that a sum of 0 is sent as its other form.
 std::uint16_t as_sent(std::uint16_t checksum, std::uint8_t protocol) noexcept
 {

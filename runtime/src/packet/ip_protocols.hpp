@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 namespace cohort::ip_protocol {
 
@@ -52,6 +53,14 @@ inline constexpr std::uint8_t shim6 = 140;
     if (number == authentication_header)  // counts words of 4 bytes, less 2 (RFC 4302)
         return (std::size_t{length_field} + 2) * 4;
     return (std::size_t{length_field} + 1) * 8;
+}
+
+/// Where the checksum stands in a header of that protocol; nothing when it has none of this kind.
+[[nodiscard]] constexpr std::optional<std::size_t> checksum_offset(std::uint8_t protocol) noexcept
+{
+    if (protocol == tcp)
+        return 16;
+    return protocol == udp ? std::optional<std::size_t>{6} : std::nullopt;
 }
 
 }  // namespace cohort::ip_protocol

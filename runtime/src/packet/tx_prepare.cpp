@@ -6,6 +6,7 @@
 #include "cohort/packet/vlan.hpp"
 #include "ip_protocols.hpp"
 
+#include <array>
 #include <optional>
 
 namespace cohort {
@@ -69,7 +70,7 @@ plan plan_l4(mbuf& packet, std::span<std::byte> ip, std::size_t l4_at) noexcept
 {
     const bool is_ipv4 = (packet.ol_flags & tx_ipv4) != 0;
     const auto protocol = l4_protocol(packet.ol_flags);
-    const std::size_t field_at = protocol == ip_protocol::tcp ? 16 : 6;
+    const auto field_at = *ip_protocol::checksum_offset(protocol);
     const auto field = view(packet, l4_at + field_at, 2);
     if (field.empty())
         return refuse("its L4 header is not in the first segment");
@@ -160,17 +161,26 @@ const char* fault_for_device(const mbuf& packet) noexcept
     if ((wanted & (tx_ipv4 | tx_ipv6)) == 0)
         return "neither tx_ipv4 nor tx_ipv6 is set";
     constexpr std::size_t least_tcp_header = 20;
+    constexpr std::size_t most_tcp_header = 60;
     const auto lengths = tx_offload_parts::unpack(packet.tx_offload);
-    if (is_segmented && (lengths.l4_len < least_tcp_header || lengths.tso_segsz == 0))
+    if (is_segmented && (lengths.l4_len < least_tcp_header || lengths.l4_len > most_tcp_header ||
+                         lengths.tso_segsz == 0))
         return "tx_tcp_seg needs l4_len and tso_segsz";
-    const std::size_t least_ip_header = (wanted & tx_ipv4) != 0 ? 20 : ipv6_bytes;
-    const auto l4_bytes = is_segmented                              ? std::size_t{lengths.l4_len}
-                          : (wanted & tx_l4_mask) == tx_l4_no_cksum ? 0
-                          : (wanted & tx_l4_mask) == tx_tcp_cksum   ? std::size_t{18}
-                                                                    : std::size_t{8};
-    if (lengths.l3_len < least_ip_header ||
-        std::size_t{lengths.l2_len} + lengths.l3_len + l4_bytes > packet.pkt_len)
-        return "it is shorter than l2_len, l3_len and l4_len say, or they name no IP header";
+    const auto l4_bytes = is_segmented ? std::size_t{lengths.l4_len}
+                          : (wanted & tx_l4_mask) == tx_l4_no_cksum
+                              ? 0
+                              : *ip_protocol::checksum_offset(l4_protocol(wanted)) + 2;
+    std::array<std::byte, 512> header;  // more than l3_len can say
+    const auto ip = std::span{header}.first(lengths.l3_len);
+    if (std::size_t{lengths.l2_len} + lengths.l3_len + l4_bytes > packet.pkt_len ||
+        !read(packet, lengths.l2_len, ip))
+        return "it is shorter than l2_len, l3_len and l4_len say";
+    const bool is_ipv4 = (wanted & tx_ipv4) != 0;
+    const std::size_t least = is_ipv4 ? 20 : ipv6_bytes;
+    const auto version = ip.size() < least ? 0 : std::to_integer<unsigned>(ip[0]) >> 4;
+    if (version != (is_ipv4 ? 4u : 6u) || (is_ipv4 && !ipv4_header_checksum(ip)) ||
+        !payload_bytes(ip, is_ipv4))
+        return "l2_len and l3_len name no IP header";
     return nullptr;
 }
 

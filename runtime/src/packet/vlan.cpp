@@ -16,11 +16,11 @@ using ether_type::tag_bytes;
 
 constexpr std::uint16_t address_bytes = 12;  // both of them
 
-void count_in_l2(mbuf& packet) noexcept
+void count_in_l2(mbuf& packet, int bytes) noexcept
 {
     auto parts = tx_offload_parts::unpack(packet.tx_offload);
     auto& length = (packet.ol_flags & tx_tunnel_mask) != 0 ? parts.outer_l2_len : parts.l2_len;
-    length = static_cast<std::uint16_t>(length + tag_bytes);
+    length = static_cast<std::uint16_t>(length + bytes);
     packet.tx_offload = parts.pack();
 }
 
@@ -35,11 +35,8 @@ bool vlan_strip(mbuf& packet) noexcept
     packet.vlan_tci = detail::load_be16(front, address_bytes + 2);
     packet.ol_flags |= rx_vlan | rx_vlan_stripped;
     std::memmove(front.data() + tag_bytes, front.data(), address_bytes);
-    auto parts = tx_offload_parts::unpack(packet.tx_offload);
-    if ((packet.ol_flags & tx_l4_mask) != 0 && parts.l2_len >= address_bytes + tag_bytes) {
-        parts.l2_len = static_cast<std::uint16_t>(parts.l2_len - tag_bytes);
-        packet.tx_offload = parts.pack();
-    }
+    if ((packet.ol_flags & tx_l4_mask) != 0)  // else nobody has said lengths
+        count_in_l2(packet, -int{tag_bytes});
     return packet.adj(tag_bytes);
 }
 
@@ -55,7 +52,7 @@ bool vlan_insert(mbuf& packet) noexcept
     detail::store_be16(tag, 0, customer_tag);
     detail::store_be16(tag, 2, packet.vlan_tci);
     packet.ol_flags &= ~(rx_vlan_stripped | tx_vlan);
-    count_in_l2(packet);
+    count_in_l2(packet, tag_bytes);
     return true;
 }
 

@@ -22,10 +22,10 @@ void work_on(mbuf& packet, port_offloads wanted, link_type link) noexcept
     if (wanted.vlan_strip && link == link_type::ethernet)
         static_cast<void>(vlan_strip(packet));  // most have none
     if (wanted.packet_type && link == link_type::ethernet) {
-        const auto lengths = packet.tx_offload;
-        set_packet_type(packet);
-        if ((packet.ol_flags & mbuf_flag::tx_l4_mask) != 0)
-            packet.tx_offload = lengths;  // of the headers that lack a checksum
+        if ((packet.ol_flags & mbuf_flag::tx_l4_mask) == 0)
+            set_packet_type(packet);
+        else  // its lengths are of the headers that lack a checksum
+            packet.packet_type = classify(packet).type;
     }
     if (wanted.flow_hash) {
         packet.hash.rss = flow_hash(parse(link, packet.bytes()), packet.bytes());
@@ -78,10 +78,11 @@ prepared port::prepare_tx(std::span<mbuf* const> packets) const noexcept
         const auto longest = longest_frame_of(*layout_);
         const bool by_device = follows_tx_flags(*layout_);
         for (auto* packet : packets) {
-            const bool is_cut = by_device && (packet->ol_flags & mbuf_flag::tx_tcp_seg) != 0;
             made.why = by_device ? fault_for_device(*packet) : cohort::prepare_tx(*packet);
-            if (!made.why && longest && !is_cut && packet->pkt_len > *longest)
+            if (!made.why && longest && packet->pkt_len > *longest)
                 made.why = "it is longer than the port's interface takes";
+            if (!made.why && longest && packet->pkt_len < ethernet_header_bytes)
+                made.why = "it is shorter than an Ethernet header";
             if (made.why)
                 return;
             ++made.count;

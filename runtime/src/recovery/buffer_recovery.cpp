@@ -5,6 +5,7 @@
 #include "cohort/packet/mbuf_clone.hpp"
 #include "cohort/packet/mbuf_external.hpp"
 #include "cohort/ring/ring.hpp"
+#include "cohort/ring/ring_zone.hpp"
 #include "cohort/ring/staged_ring.hpp"
 
 #include <array>
@@ -182,11 +183,8 @@ ring_layout* collector::redelivery_ring(const lost_packet& packet) const
         zone = &memory_.layout().zones[custody::ring_of(packet.word)];
     if (!zone || !zone->is_live() || zone->kind != zone_kind::ring)
         return nullptr;
-    auto* target = static_cast<ring_layout*>(zone->data());
-    return has_sound_header(*target, zone->length) &&
-                   target->custody_offset == packet.view->pool->custody_offset
-               ? target
-               : nullptr;
+    auto* target = ring_in(*zone);
+    return target && target->custody_offset == packet.view->pool->custody_offset ? target : nullptr;
 }
 
 std::size_t collector::redeliver(obituary_layout& obituary)

@@ -12,8 +12,7 @@ object_views::object_views(const memory_layout& memory)
         pools_.push_back({pool, &zone, count, std::vector<bool>(count)});
     });
     for_each_live(memory, zone_kind::ring, [&](const memzone_layout& zone) {
-        const auto& ring = *static_cast<const ring_layout*>(zone.data());
-        if (has_sound_header(ring, zone.length) && ring.custody_offset != no_custody)
+        if (const auto* ring = ring_in(zone); ring && ring->custody_offset != no_custody)
             rings_.push_back(&zone);
     });
 }

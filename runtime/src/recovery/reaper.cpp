@@ -10,6 +10,7 @@
 #include "cohort/recovery/buffer_recovery.hpp"
 #include "cohort/recovery/device_buffers.hpp"
 #include "cohort/ring/ring.hpp"
+#include "cohort/ring/ring_zone.hpp"
 
 namespace cohort {
 namespace {
@@ -56,9 +57,8 @@ void settle_references(const member_table& table, member_id dying) noexcept
 void scrub_everywhere(memory_layout& layout, lane_id lane, lane_id me) noexcept
 {
     for_each_live(layout, zone_kind::ring, [&](auto& zone) {
-        if (auto& ring = *static_cast<ring_layout*>(zone.data());
-            has_sound_header(ring, zone.length))
-            scrub(ring, lane, me);
+        if (auto* ring = ring_in(zone))
+            scrub(*ring, lane, me);
     });
     for_each_live(layout, zone_kind::mempool, [&](auto& zone) {
         auto& pool = *static_cast<mempool_layout*>(zone.data());

@@ -8,7 +8,7 @@
 namespace cohort::fault_member {
 namespace {
 
-constexpr std::size_t most_at_once = 64;  // on the cable when a process is killed
+constexpr std::size_t most_at_once = 24;  // in the capture of a process that is killed
 
 void prepare_pcap(domain& shared)
 {
@@ -40,6 +40,7 @@ void go_through_libpcap(const arguments& given)
     const auto count = count_each_once(there);
     require(count == all_packets || (!is_first && count + most_at_once >= all_packets),
             "packets are missing");
+    require(way.at_turn().tx_stats().errors <= 1, "more than one packet is in doubt");
     require(way.kernel().rx_stats().missed == 0, "the other side has lost some");
 }
 

@@ -8,10 +8,10 @@
 namespace cohort::fault_member {
 namespace {
 
-void prepare_tap(domain& shared)
+void prepare_tap(domain& shared, const std::string& options)
 {
     prepare_way(shared, 128);
-    shared.create_port("tap", "tap:iface=tap", {.rx_pool = "at the turn"});
+    shared.create_port("tap", "tap:iface=tap" + options, {.rx_pool = "at the turn"});
     shared.create_port("kernel", "af_packet:iface=tap,promiscuous=1", {.rx_pool = "incoming"});
 }
 
@@ -21,7 +21,7 @@ void go_through_the_tap(const arguments& given)
 {
     const auto domain = join(given);
     if (!domain->find_ring<mbuf*>(not_sent))
-        prepare_tap(*domain);
+        prepare_tap(*domain, given.at(2));
     way_round way{*domain, domain->find_port("tap").value()};
     auto& tap = way.at_turn();
     auto& there = way.there();

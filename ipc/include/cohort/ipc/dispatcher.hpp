@@ -10,9 +10,9 @@
 /// descriptor tells when there is some. A member that is not polled answers nobody and reaps
 /// nobody; the others do that for it.
 ///
-/// *Thread safety*: `start` and `stop` by one thread; `poll` by any; the rest by the dispatcher's
-/// thread, or by the one that polls.
-/// *When a process dies here*: each member has a dispatcher; any of them reaps.
+/// *Thread safety*: `start` and `stop` by one thread; `poll`, `on_event` and `lost_events` by any;
+/// the rest by the dispatcher's thread, or by the one that polls. *When a process dies here*: each
+/// member has a dispatcher; any of them reaps.
 
 #include "cohort/domain/rendezvous.hpp"
 #include "cohort/ipc/actions.hpp"
@@ -84,6 +84,7 @@ public:
     }
     /// What connects there speaks DPDK's telemetry.
     void set_telemetry_listener(int listener) noexcept { telemetry_listener_ = listener; }
+    [[nodiscard]] int telemetry_listener() const noexcept { return telemetry_listener_; }
     /// The connection over which the primary tells news; its end means that the primary is lost.
     void set_primary_link(int connection) noexcept { primary_link_ = connection; }
     [[nodiscard]] int primary_link() const noexcept { return primary_link_; }

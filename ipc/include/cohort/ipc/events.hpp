@@ -7,11 +7,14 @@
 /// member slot, a name's entry, a memseg list) come in order. Who looks too seldom misses what has
 /// come and gone between two looks; the generations of slots and entries, the epoch of primaries
 /// and the counts of a list say exactly how many such there were. What memory or a pool got or lost
-/// in several steps between two looks is one event with the sum; the other steps count as lost.
+/// in several steps between two looks is one event with the sum; the other steps count as lost. So
+/// do, with a coming and a going each, a member that never became one, for it was refused or killed
+/// on its way, and an object that was never finished.
 ///
 /// *Thread safety*: one thread at a time.
 /// *When a process dies here*: nothing of it is shared. A primary that was killed after it had
-/// counted itself and before members could see it is one that came and went.
+/// counted itself and before members could see it is one that came and went. A step of memory whose
+/// maker was killed in it is told, and may be missing in the count.
 
 #include "cohort/domain/region_layout.hpp"
 #include "cohort/member/member_table.hpp"

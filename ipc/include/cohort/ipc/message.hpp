@@ -38,7 +38,7 @@ struct message_layout {
     std::uint8_t fd_count;  ///< descriptors that were sent ahead, over the receiver's socket
     std::uint8_t reserved_[2];
     std::uint32_t payload_bytes;
-    std::uint32_t capacity;  ///< bytes of payload that this object can hold
+    std::uint32_t reserved3_;
     fixed_name<64> action;
     std::uint64_t parcel;       ///< the number under which they were sent
     std::uint64_t boxed_bytes;  ///< not 0: so many, in the memzone that the payload names
@@ -118,7 +118,8 @@ private:
     [[nodiscard]] mempool* pool_of(const message_layout* message) noexcept;
     [[nodiscard]] memzone_layout* inbox_zone_of(member_id member);
     [[nodiscard]] std::optional<ring<message_layout*>> inbox_of(member_id member);
-    [[nodiscard]] bool can_be_emptied(const ring_layout& inbox, member_id owner) noexcept;
+    [[nodiscard]] bool can_be_emptied(const memzone_layout& zone, member_id owner) noexcept;
+    [[nodiscard]] std::vector<message_layout*> posted_to(member_id owner);
     [[nodiscard]] ring<message_layout*> own_inbox();
     void repair(memzone_layout& inbox, member_id owner);
 
@@ -129,6 +130,7 @@ private:
     /// below it its index plus 1. 0 = not looked up.
     std::array<std::atomic<std::uint64_t>, max_members> found_{};
     ring<message_layout*> inbox_;
+    std::size_t own_index_ = domain_.segments().index_of(*inbox_zone_of(domain_.self().id));
     std::uint64_t dropped_ = 0;
 };
 

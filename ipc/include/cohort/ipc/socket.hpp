@@ -21,7 +21,9 @@ inline constexpr std::size_t max_message_fds = 253;  ///< the kernel's SCM_MAX_F
 /// of the directory (rendezvous::group). Throws `errc::no_such_domain` when the directory is gone.
 [[nodiscard]] file_descriptor listen_at(const std::string& path,
                                         std::optional<unsigned> group = std::nullopt);
-/// The same by a rename from "next.sock" beside it: whoever connects finds the listener that was
+/// Where a listener is made that is to take the place of the one at `path`.
+[[nodiscard]] std::string aside_of(const std::string& path);
+/// The same by a rename from there: whoever connects finds the listener that was
 /// there or the new one, never none. One process at a time in a directory.
 [[nodiscard]] file_descriptor listen_in_place_of(const std::string& path,
                                                  std::optional<unsigned> group);

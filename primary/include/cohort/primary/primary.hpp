@@ -84,6 +84,7 @@ public:
 private:
     void let_go();
     bool take_back();
+    void take_telemetry_back() noexcept;
     /// The telemetry socket for the dispatcher, which learns what it is.
     [[nodiscard]] file_descriptor telemetry_listener();
     void note_handed_over();
@@ -91,8 +92,7 @@ private:
 
     lock_description primary_lock_;
     bool adopted_;
-    int admits_at_ = -1;  ///< listeners of the dispatcher
-    int telemetry_at_ = -1;
+    int admits_at_ = -1;  ///< a listener of the dispatcher
     ipc::telemetry_socket telemetry_;
     std::function<void()> tell_handed_over_;
     std::atomic<bool> handed_over_{false};

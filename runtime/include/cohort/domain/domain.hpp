@@ -20,6 +20,7 @@
 #include "cohort/port/port_host.hpp"
 #include "cohort/recovery/whereabouts.hpp"
 #include "cohort/ring/element_ring.hpp"
+#include "cohort/ring/ring_zone.hpp"
 #include "cohort/ring/stack.hpp"
 #include "cohort/ring/staged_ring.hpp"
 
@@ -91,7 +92,8 @@ public:
     void for_each_ring(Visit&& visit) const
     {
         for_each_live(memory_.layout(), zone_kind::ring, [&](const auto& entry) {
-            visit(entry.name.view(), *static_cast<const ring_layout*>(entry.data()));
+            if (const auto* ring = ring_in(entry))
+                visit(entry.name.view(), *ring);
         });
     }
     /// The ring must be empty of buffers and unused. False when there is none of that name. Throws

@@ -1,6 +1,7 @@
 #pragma once
-/// Packets made ready for a port: checked, and what their flags ask of a device done in software,
-/// for no driver here does it. Semantics of rte_eth_tx_prepare and rte_validate_tx_offload.
+/// Packets made ready for a port: checked, and what their flags ask of a device done in software.
+/// (A tap port with offload=1 leaves it to the kernel: port::prepare_tx.) Semantics of
+/// rte_eth_tx_prepare and rte_validate_tx_offload.
 ///
 /// What is done, by the flags and lengths that a DPDK application sets:
 ///

@@ -53,11 +53,10 @@
 ///          mac=A:B:...  of the interface, which is the other side; by default the kernel chooses
 ///          mtu=BYTES    68 to 65521; as it is by default
 ///          offload=1    each frame has a header that says what is left to do. Sent, the kernel
-///          does
-///                       what the flags tx_ip_cksum, tx_tcp_cksum, tx_udp_cksum and tx_tcp_seg ask
-///                       for, without the port's tx_prepare. Received, a frame may lack its L4
-///                       checksum, and has the flags by which whoever sends it on completes it: a
-///                       port with tx_prepare, or a tap port with offload=1
+///                       does what tx_tcp_cksum, tx_udp_cksum and tx_tcp_seg ask for, and the port
+///                       tx_ip_cksum, without the port's tx_prepare. Received, a frame may lack its
+///                       L4 checksum, and has the flags by which whoever sends it on completes it:
+///                       a port with tx_prepare, or a tap port with offload=1
 ///
 ///   af_xdp   an interface whose frames the kernel writes into the buffers of the rx pool, which
 ///            lies in one piece of memory and does not grow: "af_xdp:iface=eth0,mode=native"
@@ -117,21 +116,27 @@ inline constexpr std::size_t tx_mark = 6;  ///< of its lock: see pcap_writer.hpp
                : link_type::ethernet;
 }
 
-/// The longest frame that the device takes, with the header of its link; nothing where any length
-/// goes.
-[[nodiscard]] inline std::optional<std::size_t> longest_frame_of(const port_layout& port) noexcept
+inline constexpr std::size_t ethernet_header_bytes = 14;
+/// The longest frame of an interface with that MTU: with a VLAN tag.
+[[nodiscard]] constexpr std::size_t longest_frame(std::uint32_t mtu) noexcept
 {
-    constexpr std::size_t header_bytes = 14;
-    constexpr std::size_t tag_bytes = 4;
-    if (port.mtu == 0 || port.tx_queues == 0)
-        return std::nullopt;
-    const bool by_packet_socket = port.driver.view() == "af_packet" || port.driver.view() == "pcap";
-    return port.mtu + header_bytes + (by_packet_socket ? 0 : tag_bytes);
+    return std::size_t{mtu} + ethernet_header_bytes + 4;
 }
+
 /// Whether the device does what the flags of a sent packet ask for.
 [[nodiscard]] inline bool follows_tx_flags(const port_layout& port) noexcept
 {
     return port.driver.view() == "tap" && port.driver_words[tap_word::offload] != 0;
+}
+
+/// The longest frame that the device takes, with an Ethernet header; nothing where any length goes.
+[[nodiscard]] inline std::optional<std::size_t> longest_frame_of(const port_layout& port) noexcept
+{
+    if (port.mtu == 0 || port.tx_queues == 0)
+        return std::nullopt;
+    if (port.driver.view() == "af_packet" || port.driver.view() == "pcap")  // by packet sockets
+        return port.mtu + ethernet_header_bytes;
+    return longest_frame(follows_tx_flags(port) ? 65'535 : port.mtu);  // which it cuts
 }
 
 /// Makes the drivers above known to this process. Done when a domain is opened; idempotent.

@@ -119,7 +119,7 @@ struct alignas(cache_line_bytes) port_layout {
     std::uint16_t tx_queues = 0;
     std::uint8_t mac[6]{};  ///< of the device; zero where there is none
     std::atomic<std::uint64_t> phase{0};
-    std::uint32_t mtu = 0;          ///< of the device at creation; 0 where there is none
+    std::uint32_t mtu = 0;          ///< of the device that is sent at, at creation; 0 = none
     std::uint32_t device_pool = 0;  ///< 1 + index of the pool whose memory the device has; 0 = none
     port_limits limits;
     /// 1 + index of the entry that has the streams, while packets are captured; 0 = they are not.

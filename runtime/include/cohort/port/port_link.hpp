@@ -3,7 +3,7 @@
 ///
 /// Semantics of rte_eth_link_get_nowait, rte_eth_macaddr_get, rte_eth_dev_get_mtu,
 /// rte_eth_promiscuous_enable and rte_eth_allmulticast_enable. Ports without a device (null, ring,
-/// pcap) are up while they are started, and receive what there is.
+/// pcap at files) are up while they are started, and receive what there is.
 ///
 /// *When a process dies here*: in the middle of a change the device may still, or already, receive
 /// what `port_link` does not tell; the same call again brings both together. What the device

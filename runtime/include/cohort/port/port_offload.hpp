@@ -3,7 +3,8 @@
 ///
 /// Semantics of RTE_ETH_RX_OFFLOAD_VLAN_STRIP and _RSS_HASH, of packet types, and of the tx
 /// offloads that an mbuf's flags ask for. All of it is done in software, by the lane that bursts,
-/// with every driver: the cost is that lane's. A port that does none of it pays one load beside
+/// with every driver: the cost is that lane's. What a tap port with offload=1 leaves to the kernel
+/// is apart from this. A port that does none of it pays one load beside
 /// another.
 ///
 ///   received:  driver, capture, offloads, rx callbacks, caller
@@ -28,8 +29,10 @@
 namespace cohort {
 
 struct port_offloads {
-    bool vlan_strip = false;   ///< rx: the outermost tag goes to `vlan_tci`: vlan.hpp
-    bool packet_type = false;  ///< rx: type, and lengths in `tx_offload`: packet_type.hpp
+    bool vlan_strip = false;  ///< rx: the outermost tag goes to `vlan_tci`: vlan.hpp
+    /// rx: type, and lengths in `tx_offload` unless these are of what lacks a checksum:
+    /// packet_type.hpp
+    bool packet_type = false;
     /// rx: `flow_hash` of parse.hpp to `hash.rss`, flag rx_rss_hash, in place of what a device
     /// says: the same for both directions of a flow, with each driver, where its headers are in the
     /// first segment.

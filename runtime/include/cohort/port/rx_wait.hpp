@@ -38,8 +38,9 @@
 /// the port, and of any queue of it, wakes it.
 ///
 /// `ready` promises no packet: others wake the same descriptor, and a queue whose pool is empty is
-/// polled. The null port is always ready, and so is a pcap port until the end of its file,
-/// but for one with a rate.
+/// polled. The null port is always ready, and so is a pcap port until the end of its file, but for
+/// one with a rate, which is ready when the next packet is due. One at an interface sleeps as
+/// packet sockets do.
 ///
 /// *Thread safety*: rx_wait and rx_arm as rx_burst: by the lane that owns the queue, or wants it.
 /// Of one handle only one thread at a time sleeps at a queue's descriptor: a call of rx_arm that

@@ -5,7 +5,7 @@
 #include "cohort/memory/memory_layout.hpp"
 #include "cohort/packet/mbuf.hpp"
 #include "cohort/pool/mempool_layout.hpp"
-#include "cohort/ring/ring_layout.hpp"
+#include "cohort/ring/ring_zone.hpp"
 
 #include <cstdint>
 #include <vector>
@@ -44,9 +44,8 @@ public:
         for (auto& view : pools_)
             visit(*view.zone, view.pool->backing());
         for (const auto* zone : rings_)
-            if (auto& ring = *static_cast<ring_layout*>(zone->data());
-                has_sound_header(ring, zone->length))
-                visit(*zone, ring);
+            if (auto* ring = ring_in(*zone))  // written over since, perhaps
+                visit(*zone, *ring);
     }
 
 private:

@@ -244,9 +244,4 @@ protected:
 
 }  // namespace detail
 
-template <typename Ring>
-class ring_room;  // see ring_zero_copy.hpp
-template <typename Ring>
-class ring_front;
-
 }  // namespace cohort
