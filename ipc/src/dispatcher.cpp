@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <exception>
 
 #include <pthread.h>
 #include <sys/epoll.h>
@@ -237,10 +238,17 @@ std::size_t dispatcher::hear(int wait_ms)
     std::array<epoll_event, 32> events;
     const int count = ::epoll_wait(epoll_.get(), events.data(), events.size(), wait_ms);
     own_bell().disarm();
+    std::exception_ptr first;  // what fails again and again holds up nothing behind it
     for (int i = 0; i < count; ++i) {
         const auto word = events[static_cast<std::size_t>(i)].data.u64;
-        handle(static_cast<source>(word >> 32), word & 0xffff'ffff);
+        try {
+            handle(static_cast<source>(word >> 32), word & 0xffff'ffff);
+        } catch (...) {
+            first = first ? first : std::current_exception();
+        }
     }
+    if (first)
+        std::rethrow_exception(first);
     return count > 0 ? static_cast<std::size_t>(count) : 0;
 }
 

@@ -154,9 +154,8 @@ post_office::delivery post_office::post(member_ref to, const envelope& sent,
         return delivery::too_large;
     if (to.id == 0 || to.id >= max_members || !domain_.members().members().is_live(to))
         return delivery::no_such_member;
-    auto inbox = inbox_of(to.id);
-    if (!inbox)
-        return inbox_zone_of(to.id) ? delivery::inbox_damaged : delivery::no_such_member;
+    if (!inbox_zone_of(to.id))
+        return delivery::no_such_member;
     auto& pool = sent.payload.size() <= small_payload ? small_ : large_;
     void* object = pool.get();
     if (!object)
@@ -178,9 +177,10 @@ post_office::delivery post_office::post(member_ref to, const envelope& sent,
     COHORT_FAULT_POINT("ipc.written");
     std::atomic_signal_fence(std::memory_order_release);
     message->kind = sent.kind;  // last: from here on it counts as posted, see repair
-    if (!inbox->enqueue(message)) {
+    auto inbox = inbox_of(to.id);
+    if (!inbox || !inbox->enqueue(message)) {
         free(message);
-        return delivery::inbox_full;
+        return inbox ? delivery::inbox_full : delivery::inbox_damaged;
     }
     COHORT_FAULT_POINT("ipc.posted");
     if (domain_.region().members.members[to.id].mailbox_bell.must_ring())
@@ -206,10 +206,16 @@ bool is_sound(const message_layout& head, std::size_t room, member_ref receiver)
            head.boxed_bytes <= max_boxed_payload;
 }
 
+/// One that was written over is to nobody a ring any more: what lies in it is its senders' again,
+/// or will be.
+bool post_office::is_empty() const noexcept
+{
+    return inbox_.empty() || !has_inbox_header(inbox_.layout(), own_index_);
+}
+
 message_layout* post_office::take(message_layout& head)
 {
-    // To others it is no ring any more: what lies in it is theirs again, or will be.
-    if (!has_inbox_header(inbox_.layout(), own_index_))
+    if (is_empty())
         return nullptr;
     for (message_layout* message = nullptr; inbox_.dequeue(message); ++dropped_) {
         const auto* pool = pool_of(message);
@@ -233,8 +239,10 @@ bool post_office::can_be_emptied(const memzone_layout& zone, member_id owner) no
     if (!has_inbox_header(inbox, domain_.segments().index_of(zone)) || find_fault(inbox))
         return false;
     // Whoever trusts in room that is not there writes over what has not been read.
+    const auto position = inbox.producer.load().position;  // first: others may post
     const auto trusted = inbox.producer.peer_seen.load(std::memory_order_relaxed);
-    if (inbox.producer.load().position - trusted > inbox_capacity)
+    if (position - trusted > inbox_capacity ||
+        inbox.consumer.load().position - trusted > inbox_capacity)
         return false;
     std::array<std::uint64_t, inbox_capacity> there{};
     std::uint32_t count = 0;
@@ -282,7 +290,7 @@ void post_office::repair(memzone_layout& zone, member_id owner)
         std::this_thread::sleep_for(posting_patience / looks_at_posted);
         const auto now = posted_to(owner);
         if (!std::ranges::includes(messages, now))
-            looks = 0;  // somebody had begun
+            looks = -1;  // somebody had begun
         messages = now;
     }
     const auto own = domain_.members().holder();

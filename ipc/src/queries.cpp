@@ -77,6 +77,7 @@ queries::queries(domain& shared) : domain_{shared}
     add_self();
     add_lists();
     add_reports();
+    add_ethdev();
 }
 
 void queries::add(std::string_view path, std::string_view help, report made)

@@ -235,10 +235,11 @@ void owner::take_telemetry_back() noexcept
         return;
     try {
         telemetry_ = ipc::telemetry_socket::listen(name());
-        const int before = loop().telemetry_listener();
         if (telemetry_)
-            loop().listen_in_place_of(before, telemetry_listener());
+            loop().set_telemetry_listener(loop().listen_in_place_of(
+                loop().telemetry_listener(), ipc::duplicate(telemetry_.fd())));
     } catch (...) {
+        telemetry_ = {};  // or clients would wait there for nobody
         log(log_level::warning, "no telemetry for DPDK's clients: {}", describe_thrown());
     }
 }

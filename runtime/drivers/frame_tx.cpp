@@ -7,8 +7,6 @@
 #include <algorithm>
 #include <cerrno>
 
-#include <linux/if_ether.h>
-
 namespace cohort::detail {
 
 bool is_failure(int number) noexcept
@@ -44,7 +42,7 @@ std::span<const std::byte> frame_tx::gather(const mbuf& packet) noexcept
 /// marked as received, and what is left is to put it back.
 bool frame_tx::send(mbuf& packet) noexcept
 {
-    if (packet.pkt_len > longest_ || packet.pkt_len < ETH_HLEN) {
+    if (!limits_.allow(packet)) {
         count_up(queue_.errors, 1);
         return true;
     }

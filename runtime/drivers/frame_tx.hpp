@@ -8,6 +8,7 @@
 //   sent again; it counts as sent, and as an error
 
 #include "cohort/packet/mbuf.hpp"
+#include "cohort/port/drivers.hpp"
 #include "cohort/port/port_layout.hpp"
 
 #include <cstddef>
@@ -29,10 +30,10 @@ void note_refusal(port_queue_layout& queue, int number) noexcept;
 
 class frame_tx {
 public:
-    frame_tx(port_queue_layout& queue, std::size_t longest)
+    frame_tx(port_queue_layout& queue, frame_limits limits)
         : queue_{queue}
-        , longest_{longest}
-        , gathered_(longest)
+        , limits_{limits}
+        , gathered_(limits.cut)
     {
     }
     virtual ~frame_tx() = default;
@@ -54,7 +55,7 @@ private:
     [[nodiscard]] bool send(mbuf& packet) noexcept;
 
     port_queue_layout& queue_;
-    std::size_t longest_;
+    frame_limits limits_;
     std::vector<std::byte> gathered_;  // the owner's
 };
 

@@ -52,14 +52,15 @@ TEST_CASE("what a port has prepared it takes, and what its interface would refus
     REQUIRE(port.tx_burst(0, {&sound, 1}) == 1);
     CHECK(port.tx_stats(0).errors == 0);
 
-    const auto longest = longest_frame_of(port.layout());
-    CHECK(longest.has_value() == wired.is_interface());
-    if (!longest)
+    const auto limits = frame_limits_of(port.layout());
+    CHECK(limits.has_value() == wired.is_interface());
+    if (!limits)
         return;
-    auto* most = wired.packet(std::string(*longest, 'x'));
+    auto* most = wired.packet(std::string(limits->whole, 'x'));
     CHECK(port.prepare_tx({&most, 1}).count == 1);
-    free(most);
-    auto* giant = wired.packet(std::string(*longest + 1, 'x'));
+    REQUIRE(port.tx_burst(0, {&most, 1}) == 1);
+    CHECK(port.tx_stats(0).errors == 0);
+    auto* giant = wired.packet(std::string(limits->whole + 1, 'x'));
     const auto refused = port.prepare_tx({&giant, 1});
     CHECK(refused.count == 0);
     CHECK(std::string{refused.why} == "it is longer than the port's interface takes");

@@ -117,10 +117,9 @@ IPC_MUTATIONS = [
     Mutation(
         "a side that changes hands all the time holds nobody for ever",
         "runtime/src/ring/ring.cpp",
-        "most_stall_limits * stall_limit) {",
-        "std::chrono::hours{most_stall_limits}) {",
-        "a member that scribbles*",
-        suite="process",
+        "4 * std::max(stall_limit, default_stall_limit)) {",
+        "std::chrono::hours{1}) {",
+        "a side that changes hands*",
     ),
     Mutation(
         "what is on its way at the first look makes no losses",

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
 
 #include <pcap/pcap.h>
 
@@ -181,6 +182,26 @@ TEST_CASE("cohort capture prints a line for each packet when it has no file", "[
                                           " 0    46 bytes  10.0.0.1:7 > "
                                           "10.0.0.2:53 UDP"));
     }
+    CHECK(tool.wait(limit) == exit_status{});
+}
+
+TEST_CASE("cohort capture --json prints a line for each packet and one that counts",
+          "[tool][capture]")
+{
+    captured_domain traffic;
+    auto tool = child_process::spawn("cohort", capturing({"wire", "--count", "2", "--json"}));
+    traffic.await_capture();
+
+    traffic.pass(udp_frame(53, "text"));
+
+    for (const auto* direction : {"rx", "tx"}) {
+        const auto line = nlohmann::json::parse(tool.read_line(limit).value());
+        CHECK(line.at("direction") == direction);
+        CHECK(line.at("bytes") == 46);
+        CHECK(line.at("packet") == "10.0.0.1:7 > 10.0.0.2:53 UDP");
+    }
+    CHECK(nlohmann::json::parse(tool.read_line(limit).value()) ==
+          nlohmann::json{{"captured", 2}, {"seen", 2}, {"missed", 0}});
     CHECK(tool.wait(limit) == exit_status{});
 }
 

@@ -2,6 +2,7 @@
 
 #include "cohort/ipc/socket.hpp"
 #include "cohort/ipc/telemetry.hpp"
+#include "cohort/port/xstats.hpp"
 #include "process/living_domain.hpp"
 #include "support/member_process.hpp"
 #include "support/scratch_domain.hpp"
@@ -97,13 +98,62 @@ TEST_CASE("every path that is listed answers with valid JSON under its own name 
                                    "/port/info",
                                    "/port/queues",
                                    "/action/list",
-                                   "/audit"})
+                                   "/audit",
+                                   "/ethdev/list",
+                                   "/ethdev/stats",
+                                   "/ethdev/xstats",
+                                   "/ethdev/info",
+                                   "/ethdev/link_status"})
         CHECK(std::find(paths.begin(), paths.end(), path) != paths.end());
     for (const std::string path : paths) {
         INFO(path);
         CHECK_NOTHROW(answer_of(queries.answer(path + ",packets"), path));
         CHECK(answer_of(queries.answer("/help," + path), "/help").at(path).is_string());
     }
+}
+
+TEST_CASE("collectors of rte_ethdev find ports by number, with their counters, names and links",
+          "[actions][queries][port]")
+{
+    scratch_domain domain;
+    domain->create_pktmbuf_pool("packets", {.count = 64, .cache_size = 0});
+    auto port = domain->create_port("wire", "null:size=64,queues=2", {.rx_pool = "packets"});
+    std::array<mbuf*, 8> burst;
+    REQUIRE(port.rx_burst(1, burst) == 8);
+    REQUIRE(port.tx_burst(0, std::span{burst}.first(3)) == 3);
+    free_bulk(std::span{burst}.last(5));
+    const auto number = port.layout().index;
+    const auto ask = [&](const std::string& path) {
+        const auto asked = "/ethdev/" + path + "," + std::to_string(number);
+        return answer_of(domain->queries().answer(asked), asked);
+    };
+
+    CHECK(ask("list") == json{number});
+    const auto stats = ask("stats");
+    CHECK(stats.at("ipackets") == 8);
+    CHECK(stats.at("ibytes") == 8 * 64);
+    CHECK(stats.at("opackets") == 3);
+    CHECK(stats.at("q_ipackets").size() == 16);
+    CHECK(stats.at("q_ipackets").at(1) == 8);
+    CHECK(stats.at("q_opackets").at(0) == 3);
+    const auto named = ask("xstats");
+    CHECK(named.size() == xstats(port).size());
+    for (const auto& each : xstats(port))
+        CHECK(named.at(each.name) == each.value);
+    CHECK(ask("info").at("name") == "wire");
+    CHECK(ask("info").at("nb_rx_queues") == 2);
+    CHECK(ask("info").at("dev_started") == 1);
+    CHECK(ask("info").at("rxq_state") == json{1, 1});
+    CHECK(ask("link_status").at("status") == "UP");
+
+    REQUIRE(port.reset_stats());
+    port.stop();
+    CHECK(ask("stats").at("ipackets") == 0);
+    CHECK(ask("xstats").at("rx_q1_packets") == 0);
+    CHECK(ask("info").at("rxq_state") == json{0, 0});
+    CHECK(ask("link_status") == json{{"status", "DOWN"}});
+    for (const std::string none : {"/ethdev/stats", "/ethdev/info,wire", "/ethdev/xstats,65535"})
+        CHECK(answer_of(domain->queries().answer(none), none).is_null());
 }
 
 TEST_CASE("queries tell what is there, and null for what is not", "[actions][queries]")

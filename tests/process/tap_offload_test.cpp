@@ -184,14 +184,16 @@ TEST_CASE("the kernel completes what the flags of a packet ask for at a tap port
     wrong->data_len = 30;  // ends before the headers that the flags speak of
     wrong->pkt_len = 30;
     auto* foreign = packet_in(scratch.pool(), udp_frame("foreign"));
-    for (auto [packet, flags] :
-         {std::pair{wrong, udp_flags}, {foreign, udp_flags | mbuf_flag::tx_udp_seg}}) {
+    auto* longer = packet_in(scratch.pool(), udp_frame(std::string(2000, 'l')));  // and not cut
+    for (auto [packet, flags] : {std::pair{wrong, udp_flags},
+                                 {foreign, udp_flags | mbuf_flag::tx_udp_seg},
+                                 {longer, udp_flags}}) {
         packet->ol_flags |= flags;
         packet->tx_offload = ip_lengths.pack();
         CHECK(port.prepare_tx({&packet, 1}).count == 0);
         REQUIRE(port.tx_burst(0, {&packet, 1}) == 1);
     }
-    CHECK(port.tx_stats().errors == 2);
+    CHECK(port.tx_stats().errors == 3);
     CHECK(scratch.pool().objects().in_use() == 0);
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <numeric>
 #include <thread>
 #include <vector>
@@ -164,6 +165,31 @@ TEST_CASE("behind a live claimant a call gives up at the stall limit and counts 
     CHECK_FALSE(accepted);
     CHECK(side.stalls == 1);
     scrub(ring.layout(), domain->members().lane(), domain->members().lane());
+    CHECK(ring.enqueue(1));
+}
+
+TEST_CASE("a side that changes hands all the time, as no ring does, holds nobody for ever",
+          "[ring]")
+{
+    scratch_domain domain;
+    auto ring = domain->create_ring<int>("r", 8);
+    auto& side = ring.layout().producer;
+    const auto seen = side.load();
+    const auto me = domain->members().lane();
+    std::atomic<bool> stop{false};
+    std::thread scribbler{[&] {
+        for (auto word = seen; !stop; word = word.next(word.position, me))
+            side.word.store(word.next(word.position, me).pack());
+    }};
+
+    bool accepted = true;
+    std::thread{[&] { accepted = ring.enqueue(1); }}.join();
+    stop = true;
+    scribbler.join();
+
+    CHECK_FALSE(accepted);
+    CHECK(side.stalls == 1);
+    scrub(ring.layout(), me, me);
     CHECK(ring.enqueue(1));
 }
 

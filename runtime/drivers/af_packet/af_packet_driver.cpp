@@ -55,7 +55,7 @@ public:
         : port_{port}
         , interface_{static_cast<int>(port.driver_words[af_packet_word::interface_index])}
     {
-        const auto longest = longest_frame_of(port).value();
+        const auto longest = frame_limits_of(port).value().whole;
         for (std::size_t i = 0; i != sockets.size(); ++i) {
             auto& rings = rings_.emplace_back(sockets[i].get(), shape_of(port));
             rx_.emplace_back(port, port.rx[i], rings, sockets[i].get());

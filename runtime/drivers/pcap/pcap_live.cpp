@@ -197,7 +197,7 @@ rx_outlook live_rx::arm() noexcept
 }
 
 live_tx::live_tx(port_layout& port)
-    : frame_tx{port.tx[0], longest_frame_of(port).value_or(0)}
+    : frame_tx{port.tx[0], frame_limits_of(port).value_or(frame_limits{})}
     , settings_{settings_of(port.options.view(), "tx_iface", false)}
 {
 }

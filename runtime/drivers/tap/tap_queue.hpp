@@ -62,7 +62,7 @@ private:
 class tap_tx final : public frame_tx {
 public:
     tap_tx(const port_layout& port, port_queue_layout& queue, int device)
-        : frame_tx{queue, longest_frame_of(port).value()}
+        : frame_tx{queue, frame_limits_of(port).value()}
         , device_{device}
         , has_offload_{port.driver_words[tap_word::offload] != 0}
     {

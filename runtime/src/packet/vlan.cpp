@@ -16,11 +16,13 @@ using ether_type::tag_bytes;
 
 constexpr std::uint16_t address_bytes = 12;  // both of them
 
-void count_in_l2(mbuf& packet, int bytes) noexcept
+/// Calls `change` with the length of the outermost L2 header.
+template <typename Change>
+void change_l2_length(mbuf& packet, Change change) noexcept
 {
     auto parts = tx_offload_parts::unpack(packet.tx_offload);
     auto& length = (packet.ol_flags & tx_tunnel_mask) != 0 ? parts.outer_l2_len : parts.l2_len;
-    length = static_cast<std::uint16_t>(length + bytes);
+    length = static_cast<std::uint16_t>(change(length));
     packet.tx_offload = parts.pack();
 }
 
@@ -35,8 +37,10 @@ bool vlan_strip(mbuf& packet) noexcept
     packet.vlan_tci = detail::load_be16(front, address_bytes + 2);
     packet.ol_flags |= rx_vlan | rx_vlan_stripped;
     std::memmove(front.data() + tag_bytes, front.data(), address_bytes);
-    if ((packet.ol_flags & tx_l4_mask) != 0)  // else nobody has said lengths
-        count_in_l2(packet, -int{tag_bytes});
+    constexpr int tagged = address_bytes + tag_bytes + 2;
+    change_l2_length(packet, [](int length) {
+        return length >= tagged ? length - tag_bytes : length;  // else nobody has counted the tag
+    });
     return packet.adj(tag_bytes);
 }
 
@@ -52,7 +56,7 @@ bool vlan_insert(mbuf& packet) noexcept
     detail::store_be16(tag, 0, customer_tag);
     detail::store_be16(tag, 2, packet.vlan_tci);
     packet.ol_flags &= ~(rx_vlan_stripped | tx_vlan);
-    count_in_l2(packet, tag_bytes);
+    change_l2_length(packet, [](int length) { return length + tag_bytes; });
     return true;
 }
 

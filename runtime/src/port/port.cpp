@@ -4,6 +4,7 @@
 #include "cohort/port/burst_journal.hpp"
 #include "cohort/port/capture_layout.hpp"
 #include "cohort/port/port_host.hpp"
+#include "cohort/port/xstats.hpp"
 
 namespace cohort {
 namespace {
@@ -17,16 +18,6 @@ port_stats absolute(const port_queue_layout& queue) noexcept
             count(queue.no_buffer)};
 }
 
-port_stats since_reset(const port_queue_layout& queue) noexcept
-{
-    const auto now = absolute(queue);
-    const auto base = [&](std::size_t i) {
-        return queue.base[i].load(std::memory_order_relaxed);  // a count
-    };
-    return {now.packets - base(0), now.bytes - base(1), now.missed - base(2), now.errors - base(3),
-            now.no_buffer - base(4)};
-}
-
 /// The counters themselves have their one writer; a reset notes where they stand.
 void reset(port_queue_layout& queue) noexcept
 {
@@ -34,21 +25,6 @@ void reset(port_queue_layout& queue) noexcept
     const std::uint64_t values[] = {now.packets, now.bytes, now.missed, now.errors, now.no_buffer};
     for (std::size_t i = 0; i != std::size(values); ++i)
         queue.base[i].store(values[i], std::memory_order_relaxed);  // a count
-}
-
-template <typename Queues>
-port_stats sum(const Queues& queues, std::size_t count) noexcept
-{
-    port_stats all;
-    for (std::size_t i = 0; i != count; ++i) {
-        const auto one = since_reset(queues[i]);
-        all.packets += one.packets;
-        all.bytes += one.bytes;
-        all.missed += one.missed;
-        all.errors += one.errors;
-        all.no_buffer += one.no_buffer;
-    }
-    return all;
 }
 
 bool of_one_generation(std::uint64_t a, std::uint64_t b) noexcept
@@ -298,25 +274,25 @@ port_stats port::rx_stats(std::uint16_t queue) const noexcept
     update_stats();
     if (queue >= rx_queues_)
         return {};
-    return counted([&](const port_layout& shared) { return since_reset(shared.rx[queue]); });
+    return counted([&](const port_layout& shared) { return stats_of(shared.rx[queue]); });
 }
 
 port_stats port::tx_stats(std::uint16_t queue) const noexcept
 {
     if (queue >= tx_queues_)
         return {};
-    return counted([&](const port_layout& shared) { return since_reset(shared.tx[queue]); });
+    return counted([&](const port_layout& shared) { return stats_of(shared.tx[queue]); });
 }
 
 port_stats port::rx_stats() const noexcept
 {
     update_stats();
-    return counted([&](const port_layout& shared) { return sum(shared.rx, rx_queues_); });
+    return counted([&](const port_layout& shared) { return stats_of(shared, port_direction::rx); });
 }
 
 port_stats port::tx_stats() const noexcept
 {
-    return counted([&](const port_layout& shared) { return sum(shared.tx, tx_queues_); });
+    return counted([&](const port_layout& shared) { return stats_of(shared, port_direction::tx); });
 }
 
 bool port::reset_stats() noexcept

@@ -75,14 +75,14 @@ prepared port::prepare_tx(std::span<mbuf* const> packets) const noexcept
 {
     prepared made;
     const bool there = saw([&] {
-        const auto longest = longest_frame_of(*layout_);
+        const auto limits = frame_limits_of(*layout_);
         const bool by_device = follows_tx_flags(*layout_);
         for (auto* packet : packets) {
             made.why = by_device ? fault_for_device(*packet) : cohort::prepare_tx(*packet);
-            if (!made.why && longest && packet->pkt_len > *longest)
-                made.why = "it is longer than the port's interface takes";
-            if (!made.why && longest && packet->pkt_len < ethernet_header_bytes)
-                made.why = "it is shorter than an Ethernet header";
+            if (!made.why && limits && !limits->allow(*packet))
+                made.why = packet->pkt_len < ethernet_header_bytes
+                               ? "it is shorter than an Ethernet header"
+                               : "it is longer than the port's interface takes";
             if (made.why)
                 return;
             ++made.count;

@@ -1,32 +1,89 @@
 #include "cohort/port/xstats.hpp"
 
 #include <algorithm>
+#include <atomic>
+#include <span>
 
 #include <fmt/format.h>
 
 namespace cohort {
 
-std::vector<xstat> xstats(const port& of)
+namespace {
+
+/// `rx` and `tx` tell the counters of a queue by its number, or of all without one.
+template <typename Rx, typename Tx>
+std::vector<xstat> named(Rx rx_stats, std::size_t rx_queues, Tx tx_stats, std::size_t tx_queues)
 {
-    const auto rx = of.rx_stats();
-    const auto tx = of.tx_stats();
+    const port_stats rx = rx_stats();
+    const port_stats tx = tx_stats();
     std::vector<xstat> all{
         {"rx_good_packets", rx.packets}, {"tx_good_packets", tx.packets},
         {"rx_good_bytes", rx.bytes},     {"tx_good_bytes", tx.bytes},
         {"rx_missed_errors", rx.missed}, {"rx_errors", rx.errors},
         {"tx_errors", tx.errors},        {"rx_mbuf_allocation_errors", rx.no_buffer}};
-    for (std::uint16_t i = 0; i != of.rx_queues(); ++i) {
-        const auto queue = of.rx_stats(i);
+    for (std::size_t i = 0; i != rx_queues; ++i) {
+        const port_stats queue = rx_stats(static_cast<std::uint16_t>(i));
         all.push_back({fmt::format("rx_q{}_packets", i), queue.packets});
         all.push_back({fmt::format("rx_q{}_bytes", i), queue.bytes});
         all.push_back({fmt::format("rx_q{}_errors", i), queue.errors});
     }
-    for (std::uint16_t i = 0; i != of.tx_queues(); ++i) {
-        const auto queue = of.tx_stats(i);
+    for (std::size_t i = 0; i != tx_queues; ++i) {
+        const port_stats queue = tx_stats(static_cast<std::uint16_t>(i));
         all.push_back({fmt::format("tx_q{}_packets", i), queue.packets});
         all.push_back({fmt::format("tx_q{}_bytes", i), queue.bytes});
     }
     return all;
+}
+
+}  // namespace
+
+port_stats stats_of(const port_queue_layout& queue) noexcept
+{
+    const auto since = [&](const std::atomic<std::uint64_t>& counter, std::size_t i) {
+        // Relaxed: counts.
+        return counter.load(std::memory_order_relaxed) -
+               queue.base[i].load(std::memory_order_relaxed);
+    };
+    return {since(queue.packets, 0), since(queue.bytes, 1), since(queue.missed, 2),
+            since(queue.errors, 3), since(queue.no_buffer, 4)};
+}
+
+port_stats stats_of(const port_layout& port, port_direction direction) noexcept
+{
+    const bool is_rx = direction == port_direction::rx;
+    const std::size_t count = is_rx ? port.rx_queues : port.tx_queues;
+    port_stats all;
+    for (const auto& queue :
+         std::span{is_rx ? port.rx : port.tx}.first(std::min(count, max_port_queues))) {
+        const auto one = stats_of(queue);
+        all.packets += one.packets;
+        all.bytes += one.bytes;
+        all.missed += one.missed;
+        all.errors += one.errors;
+        all.no_buffer += one.no_buffer;
+    }
+    return all;
+}
+
+std::vector<xstat> xstats(const port& of)
+{
+    return named([&](auto... queue) { return of.rx_stats(queue...); }, of.rx_queues(),
+                 [&](auto... queue) { return of.tx_stats(queue...); }, of.tx_queues());
+}
+
+std::vector<xstat> xstats(const port_layout& of)
+{
+    const auto told = [&](const port_queue_layout* queues, port_direction direction) {
+        return [&of, queues, direction](auto... queue) {
+            if constexpr (sizeof...(queue) == 0)
+                return stats_of(of, direction);
+            else
+                return stats_of(queues[(queue, ...)]);
+        };
+    };
+    return named(
+        told(of.rx, port_direction::rx), std::min<std::size_t>(of.rx_queues, max_port_queues),
+        told(of.tx, port_direction::tx), std::min<std::size_t>(of.tx_queues, max_port_queues));
 }
 
 std::optional<std::uint64_t> xstat_by_id(const port& of, std::size_t id)

@@ -4,6 +4,7 @@
 #include "cohort/base/fault_point.hpp"
 #include "cohort/ring/stage_layout.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <new>
 #include <thread>
@@ -206,30 +207,32 @@ std::size_t detail::drop_all(ring_layout& ring, membership& self) noexcept
 bool detail::wait_for_claimant(ring_layout& ring, ring_side& side, ring_word seen, membership& self,
                                unsigned waits) noexcept
 {
-    const std::chrono::microseconds stall_limit{ring.stall_limit_us};
-    // Others win for so long only if somebody writes what no ring does. The clock is read seldom:
-    // most waits are shorter than that. (Of one claim: a thread has no two that wait.)
-    constexpr int most_stall_limits = 4;
-    constexpr unsigned between_looks = 16;
+    constexpr std::chrono::microseconds default_stall_limit{ring_options{}.stall_limit_us};
+    // Others win for so long only if somebody writes what no ring does. Of one claim: a thread has
+    // no two that wait.
     thread_local steady_clock::time_point began;
-    if (waits == between_looks) {
-        began = steady_clock::now();
-    } else if (waits > between_looks && waits % between_looks == 0 &&
-               steady_clock::now() - began > most_stall_limits * stall_limit) {
-        side.stalls.fetch_add(1, std::memory_order_relaxed);  // a count, orders nothing
-        return false;
-    }
+    if (waits == 0)
+        began = {};
     constexpr int spins = 64;
     constexpr int yields = 64;
+    constexpr unsigned between_looks = 64;  // at the clock, by those who need not look
     for (int i = 0; i != spins; ++i) {
-        if (side.load().pack() != seen.pack())
+        if (side.load().pack() != seen.pack() && waits % between_looks != between_looks - 1)
             return true;
         cpu_relax();
+    }
+    const std::chrono::microseconds stall_limit{ring.stall_limit_us};
+    const auto now = steady_clock::now();
+    if (began == steady_clock::time_point{})
+        began = now;
+    if (now - began > 4 * std::max(stall_limit, default_stall_limit)) {
+        side.stalls.fetch_add(1, std::memory_order_relaxed);  // a count, orders nothing
+        return false;
     }
     const auto mode = &side == &ring.producer   ? ring.producer_mode
                       : &side == &ring.consumer ? ring.consumer_mode
                                                 : ring_mode::multi;  // a stage's
-    const auto until = deadline_in(stall_limit);
+    const auto until = now + stall_limit;
     for (int round = 0;; ++round) {
         if (side.load().pack() != seen.pack())
             return true;

@@ -85,8 +85,10 @@ void declare_capture(CLI::App& program, capture_request& request)
         "capture", "packets that pass a port, or lie in a ring: into a file, or as lines");
     command->fallthrough();
     command->add_option("NAME", request.name, "port, or ring of mbufs")->required();
-    command->add_option("-w,--write", request.file,
-                        "pcapng file for tshark and others; - is standard output");
+    auto* file = command->add_option("-w,--write", request.file,
+                                     "pcapng file for tshark and others; - is standard output");
+    command->add_flag("--json", request.json, "a line of JSON for each packet, and one that counts")
+        ->excludes(file);
     command->add_option("-f,--filter", request.filter, "only those; see pcap-filter(7)");
     command->add_option("-s,--snaplen", request.snap_length, "bytes kept of each packet")
         ->check(CLI::Range(1u, max_capture_length))
@@ -103,7 +105,8 @@ int capture(const std::string& domain, const capture_request& request)
     const pending_end end;
     const auto source = open_source(domain, request.name, request.snap_length);
     const packet_filter filter{request.filter, source->link()};
-    const auto sink = request.file.empty()
+    const auto sink = request.json ? print_json(source->link())
+                      : request.file.empty()
                           ? print_lines(source->link())
                           : open_pcapng(request.file, {.name = request.name,
                                                        .link = source->link(),

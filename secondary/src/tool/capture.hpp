@@ -11,6 +11,7 @@ namespace cohort::tool {
 struct capture_request {
     std::string name;
     std::string file;  ///< "-" = standard output; empty = lines of text
+    bool json = false;
     std::string filter;
     std::uint32_t snap_length = 65'535;
     std::uint64_t count = 0;  ///< 0 = until it is ended

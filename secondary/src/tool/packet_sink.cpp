@@ -11,6 +11,7 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -99,18 +100,11 @@ std::string conversation(link_type link, std::span<const std::byte> bytes)
                        protocol ? protocol : fmt::format("protocol {}", packet.protocol));
 }
 
-class line_sink final : public packet_sink {
+/// On standard output.
+class printing_sink : public packet_sink {
 public:
-    explicit line_sink(link_type link) noexcept : link_{link} {}
+    explicit printing_sink(link_type link) noexcept : link_{link} {}
 
-    void put(const captured_packet& packet) override
-    {
-        constexpr std::uint64_t second = 1'000'000'000;
-        const auto time = fmt::localtime(static_cast<std::time_t>(packet.time_ns / second));
-        fmt::print("{:%H:%M:%S}.{:09} {} {} {:5} bytes  {}\n", time, packet.time_ns % second,
-                   packet.direction == port_direction::rx ? "rx" : "tx", packet.queue,
-                   packet.length, conversation(link_, packet.bytes));
-    }
     void flush() override
     {
         if (std::fflush(stdout) != 0)
@@ -119,8 +113,57 @@ public:
     }
     void finish(std::uint64_t, std::uint64_t) override { flush(); }
 
+protected:
+    static const char* direction_of(const captured_packet& packet) noexcept
+    {
+        return packet.direction == port_direction::rx ? "rx" : "tx";
+    }
+    [[nodiscard]] std::string conversation_in(const captured_packet& packet) const
+    {
+        return conversation(link_, packet.bytes);
+    }
+
 private:
     link_type link_;
+};
+
+class line_sink final : public printing_sink {
+public:
+    using printing_sink::printing_sink;
+
+    void put(const captured_packet& packet) override
+    {
+        constexpr std::uint64_t second = 1'000'000'000;
+        const auto time = fmt::localtime(static_cast<std::time_t>(packet.time_ns / second));
+        fmt::print("{:%H:%M:%S}.{:09} {} {} {:5} bytes  {}\n", time, packet.time_ns % second,
+                   direction_of(packet), packet.queue, packet.length, conversation_in(packet));
+    }
+};
+
+class json_sink final : public printing_sink {
+public:
+    using printing_sink::printing_sink;
+
+    void put(const captured_packet& packet) override
+    {
+        ++captured_;
+        const nlohmann::json line{{"time_ns", packet.time_ns},
+                                  {"direction", direction_of(packet)},
+                                  {"queue", packet.queue},
+                                  {"bytes", packet.length},
+                                  {"packet", conversation_in(packet)}};
+        fmt::print("{}\n", line.dump());
+    }
+    void finish(std::uint64_t received, std::uint64_t missed) override
+    {
+        const nlohmann::json line{
+            {"captured", captured_}, {"seen", received - missed}, {"missed", missed}};
+        fmt::print("{}\n", line.dump());
+        flush();
+    }
+
+private:
+    std::uint64_t captured_ = 0;
 };
 
 }  // namespace
@@ -133,6 +176,11 @@ std::unique_ptr<packet_sink> open_pcapng(const std::string& file, const pcapng_i
 std::unique_ptr<packet_sink> print_lines(link_type link)
 {
     return std::make_unique<line_sink>(link);
+}
+
+std::unique_ptr<packet_sink> print_json(link_type link)
+{
+    return std::make_unique<json_sink>(link);
 }
 
 }  // namespace cohort::tool

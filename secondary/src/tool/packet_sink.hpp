@@ -25,5 +25,7 @@ public:
                                                        const pcapng_interface& interface);
 /// A line for each packet, on standard output: time, direction and queue, length, who to whom.
 [[nodiscard]] std::unique_ptr<packet_sink> print_lines(link_type link);
+/// The same as a line of JSON for each packet, and at the end one that counts.
+[[nodiscard]] std::unique_ptr<packet_sink> print_json(link_type link);
 
 }  // namespace cohort::tool

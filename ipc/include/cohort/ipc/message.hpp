@@ -111,7 +111,8 @@ public:
     /// The same of the own inbox, while others post; one that was written over stays for `drain`.
     void drain_own() noexcept;
 
-    [[nodiscard]] bool is_empty() const noexcept { return inbox_.empty(); }
+    /// Nothing can be taken.
+    [[nodiscard]] bool is_empty() const noexcept;
     [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_; }
 
 private:

@@ -58,6 +58,7 @@ private:
     void add_reports();
     void add_lists();
     void add_self();
+    void add_ethdev();
     [[nodiscard]] nlohmann::json about_this_member() const;
 
     domain& domain_;

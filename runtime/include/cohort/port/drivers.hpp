@@ -66,6 +66,7 @@
 ///          mode=skb        the generic hook, by default; the kernel copies
 ///          mode=native     the hook in the driver, before the kernel makes its own packet; copies
 
+#include "cohort/packet/mbuf.hpp"
 #include "cohort/packet/parse.hpp"
 #include "cohort/port/port_layout.hpp"
 
@@ -129,14 +130,28 @@ inline constexpr std::size_t ethernet_header_bytes = 14;
     return port.driver.view() == "tap" && port.driver_words[tap_word::offload] != 0;
 }
 
-/// The longest frame that the device takes, with an Ethernet header; nothing where any length goes.
-[[nodiscard]] inline std::optional<std::size_t> longest_frame_of(const port_layout& port) noexcept
+/// The longest frames that a device takes, with an Ethernet header: one that goes out as it is, and
+/// one that it cuts into segments (tx_tcp_seg).
+struct frame_limits {
+    std::size_t whole = 0;
+    std::size_t cut = 0;
+
+    [[nodiscard]] bool allow(const mbuf& packet) const noexcept
+    {
+        return packet.pkt_len >= ethernet_header_bytes &&
+               packet.pkt_len <= ((packet.ol_flags & mbuf_flag::tx_tcp_seg) != 0 ? cut : whole);
+    }
+};
+
+/// Nothing where any length goes.
+[[nodiscard]] inline std::optional<frame_limits> frame_limits_of(const port_layout& port) noexcept
 {
     if (port.mtu == 0 || port.tx_queues == 0)
         return std::nullopt;
-    if (port.driver.view() == "af_packet" || port.driver.view() == "pcap")  // by packet sockets
-        return port.mtu + ethernet_header_bytes;
-    return longest_frame(follows_tx_flags(port) ? 65'535 : port.mtu);  // which it cuts
+    const bool by_packet_socket = port.driver.view() == "af_packet" || port.driver.view() == "pcap";
+    const auto whole =
+        by_packet_socket ? port.mtu + ethernet_header_bytes : longest_frame(port.mtu);
+    return frame_limits{whole, follows_tx_flags(port) ? longest_frame(65'535) : whole};
 }
 
 /// Makes the drivers above known to this process. Done when a domain is opened; idempotent.

@@ -30,8 +30,14 @@ struct xstat {
 };
 
 [[nodiscard]] std::vector<xstat> xstats(const port& of);
+/// The same without a handle. What only the device knows is as it was last asked.
+[[nodiscard]] std::vector<xstat> xstats(const port_layout& of);
 /// Nothing when no counter has that number or name.
 [[nodiscard]] std::optional<std::uint64_t> xstat_by_id(const port& of, std::size_t id);
 [[nodiscard]] std::optional<std::size_t> find_xstat(const port& of, std::string_view name);
+
+/// Since the last reset, as it lies in the region: of one queue, and of all of a direction.
+[[nodiscard]] port_stats stats_of(const port_queue_layout& queue) noexcept;
+[[nodiscard]] port_stats stats_of(const port_layout& port, port_direction direction) noexcept;
 
 }  // namespace cohort

@@ -53,7 +53,7 @@ template <typename Look>
     const auto me = self.lane();
     if (me == 0) [[unlikely]]
         return {};
-    for (unsigned waits = 0;; ++waits) {
+    for (unsigned waits = 0;;) {
         auto seen = own.word.load(std::memory_order_acquire);  // FILLED or FREED
         const auto holder = static_cast<lane_id>(seen);
         if (holder == 0) {
@@ -66,7 +66,7 @@ template <typename Look>
                 return {mine, count};
         } else if (holder == me && mode == ring_mode::single) {
             return {seen, look(ring_claim{seen}.position())};
-        } else if (!wait_for_claimant(ring, own, ring_word::unpack(seen), self, waits)) {
+        } else if (!wait_for_claimant(ring, own, ring_word::unpack(seen), self, waits++)) {
             return {};
         }
     }
