@@ -63,9 +63,9 @@ if [[ ${#suites[@]} -eq 0 ]]; then
     [[ -n $sanitize ]] || suites+=(model lint)
 fi
 
-suite_limit=900
-test_limit=120
-[[ -z $sanitize ]] || test_limit=240
+suite_limit=1200
+test_limit=300
+[[ -z $sanitize ]] || test_limit=600
 [[ -z $only_build || -z $only_run ]] || refuse "--build-only and --run-only exclude each other"
 for suite in "${suites[@]}"; do
     case $suite in

@@ -3,10 +3,14 @@
 
 #include "cohort/base/error.hpp"
 #include "cohort/ipc/queries.hpp"
+#include "cohort/port/drivers.hpp"
 #include "cohort/port/port_layout.hpp"
+#include "cohort/port/port_link.hpp"
 #include "cohort/port/xstats.hpp"
 
+#include <algorithm>
 #include <charconv>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -21,10 +25,12 @@ using nlohmann::json;
 
 constexpr std::size_t counted_queues = 16;  // as rte_eth_stats has
 
-/// The entry of the port with that number; nullptr when there is none.
+/// The entry of the port with that number, perhaps with more behind a comma; nullptr when there is
+/// none.
 const memzone_layout* port_numbered(const region_layout& region, std::string_view text)
 {
     unsigned number = 0;
+    text = text.substr(0, text.find(','));
     const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), number);
     if (failed != std::errc{} || end != text.data() + text.size())
         throw error{errc::invalid_argument,
@@ -37,6 +43,16 @@ const memzone_layout* port_numbered(const region_layout& region, std::string_vie
     return found;
 }
 
+/// As many as a port can have, whatever stands there.
+std::span<const port_queue_layout> rx_of(const port_layout& port)
+{
+    return std::span{port.rx}.first(std::min<std::size_t>(port.rx_queues, max_port_queues));
+}
+std::span<const port_queue_layout> tx_of(const port_layout& port)
+{
+    return std::span{port.tx}.first(std::min<std::size_t>(port.tx_queues, max_port_queues));
+}
+
 json stats_in(const port_layout& port)
 {
     const auto rx = stats_of(port, port_direction::rx);
@@ -44,9 +60,12 @@ json stats_in(const port_layout& port)
     json all{{"ipackets", rx.packets}, {"opackets", tx.packets},   {"ibytes", rx.bytes},
              {"obytes", tx.bytes},     {"imissed", rx.missed},     {"ierrors", rx.errors},
              {"oerrors", tx.errors},   {"rx_nombuf", rx.no_buffer}};
+    const auto of = [](std::span<const port_queue_layout> queues, std::size_t i) {
+        return i < queues.size() ? stats_of(queues[i]) : port_stats{};
+    };
     for (std::size_t i = 0; i != counted_queues; ++i) {
-        const auto in = i < port.rx_queues ? stats_of(port.rx[i]) : port_stats{};
-        const auto out = i < port.tx_queues ? stats_of(port.tx[i]) : port_stats{};
+        const auto in = of(rx_of(port), i);
+        const auto out = of(tx_of(port), i);
         all["q_ipackets"].push_back(in.packets);
         all["q_opackets"].push_back(out.packets);
         all["q_ibytes"].push_back(in.bytes);
@@ -79,8 +98,6 @@ json info_of(const memzone_layout& zone)
     const auto passes = [&](reception which) {
         return (receives & static_cast<std::uint32_t>(which)) != 0 ? 1 : 0;
     };
-    const std::span rx{port.rx};
-    const std::span tx{port.tx};
     return {{"name", zone.name.view()},
             {"driver", port.driver.view()},
             {"state", 1},
@@ -94,50 +111,60 @@ json info_of(const memzone_layout& zone)
             {"scattered_rx", 1},
             {"dev_configured", 1},
             {"dev_started", is_started ? 1 : 0},
-            {"rxq_state", states(rx.first(port.rx_queues))},
-            {"txq_state", states(tx.first(port.tx_queues))}};
+            {"rxq_state", states(rx_of(port))},
+            {"txq_state", states(tx_of(port))}};
 }
 
-json link_of(const port& opened)
+/// Null for an interface that who answers does not see.
+json link_in(const port_layout& port)
 {
-    const auto now = opened.link();
-    if (!now.up)
+    const auto phase = port_phase::unpack(port.phase.load(std::memory_order_relaxed));
+    auto now = std::optional{port_link{.up = phase.state == port_state::started}};
+    if (has_interface(port))
+        now = look_at_interface_of(port);
+    if (!now)
+        return nullptr;
+    if (!now->up)
         return {{"status", "DOWN"}};
     return {{"status", "UP"},
-            {"speed", now.speed},
-            {"duplex", now.full_duplex ? "full-duplex" : "half-duplex"}};
+            {"speed", now->speed},
+            {"duplex", now->full_duplex ? "full-duplex" : "half-duplex"}};
 }
 
 }  // namespace
 
+// No handle is opened: that asks other members for descriptors, and who answers must not wait.
 void queries::add_ethdev()
 {
     const auto add_port = [this](const std::string& path, const std::string& what, auto told) {
         add(path, what + ". Parameters: int port_id",
             [this, told = std::move(told)](std::string_view number) {
                 const auto* zone = port_numbered(domain_.region(), number);
-                return zone ? told(*zone) : json{};
+                if (!zone)
+                    return json{};
+                const auto before = zone->word();
+                auto answer = told(*zone);
+                return zone->word() == before ? answer : json{};  // else it has gone meanwhile
             });
     };
-    add("/ethdev/list", "Numbers of ports. Takes no parameters", [this](std::string_view) {
+    const auto port_in = [](const memzone_layout& zone) -> const port_layout& {
+        return *static_cast<const port_layout*>(zone.data());
+    };
+    add("/ethdev/list", "Numbers of ports. Takes no parameters", [=, this](std::string_view) {
         auto numbers = json::array();
-        for_each_live(domain_.region().memory, zone_kind::port, [&](const memzone_layout& zone) {
-            numbers.push_back(static_cast<const port_layout*>(zone.data())->index);
-        });
+        for_each_live(domain_.region().memory, zone_kind::port,
+                      [&](const auto& zone) { numbers.push_back(port_in(zone).index); });
         return numbers;
     });
-    add_port("/ethdev/stats", "Counters of a port", [](const memzone_layout& zone) {
-        return stats_in(*static_cast<const port_layout*>(zone.data()));
-    });
-    add_port("/ethdev/xstats", "Counters of a port by name", [](const memzone_layout& zone) {
-        return xstats_in(*static_cast<const port_layout*>(zone.data()));
-    });
+    add_port("/ethdev/stats",
+             "Counters of a port; what a device has missed as its members have last asked it",
+             [=](const memzone_layout& zone) { return stats_in(port_in(zone)); });
+    add_port("/ethdev/xstats", "The same by name, with those of each queue",
+             [=](const memzone_layout& zone) { return xstats_in(port_in(zone)); });
     add_port("/ethdev/info", "What a port is", info_of);
-    add_port("/ethdev/link_status", "Link of a port, as who answers can see it",
-             [this](const memzone_layout& zone) {
-                 const auto opened = domain_.find_port(zone.name.view());
-                 return opened ? link_of(*opened) : json{};
-             });
+    add_port("/ethdev/link_status",
+             "Link of a port; null for an interface of another network namespace",
+             [=](const memzone_layout& zone) { return link_in(port_in(zone)); });
 }
 
 }  // namespace cohort::ipc

@@ -11,11 +11,11 @@
 
 namespace cohort::detail {
 
-/// What the driver would have needed when the build was made, and what serves in its stead.
+/// Why the driver is not there, what brings it, and what serves in its stead.
 struct missing_part {
     std::string_view driver;
-    std::string_view library;
-    std::string_view package;
+    std::string_view why;
+    std::string_view remedy;
     std::string_view instead;
 };
 
@@ -28,15 +28,14 @@ public:
     {
         throw_absent();
     }
+    void let_go(port_layout&, port_host&) const override { throw_absent(); }
 
 private:
     [[noreturn]] void throw_absent() const
     {
         throw error{errc::not_found,
-                    fmt::format("this build of cohort has no {}: {} was not there when it was "
-                                "made; install {} and build anew, or use {}",
-                                missing_.driver, missing_.library, missing_.package,
-                                missing_.instead)};
+                    fmt::format("this build of cohort has no {}: {}; {} and build anew, or use {}",
+                                missing_.driver, missing_.why, missing_.remedy, missing_.instead)};
     }
 
     missing_part missing_;

@@ -1,9 +1,13 @@
 #include "interface_view.hpp"
 
 #include "cohort/base/error.hpp"
+#include "cohort/port/drivers.hpp"
+#include "cohort/port/port_driver.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 
 #include <fmt/format.h>
 
@@ -87,4 +91,41 @@ file_descriptor open_view(view_kind kind)
     return made;
 }
 
+interface_facts look_up_interface(const std::string& name)
+{
+    ifreq request{};
+    if (name.empty() || name.size() >= IFNAMSIZ)
+        throw error{errc::invalid_argument,
+                    fmt::format("\"{}\" is no name of an interface; give iface=NAME with 1 to {} "
+                                "characters",
+                                name, IFNAMSIZ - 1)};
+    std::memcpy(request.ifr_name, name.data(), name.size());
+    const auto view = open_view(view_kind::datagram);
+    if (::ioctl(view.get(), SIOCGIFINDEX, &request) != 0)
+        throw error{errc::invalid_argument,
+                    fmt::format("there is no interface \"{}\" in this network namespace: {}; \"ip "
+                                "link\" lists them",
+                                name, describe_errno(errno))};
+    return {request.ifr_ifindex, look_at_present_interface(view.get(), request.ifr_ifindex)};
+}
+
 }  // namespace cohort::detail
+
+namespace cohort {
+
+std::optional<port_link> look_at_interface_of(const port_layout& port)
+try {
+    std::string name;
+    for (const auto* key : {"iface", "rx_iface", "tx_iface"})
+        if (name.empty())
+            name = option_value(port.options.view(), key);
+    const auto index = static_cast<int>(::if_nametoindex(name.c_str()));
+    const auto link =
+        detail::look_at_interface(detail::open_view(detail::view_kind::datagram).get(), index);
+    const bool same = std::equal(link.mac.begin(), link.mac.end(), std::begin(port.mac));
+    return index != 0 && same ? std::optional{link} : std::nullopt;
+} catch (const error&) {
+    return std::nullopt;
+}
+
+}  // namespace cohort

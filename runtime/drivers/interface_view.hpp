@@ -7,6 +7,8 @@
 #include "cohort/base/file_descriptor.hpp"
 #include "cohort/port/port_link.hpp"
 
+#include <string>
+
 namespace cohort::detail {
 
 /// The state of interface `index`; down when there is none. `socket` is of any kind that the kernel
@@ -23,5 +25,12 @@ namespace cohort::detail {
 /// `no_permission`, or what the kernel says.
 enum class view_kind { datagram, packet };
 [[nodiscard]] file_descriptor open_view(view_kind kind);
+
+struct interface_facts {
+    int index = 0;
+    port_link link;
+};
+/// In the calling thread's namespace. Throws `invalid_argument` when there is none of that name.
+[[nodiscard]] interface_facts look_up_interface(const std::string& name);
 
 }  // namespace cohort::detail

@@ -7,7 +7,6 @@
 
 #include <sys/syscall.h>
 #include <ucontext.h>
-#include <unistd.h>
 
 namespace cohort::test {
 
@@ -17,21 +16,31 @@ namespace cohort::test {
     asm volatile("int3" ::: "memory");
 }
 
+/// Without the C library: a breakpoint may stand in its code, or in the loader's.
+[[gnu::always_inline]] inline long raw_call(long number, long a = 0, long b = 0,
+                                            long c = 0) noexcept
+{
+    long result = number;
+    asm volatile("syscall" : "+a"(result) : "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
+    return result;
+}
+
 /// The tester puts breakpoints into the code for a moment, meant for the stepped thread (the first
-/// one). Another thread that comes there tries again until it is gone. If that takes too long the
-/// stepped one may wait for this thread: it is stopped elsewhere, which the tester sees.
+/// one). Another thread that comes there tries again until it is gone. If that takes seconds, the
+/// stepped one may be waiting for this thread: it is stopped where it is, and the tester gives up.
 inline void let_others_wait_at_breakpoints()
 {
     struct sigaction action {};
     action.sa_flags = SA_SIGINFO;
     action.sa_sigaction = [](int, siginfo_t*, void* context) {
         static std::atomic<int> tries{0};
-        auto& registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
-        --registers[REG_RIP];  // the breakpoint is one byte long
+        --static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP];  // it is one byte long
         constexpr timespec pause{0, 1'000'000};
-        ::nanosleep(&pause, nullptr);
-        if (++tries % 1000 == 0)
-            ::syscall(SYS_tgkill, ::getpid(), ::getpid(), SIGSTOP);
+        raw_call(SYS_nanosleep, reinterpret_cast<long>(&pause));
+        if (++tries % 3000 != 0)
+            return;
+        const auto process = raw_call(SYS_getpid);
+        raw_call(SYS_tgkill, process, process, SIGSTOP);
     };
     ::sigaction(SIGTRAP, &action, nullptr);
 }

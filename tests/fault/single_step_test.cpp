@@ -82,7 +82,7 @@ TEST_CASE("a member killed after any instruction of a call loses, doubles and bl
                  "dequeue single", "enqueue values", "dequeue values", "get refill", "get cached",
                  "put cached", "put flush", "alloc chain", "free chain", "flush", "enter lane",
                  "leave lane", "request", "reply", "reserve", "heap malloc", "heap aligned",
-                 "heap free", "heap realloc", "heap grow", "heap shrink", "create");
+                 "heap free", "heap realloc", "heap grow", "heap shrink", "create", "populate");
     const bool is_ring = call.find("queue") != std::string::npos;
     // Nearly empty, half full, nearly full. A batch of three that starts at position 6 or just
     // below the wrap of the positions lies in two lines, else in one: there are two ways.

@@ -12,6 +12,7 @@
 #include "support/one_processor.hpp"
 
 #include <cerrno>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <stdexcept>
@@ -55,7 +56,7 @@ public:
         child_.await("ready", stepping_patience);
         REQUIRE(::ptrace(PTRACE_SEIZE, child_.pid(), nullptr, PTRACE_O_EXITKILL) == 0);
         child_.tell("go");
-        REQUIRE(wait_for_stop());
+        REQUIRE(wait_for_stop() == SIGTRAP);
     }
 
     /// Executes up to `count` instructions; fewer when the second breakpoint comes first.
@@ -102,6 +103,8 @@ public:
 
     void kill()
     {
+        if (ended_)
+            return;
         child_.kill();
         static_cast<void>(child_.wait(stepping_patience));
     }
@@ -118,7 +121,13 @@ private:
 
     bool resumed(__ptrace_request how)
     {
-        return ::ptrace(how, child_.pid(), nullptr, nullptr) == 0 && wait_for_stop();
+        int signal = 0;
+        do {
+            if (::ptrace(how, child_.pid(), nullptr, nullptr) != 0)
+                return false;
+            signal = wait_for_stop();
+        } while (signal == SIGSTOP && how == PTRACE_SINGLESTEP);  // too late; see breakpoint.hpp
+        return signal == SIGTRAP;
     }
 
     stop why_it_stopped()
@@ -162,16 +171,20 @@ private:
         return ::ptrace(PTRACE_POKETEXT, child_.pid(), place, code) == 0;
     }
 
-    bool wait_for_stop()
+    /// By which signal it was; 0 when it has ended.
+    int wait_for_stop()
     {
         int status = 0;
-        return ::waitpid(child_.pid(), &status, __WALL) == child_.pid() && WIFSTOPPED(status) &&
-               WSTOPSIG(status) == SIGTRAP;
+        if (::waitpid(child_.pid(), &status, __WALL) == child_.pid() && WIFSTOPPED(status))
+            return WSTOPSIG(status);
+        ended_ = true;
+        return 0;
     }
 
     child_process child_;
     std::uintptr_t waypoint_ = 0;  ///< where a breakpoint stands in its code
     bool done_ = false;
+    bool ended_ = false;  ///< by itself
 };
 
 }  // namespace cohort::test

@@ -64,6 +64,7 @@ DEFECTS = [
         "#pragma once\ninline char narrow(int x) { return x; }\n")}),
     ("headers_alone", {"primary/include/cohort/primary/x.hpp": (
         "#pragma once\n#include <cohort/secondary/attach.hpp>\n")}),
+    ("headers_alone", {"runtime/drivers/x/x_absent.cpp": "#include \"gone.hpp\"\n"}),
     ("file_length", {"runtime/src/ring/long.cpp": "int x;\n" * 401}),
     ("format", {"runtime/src/ring/ugly.cpp": "int   x ;\n"}),
     ("words", {"runtime/src/ring/x.cpp": "volatile int x;\n"}),

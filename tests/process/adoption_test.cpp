@@ -1,5 +1,6 @@
 // The primary dies; members carry on; a new primary adopts them.
 
+#include "cohort/base/error.hpp"
 #include "cohort/primary/primary.hpp"
 #include "cohort/secondary/secondary.hpp"
 #include "support/eventually.hpp"
@@ -86,6 +87,39 @@ TEST_CASE("a new primary adopts the members of a dead one and admits more", "[ad
     fresh.kill();
     REQUIRE(eventually([&] { return pool.objects().available() == 256; }));
     CHECK(audit(audited(with.domain->region())).clean());
+}
+
+TEST_CASE("a new primary with another layout is refused, and the data path does not notice",
+          "[adoption]")
+{
+    domain_with_daemon with;
+    auto numbers = with.domain->create_ring<int>("numbers", 8);
+    member_process other{"other"};
+    other.tell("offer ping");
+    with.kill_daemon();
+    auto& layout = with.domain->region().header.layout_hash;
+    const auto works = [&] {
+        int number = 0;
+        return numbers.enqueue(1) && numbers.dequeue(number) &&
+               with.domain->actions().request(ipc::target{"other"}, "ping", "x", patience).text() ==
+                   "pong x";
+    };
+
+    layout ^= 1;  // as if all had been built with another one
+    try {
+        static_cast<void>(
+            primary::start({.name = "scratch", .existing = primary::takeover::adopt}));
+        FAIL("it was adopted");
+    } catch (const error& refused) {
+        CHECK(refused.reason() == errc::layout_mismatch);
+    }
+
+    CHECK(works());
+    CHECK(with.domain->region().recovery.deaths.load() == 1);  // the first primary's
+    layout ^= 1;
+    auto daemon = domain_with_daemon::start_daemon({"--adopt"});
+    CHECK(works());
+    CHECK(eventually([&] { return with.domain->primary_alive(); }));
 }
 
 TEST_CASE("an adopting primary is not delayed by a member that is stopped", "[adoption]")

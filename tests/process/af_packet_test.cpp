@@ -100,7 +100,8 @@ TEST_CASE("an interface that is not there, or down, or options that cannot be, a
     auto& domain = stand.domain();
     for (const auto* spec :
          {"af_packet", "af_packet:iface=nowhere", "af_packet:iface=a_name_that_is_too_long",
-          "af_packet:iface=near,queues=9", "af_packet:iface=near,promiscuous=2"}) {
+          "af_packet:iface=near,queues=9", "af_packet:iface=near,promiscuous=2",
+          "af_packet:iface=near,timestamps=hardware", "af_packet:iface=near,timestamps=exact"}) {
         INFO(spec);
         CHECK_THROWS_AS(domain.create_port("bad", spec), error);
         CHECK_FALSE(domain.find_port("bad"));

@@ -4,6 +4,7 @@
 #include "cohort/ipc/telemetry.hpp"
 #include "cohort/port/xstats.hpp"
 #include "process/living_domain.hpp"
+#include "process/port_domain.hpp"
 #include "support/member_process.hpp"
 #include "support/scratch_domain.hpp"
 #include "support/skip.hpp"
@@ -154,6 +155,23 @@ TEST_CASE("collectors of rte_ethdev find ports by number, with their counters, n
     CHECK(ask("link_status") == json{{"status", "DOWN"}});
     for (const std::string none : {"/ethdev/stats", "/ethdev/info,wire", "/ethdev/xstats,65535"})
         CHECK(answer_of(domain->queries().answer(none), none).is_null());
+}
+
+TEST_CASE("the link of a port at an interface is that of the interface, and null when it has gone",
+          "[actions][queries][port]")
+{
+    COHORT_SKIP_UNLESS(test::scratch_network::possible(), test::scratch_network::missing);
+    test::port_domain scratch{64};
+    const auto port = scratch.make("af_packet:iface=near");
+    const auto asked = "/ethdev/link_status," + std::to_string(port.layout().index);
+    const auto link = [&] { return answer_of(scratch.domain().queries().answer(asked), asked); };
+
+    CHECK(link().at("status") == "UP");
+    CHECK(link().at("speed") == port.link().speed);
+    test::scratch_network::run("ip link set near down");
+    CHECK(link() == json{{"status", "DOWN"}});
+    test::scratch_network::run("ip link del near");
+    CHECK(link().is_null());
 }
 
 TEST_CASE("queries tell what is there, and null for what is not", "[actions][queries]")

@@ -17,11 +17,11 @@ TEST_CASE("a driver that was left out of the build says what to install, and lea
           "[port]")
 {
     const scratch_runtime_directory directory;
-    register_port_driver("left_out", std::make_unique<detail::absent_driver>(
-                                         detail::missing_part{.driver = "left_out",
-                                                              .library = "libleft",
-                                                              .package = "libleft-dev",
-                                                              .instead = "null"}));
+    register_port_driver("left_out", std::make_unique<detail::absent_driver>(detail::missing_part{
+                                         .driver = "left_out",
+                                         .why = "libleft was not there when it was made",
+                                         .remedy = "install libleft-dev",
+                                         .instead = "null"}));
     const auto domain =
         primary::start({.name = "absent", .memory = 16_MiB, .huge = huge_policy::none});
 

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <optional>
+#include <thread>
 
 using namespace cohort;
 using namespace cohort::test;
@@ -95,6 +96,42 @@ TEST_CASE("pcapng is read as well", "[port][pcap]")
     CHECK(packets[0].payload == "first");
     CHECK(packets[1].payload == "second");
     CHECK(packets[1].timestamp == 6'000'000'008);
+}
+
+TEST_CASE("what is written as pcapng is read as it was sent, also what a successor has written",
+          "[port][pcap]")
+{
+    pcap_scratch scratch;
+    auto bytes = capture_bytes::pcap().record(1'700'000'000'123'456'789, "cut", 1500);
+    for (std::size_t length = 0; length != 9; ++length)  // each kind of padding
+        bytes.record(1'700'000'001'000'000'000 + length, std::string(length, 'p'));
+    const auto out = scratch.file("out.pcapng");
+    auto through = scratch.create(scratch.reading(bytes) + ",format=pcapng,tx=" + out.string());
+    std::array<mbuf*, 10> packets;
+    REQUIRE(through.rx_burst(0, packets) == 10);
+
+    std::thread{[&] { CHECK(through.tx_burst(0, std::span{packets}.first(3)) == 3); }}.join();
+    std::ofstream{out, std::ios::app | std::ios::binary} << std::string(4096, 'x');
+    CHECK(through.tx_burst(0, std::span{packets}.last(7)) == 7);
+
+    CHECK(contents(out).starts_with("\n\r\r\n"));
+    auto again = scratch->create_port("again", "pcap:rx=" + out.string(), {.rx_pool = "packets"});
+    const auto read = receive_all(again);
+    REQUIRE(read.size() == 10);
+    CHECK(read[0].payload == "cut");
+    CHECK(read[0].wire_length == 1500);
+    CHECK(read[0].timestamp == 1'700'000'000'123'456'789);
+    for (std::size_t length = 0; length != 9; ++length) {
+        CHECK(read[length + 1].payload == std::string(length, 'p'));
+        CHECK(read[length + 1].timestamp == 1'700'000'001'000'000'000 + length);
+    }
+    CHECK(again.layout().driver_words[pcap_word::rx_truncated] == 0);
+    const auto input = scratch.reading(bytes);
+    CHECK(scratch.refusal_of(input + ",format=pcapng") == errc::invalid_argument);
+    CHECK(scratch.refusal_of(input + ",format=text,tx=" + scratch.file("b").string()) ==
+          errc::invalid_argument);
+    CHECK(scratch.refusal_of("format=pcapng,linktype=65536,tx=" + scratch.file("b").string()) ==
+          errc::invalid_argument);
 }
 
 TEST_CASE("what the capture cut off a packet shows in its wire length, there and back",

@@ -23,8 +23,8 @@ namespace {
 
 using namespace detail;
 
-constexpr std::array<std::string_view, 4> af_packet_option_keys{"iface", "queues", "promiscuous",
-                                                                "qdisc_bypass"};
+constexpr std::array<std::string_view, 5> af_packet_option_keys{"iface", "queues", "promiscuous",
+                                                                "qdisc_bypass", "timestamps"};
 constexpr std::uint32_t most_frames = 16'384;
 
 std::uint32_t af_packet_frames(std::uint32_t wanted, const port_limits& allowed)
@@ -123,6 +123,12 @@ void af_packet_driver::create(port_layout& port, const port_request& request, po
     check_option_keys("af_packet", options, af_packet_option_keys);
     const auto queues = number_option("af_packet", options, "queues", 1, {1, max_port_queues});
     const auto facts = look_up_interface(option_value(options, "iface"));
+    const auto clock = option_value(options, "timestamps");
+    if (!clock.empty() && clock != "hardware")
+        throw error{errc::invalid_argument,
+                    fmt::format("timestamps={} of an af_packet port must be hardware", clock)};
+    if (!clock.empty())
+        require_hardware_time(option_value(options, "iface"));
     auto shape = ring_shape::for_mtu(facts.link.mtu);
     port.limits.align_descriptors = shape.frames_per_block();
     port.limits.min_descriptors =
@@ -137,7 +143,8 @@ void af_packet_driver::create(port_layout& port, const port_request& request, po
     port.limits.default_descriptors = shape.rx_frames;
     const socket_wishes wishes{
         .interface_index = facts.index,
-        .qdisc_bypass = number_option("af_packet", options, "qdisc_bypass", 1, {0, 1}) != 0};
+        .qdisc_bypass = number_option("af_packet", options, "qdisc_bypass", 1, {0, 1}) != 0,
+        .hardware_time = !clock.empty()};
     std::vector<file_descriptor> sockets;
     for (std::uint64_t i = 0; i != queues; ++i)
         sockets.push_back(make_packet_socket(wishes, shape));

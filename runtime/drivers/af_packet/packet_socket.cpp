@@ -13,6 +13,8 @@
 
 #include <arpa/inet.h>
 #include <linux/if_ether.h>
+#include <linux/net_tstamp.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -40,22 +42,24 @@ tpacket_req request_for(const ring_shape& shape, std::uint32_t frames) noexcept
 
 }  // namespace
 
-interface_facts look_up_interface(const std::string& name)
+void require_hardware_time(const std::string& interface)
 {
+    hwtstamp_config now{};
     ifreq request{};
-    if (name.empty() || name.size() >= IFNAMSIZ)
-        throw error{errc::invalid_argument,
-                    fmt::format("\"{}\" is no name of an interface; give iface=NAME with 1 to {} "
-                                "characters",
-                                name, IFNAMSIZ - 1)};
-    std::memcpy(request.ifr_name, name.data(), name.size());
+    std::memcpy(request.ifr_name, interface.data(),
+                std::min<std::size_t>(interface.size(), IFNAMSIZ - 1));
+    request.ifr_data = reinterpret_cast<char*>(&now);
     const auto view = open_view(view_kind::datagram);
-    if (::ioctl(view.get(), SIOCGIFINDEX, &request) != 0)
-        throw error{errc::invalid_argument,
-                    fmt::format("there is no interface \"{}\" in this network namespace: {}; \"ip "
-                                "link\" lists them",
-                                name, describe_errno(errno))};
-    return {request.ifr_ifindex, look_at_present_interface(view.get(), request.ifr_ifindex)};
+    if (::ioctl(view.get(), SIOCGHWTSTAMP, &request) != 0)
+        throw error{errc::not_found,
+                    fmt::format("the interface \"{}\" tells of no time stamps of its device: {}; "
+                                "leave out timestamps=hardware",
+                                interface, describe_errno(errno))};
+    if (now.rx_filter != HWTSTAMP_FILTER_ALL)  // others would have the kernel's time in between
+        throw error{errc::not_found,
+                    fmt::format("the device of \"{0}\" does not stamp all that it receives; turn "
+                                "that on: hwstamp_ctl -i {0} -r 1",
+                                interface)};
 }
 
 ring_shape ring_shape::for_mtu(std::uint32_t mtu) noexcept
@@ -72,6 +76,8 @@ file_descriptor make_packet_socket(const socket_wishes& wishes, const ring_shape
     set_option(socket, PACKET_IGNORE_OUTGOING, int{1}, "what it ignores");
     set_option(socket, PACKET_QDISC_BYPASS, int{wishes.qdisc_bypass}, "the qdisc bypass");
     set_option(socket, PACKET_LOSS, int{1}, "the treatment of malformed packets");
+    if (wishes.hardware_time)
+        set_option(socket, PACKET_TIMESTAMP, int{SOF_TIMESTAMPING_RAW_HARDWARE}, "the clock");
     set_option(socket, PACKET_RX_RING, request_for(shape, shape.rx_frames), "the rx ring");
     set_option(socket, PACKET_TX_RING, request_for(shape, shape.tx_frames), "the tx ring");
     sockaddr_ll address{};

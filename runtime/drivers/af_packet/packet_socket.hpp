@@ -19,13 +19,6 @@
 
 namespace cohort::detail {
 
-struct interface_facts {
-    int index = 0;
-    port_link link;
-};
-/// Throws `errc::invalid_argument` when there is none of that name.
-[[nodiscard]] interface_facts look_up_interface(const std::string& name);
-
 /// How the rings of a socket are cut. The same in every member.
 struct ring_shape {
     static constexpr std::size_t header_bytes = TPACKET_ALIGN(sizeof(tpacket2_hdr));
@@ -51,11 +44,14 @@ struct ring_shape {
 struct socket_wishes {
     int interface_index = 0;
     bool qdisc_bypass = true;
+    bool hardware_time = false;
 };
 
 /// A socket that receives already. Throws `no_permission`, or what the kernel says.
 [[nodiscard]] file_descriptor make_packet_socket(const socket_wishes& wishes,
                                                  const ring_shape& shape);
+/// Throws `not_found` when the device of an interface does not stamp all that it receives.
+void require_hardware_time(const std::string& interface);
 /// Spreads what arrives over the sockets, by flow.
 void join_fanout(std::span<const file_descriptor> sockets);
 

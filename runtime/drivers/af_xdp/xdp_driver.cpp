@@ -1,6 +1,5 @@
 #include "xdp_driver.hpp"
 
-#include "af_packet/packet_socket.hpp"
 #include "cohort/base/error.hpp"
 #include "cohort/port/drivers.hpp"
 #include "cohort/port/port_driver.hpp"

@@ -9,8 +9,8 @@ void register_pcap_driver()
 {
     register_port_driver("pcap", std::make_unique<detail::absent_driver>(detail::missing_part{
                                      .driver = "pcap",
-                                     .library = "libpcap",
-                                     .package = "libpcap-dev",
+                                     .why = "libpcap was not there when it was made",
+                                     .remedy = "install libpcap-dev",
                                      .instead = "af_packet for an interface"}));
 }
 

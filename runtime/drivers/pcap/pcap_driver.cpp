@@ -29,11 +29,12 @@ namespace {
 using namespace detail;
 using namespace pcap_word;
 
-constexpr std::array<std::string_view, 10> option_keys{
-    "rx",    "tx",       "rx_iface", "tx_iface", "iface",
-    "loops", "linktype", "rate",     "snaplen",  "promiscuous"};
+constexpr std::array<std::string_view, 11> option_keys{
+    "rx",       "tx",   "rx_iface", "tx_iface",    "iface", "loops",
+    "linktype", "rate", "snaplen",  "promiscuous", "format"};
 constexpr std::uint64_t most_loops = std::numeric_limits<std::uint32_t>::max();
 constexpr std::uint64_t most_link_types = std::numeric_limits<std::uint32_t>::max();
+constexpr std::uint64_t most_pcapng_types = std::numeric_limits<std::uint16_t>::max();
 
 /// The interface that a port is at, or empty.
 std::string interface_of(std::string_view options)
@@ -110,6 +111,7 @@ void check_combination(std::string_view options, const std::string& rx_iface,
     needs("loops", given("rx"), "rx=FILE");
     needs("rate", given("rx"), "rx=FILE");
     needs("linktype", given("tx"), "tx=FILE");
+    needs("format", given("tx"), "tx=FILE");
     needs("promiscuous", !rx_iface.empty(), "rx_iface=NAME");
     needs("snaplen", given("rx") || given("tx") || !rx_iface.empty(), "something to cut");
     if (given("iface") && given("rx_iface") && given("tx_iface"))
@@ -215,16 +217,24 @@ void pcap_set_up::receive_from_interface(const std::string& name)
 void pcap_set_up::send_to_file(const std::string& path)
 {
     const auto otherwise = port_.rx_queues == 0 ? 1 : port_.driver_words[rx_link_type];
+    const auto format = format_option(given_);
     port_.driver_words[tx_link_type] =
         number_option("pcap", given_, "linktype", otherwise, {0, most_link_types});
-    const auto file =
-        create_capture(path, static_cast<std::uint32_t>(port_.driver_words[tx_link_type]),
-                       static_cast<std::uint32_t>(snap_length_), input_);
+    if (format == capture_format::pcapng && port_.driver_words[tx_link_type] > most_pcapng_types)
+        throw error{errc::invalid_argument,
+                    fmt::format("a pcapng file has no link type {}; leave out format=pcapng",
+                                port_.driver_words[tx_link_type])};
+    const capture_shape shape{.format = format,
+                              .link_type =
+                                  static_cast<std::uint32_t>(port_.driver_words[tx_link_type]),
+                              .snap_length = static_cast<std::uint32_t>(snap_length_)};
+    const auto file = create_capture(path, shape, input_);
     port_.driver_words[tx_mark] = file.mark;
     port_.tx_queues = 1;
     port_.tx[0].position.store(file.first_offset,
                                std::memory_order_relaxed);  // not published yet
     add("tx", file.path);
+    keep("format");
 }
 
 void pcap_set_up::send_to_interface(const std::string& name)

@@ -125,7 +125,8 @@ file_tx::file_tx(port_layout& port)
     : queue_{port.tx[0]}
     , path_{option_value(port.options.view(), "tx")}
     , mark_{port.driver_words[tx_mark]}
-    , writer_{static_cast<std::uint32_t>(snap_length_option(port.options.view()))}
+    , writer_{format_option(port.options.view()),
+              static_cast<std::uint32_t>(snap_length_option(port.options.view()))}
 {
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 /// Options of a pcap port that both its making and its opening read.
 
+#include "cohort/base/error.hpp"
 #include "cohort/port/port_driver.hpp"
 #include "pcap_writer.hpp"
 
@@ -8,6 +9,8 @@
 #include <limits>
 #include <string>
 #include <string_view>
+
+#include <fmt/format.h>
 
 namespace cohort::detail {
 
@@ -19,6 +22,18 @@ inline constexpr std::uint64_t as_recorded = std::numeric_limits<std::uint64_t>:
 {
     return number_option("pcap", options, "snaplen", capture_snap_length,
                          {14, capture_snap_length});
+}
+
+/// format=pcap or format=pcapng: of the file that is written.
+[[nodiscard]] inline capture_format format_option(std::string_view options)
+{
+    const auto text = option_value(options, "format");
+    if (text.empty() || text == "pcap")
+        return capture_format::pcap;
+    if (text == "pcapng")
+        return capture_format::pcapng;
+    throw error{errc::invalid_argument,
+                fmt::format("format={} of a pcap port must be pcap or pcapng", text)};
 }
 
 /// Nanoseconds between two packets, by rate=PACKETS_PER_SECOND or rate=recorded; 0 when they come

@@ -25,7 +25,7 @@ struct file_header {
     std::uint16_t version_minor = 4;
     std::uint32_t time_zone = 0;
     std::uint32_t accuracy = 0;
-    std::uint32_t snap_length = capture_snap_length;
+    std::uint32_t snap_length = 0;
     std::uint32_t link_type = 0;
 };
 static_assert(sizeof(file_header) == 24);
@@ -38,16 +38,101 @@ struct record_header {
 };
 static_assert(sizeof(record_header) == 16);
 
-/// Room for a usual burst, and for any packet alone: so one write is always enough.
-constexpr std::size_t buffer_bytes = 2 * (capture_snap_length + sizeof(record_header));
+/// Of pcapng: a section header block and an interface description block.
+struct section_header {
+    std::uint32_t section_block = 0x0a0d0d0a;
+    std::uint32_t section_bytes = 28;
+    std::uint32_t byte_order = 0x1a2b3c4d;
+    std::uint16_t version_major = 1;
+    std::uint16_t version_minor = 0;
+    std::uint32_t section_length[2]{0xffff'ffff, 0xffff'ffff};  // not known
+    std::uint32_t section_bytes_again = 28;
+    std::uint32_t interface_block = 1;
+    std::uint32_t interface_bytes = 32;
+    std::uint16_t link_type = 0;
+    std::uint16_t reserved = 0;
+    std::uint32_t snap_length = 0;
+    std::uint16_t resolution_option = 9;
+    std::uint16_t resolution_bytes = 1;
+    std::uint32_t resolution = 9;  // 10^-9 s, in one byte and padding
+    std::uint32_t end_of_options = 0;
+    std::uint32_t interface_bytes_again = 32;
+};
+static_assert(sizeof(section_header) == 60);
 
-record_header header_of(const mbuf& packet, std::uint32_t snap_length) noexcept
+/// The head of an enhanced packet block. Behind the packet come zeros up to four bytes, and the
+/// length of the block once more.
+struct packet_block {
+    std::uint32_t kind = 6;
+    std::uint32_t bytes = 0;
+    std::uint32_t interface = 0;
+    std::uint32_t time_high = 0;
+    std::uint32_t time_low = 0;
+    std::uint32_t captured = 0;
+    std::uint32_t on_wire = 0;
+};
+static_assert(sizeof(packet_block) == 28);
+
+/// Room for a usual burst, and for any packet alone: so one write is always enough.
+constexpr std::size_t buffer_bytes = 2 * (capture_snap_length + sizeof(packet_block) + 8);
+
+record_header header_of(const mbuf& packet, std::uint32_t captured) noexcept
 {
     constexpr std::uint64_t second = 1'000'000'000;
     return {.seconds = static_cast<std::uint32_t>(packet.timestamp / second),
             .nanoseconds = static_cast<std::uint32_t>(packet.timestamp % second),
-            .captured = std::min(packet.pkt_len, snap_length),
+            .captured = captured,
             .on_wire = std::max(packet.wire_len, packet.pkt_len)};
+}
+
+packet_block block_of(const mbuf& packet, std::uint32_t captured, std::uint32_t bytes) noexcept
+{
+    return {.bytes = bytes,
+            .time_high = static_cast<std::uint32_t>(packet.timestamp >> 32),
+            .time_low = static_cast<std::uint32_t>(packet.timestamp),
+            .captured = captured,
+            .on_wire = std::max(packet.wire_len, packet.pkt_len)};
+}
+
+template <typename Value>
+std::byte* put(std::byte* at, const Value& value) noexcept
+{
+    std::memcpy(at, &value, sizeof value);
+    return at + sizeof value;
+}
+
+/// Returns the bytes that were written, 0 when a chain is shorter than it claims.
+std::size_t put_record(std::byte* at, const mbuf& packet, std::uint32_t captured) noexcept
+{
+    at = put(at, header_of(packet, captured));
+    return read(packet, 0, {at, captured}) ? sizeof(record_header) + captured : 0;
+}
+
+std::size_t put_block(std::byte* at, const mbuf& packet, std::uint32_t captured) noexcept
+{
+    const auto padding = (4 - captured % 4) % 4;
+    const auto bytes = static_cast<std::uint32_t>(sizeof(packet_block) + captured + padding + 4);
+    at = put(at, block_of(packet, captured, bytes));
+    if (!read(packet, 0, {at, captured}))
+        return 0;
+    std::memset(at + captured, 0, padding);
+    put(at + captured + padding, bytes);
+    return bytes;
+}
+
+/// Returns the length of the header that the file begins with.
+std::size_t write_header(int file, const capture_shape& shape) noexcept
+{
+    const file_header classic{.snap_length = shape.snap_length, .link_type = shape.link_type};
+    const section_header section{.link_type = static_cast<std::uint16_t>(shape.link_type),
+                                 .snap_length = shape.snap_length};
+    const bool is_classic = shape.format == capture_format::pcap;
+    const auto bytes =
+        is_classic ? std::as_bytes(std::span{&classic, 1}) : std::as_bytes(std::span{&section, 1});
+    return ::ftruncate(file, 0) == 0 && ::pwrite(file, bytes.data(), bytes.size(), 0) ==
+                                            static_cast<ssize_t>(bytes.size())
+               ? bytes.size()
+               : 0;
 }
 
 bool is_same_file(const struct stat& status, const std::string& path) noexcept
@@ -108,8 +193,8 @@ bool lock_for_port(int file, std::uint64_t mark) noexcept
 
 }  // namespace
 
-capture_file create_capture(const std::string& path, std::uint32_t link_type,
-                            std::uint32_t snap_length, const std::string& not_this)
+capture_file create_capture(const std::string& path, const capture_shape& shape,
+                            const std::string& not_this)
 {
     // Emptied only once it is known not to be the input.
     const file_descriptor file{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)};
@@ -131,11 +216,10 @@ capture_file create_capture(const std::string& path, std::uint32_t link_type,
         throw error{errc::in_use, fmt::format("another port is writing to the capture \"{}\"; name "
                                               "another output",
                                               path)};
-    const file_header header{.snap_length = snap_length, .link_type = link_type};
-    if (::ftruncate(file.get(), 0) != 0 ||
-        ::pwrite(file.get(), &header, sizeof header, 0) != ssize_t{sizeof header})
+    const auto header_bytes = write_header(file.get(), shape);
+    if (header_bytes == 0)
         throw_errno(errno, fmt::format("cannot write the capture \"{}\"", path));
-    return {.path = absolute_path(path), .first_offset = sizeof header, .mark = mark};
+    return {.path = absolute_path(path), .first_offset = header_bytes, .mark = mark};
 }
 
 int capture_writer::open(const std::string& path, std::uint64_t end, std::uint64_t mark) noexcept
@@ -161,15 +245,18 @@ int capture_writer::open(const std::string& path, std::uint64_t end, std::uint64
 capture_writer::staged capture_writer::stage(std::span<mbuf* const> packets) noexcept
 {
     staged burst;
+    const auto around =
+        format_ == capture_format::pcap ? sizeof(record_header) : sizeof(packet_block) + 3 + 4;
     for (const mbuf* packet : packets) {
-        const auto header = header_of(*packet, snap_length_);
-        if (burst.file_bytes + sizeof header + header.captured > buffer_bytes)
+        const auto captured = std::min(packet->pkt_len, snap_length_);
+        if (burst.file_bytes + around + captured > buffer_bytes)
             break;
-        std::byte* at = buffer_.get() + burst.file_bytes;
-        std::memcpy(at, &header, sizeof header);
-        if (!read(*packet, 0, {at + sizeof header, header.captured}))
+        std::byte* const at = buffer_.get() + burst.file_bytes;
+        const auto bytes = format_ == capture_format::pcap ? put_record(at, *packet, captured)
+                                                           : put_block(at, *packet, captured);
+        if (bytes == 0)
             break;  // a chain shorter than it claims: no packet of ours
-        burst.file_bytes += sizeof header + header.captured;
+        burst.file_bytes += bytes;
         burst.packet_bytes += packet->pkt_len;
         ++burst.packets;
     }

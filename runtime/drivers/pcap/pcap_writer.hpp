@@ -1,5 +1,6 @@
 #pragma once
-/// A classic pcap file with nanoseconds, written in whole bursts.
+/// A capture file, written in whole bursts: classic pcap with nanoseconds, or pcapng
+/// (draft-ietf-opsawg-pcapng) of one section with one interface.
 ///
 /// A burst is laid out in a buffer and written with one pwrite at an offset that the caller keeps.
 /// What lies beyond the caller's offset never counts: it is cut off when a file is opened again and
@@ -27,21 +28,33 @@ namespace cohort::detail {
 /// Bytes of a packet that go into the file at most, as tcpdump has it. Longer ones are cut.
 inline constexpr std::uint32_t capture_snap_length = 262'144;
 
+enum class capture_format { pcap, pcapng };
+
 struct capture_file {
     std::string path;                ///< absolute
     std::uint64_t first_offset = 0;  ///< of the first record
     std::uint64_t mark = 0;
 };
 
+struct capture_shape {
+    capture_format format = capture_format::pcap;
+    std::uint32_t link_type = 0;
+    std::uint32_t snap_length = capture_snap_length;
+};
+
 /// Makes the file anew, with its header. Throws `errc::invalid_argument` when it is the same file
 /// as `not_this`, `errc::in_use` when another port is writing to it, else what the system says.
-[[nodiscard]] capture_file create_capture(const std::string& path, std::uint32_t link_type,
-                                          std::uint32_t snap_length, const std::string& not_this);
+[[nodiscard]] capture_file create_capture(const std::string& path, const capture_shape& shape,
+                                          const std::string& not_this);
 
 class capture_writer {
 public:
     /// Of each packet the first `snap_length` bytes are written, at most capture_snap_length.
-    explicit capture_writer(std::uint32_t snap_length) : snap_length_{snap_length} {}
+    capture_writer(capture_format format, std::uint32_t snap_length)
+        : format_{format}
+        , snap_length_{snap_length}
+    {
+    }
 
     /// Opens a file made by create_capture and cuts off what lies beyond `end`. 0 or an errno;
     /// EBUSY when another port writes to it.
@@ -58,6 +71,7 @@ public:
     [[nodiscard]] int write(const staged& burst, std::uint64_t offset) noexcept;
 
 private:
+    capture_format format_;
     std::uint32_t snap_length_;
     file_descriptor file_;
     std::unique_ptr<std::byte[]> buffer_;

@@ -24,7 +24,7 @@ void reset(port_queue_layout& queue) noexcept
     const auto now = absolute(queue);
     const std::uint64_t values[] = {now.packets, now.bytes, now.missed, now.errors, now.no_buffer};
     for (std::size_t i = 0; i != std::size(values); ++i)
-        queue.base[i].store(values[i], std::memory_order_relaxed);  // a count
+        queue.base[i].store(values[i], std::memory_order_release);  // see stats_of
 }
 
 bool of_one_generation(std::uint64_t a, std::uint64_t b) noexcept

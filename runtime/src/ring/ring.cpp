@@ -225,7 +225,8 @@ bool detail::wait_for_claimant(ring_layout& ring, ring_side& side, ring_word see
     const auto now = steady_clock::now();
     if (began == steady_clock::time_point{})
         began = now;
-    if (now - began > 4 * std::max(stall_limit, default_stall_limit)) {
+    constexpr unsigned few_waits = 8;  // of one who was stopped for long meanwhile
+    if (waits >= few_waits && now - began > 4 * std::max(stall_limit, default_stall_limit)) {
         side.stalls.fetch_add(1, std::memory_order_relaxed);  // a count, orders nothing
         return false;
     }

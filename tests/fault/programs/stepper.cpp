@@ -37,6 +37,7 @@ struct material {
     lane_ring<mbuf*> lanes{find_lane_ring<mbuf*>(domain, "lanes").value()};
     stack<mbuf*> shelf{domain.find_stack<mbuf*>("shelf").value()};
     test::totals& totals{*domain.find<test::totals>("totals")};
+    std::optional<mempool> growing{};
     staged_ring<mbuf*> stages{domain.find_staged_ring<mbuf*>("stages").value()};
     std::array<std::uint64_t, batch> numbers{};
     std::array<mbuf*, 40> packets{};
@@ -343,6 +344,12 @@ std::map<std::string, call> all_calls()
     calls["create"] = {nothing,
                        [](material& with) { with.domain.create<test::totals>("stepped"); }};
     add_stage_calls(calls);
+    calls["populate"] = {
+        [](material& with) {
+            with.growing = with.domain.create_empty_mempool(
+                "stepped", {.count = 64, .element_bytes = 64, .cache_size = 0});
+        },
+        [](material& with) { with.domain.populate(with.growing.value(), {.count = 8}); }};
     calls["reserve"] = {nothing,
                         [](material& with) { with.domain.reserve_memzone("stepped", 1000); }};
     return calls;

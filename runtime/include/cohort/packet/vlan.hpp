@@ -13,8 +13,8 @@
 namespace cohort {
 
 /// Takes the outermost tag out into `vlan_tci`, sets rx_vlan and rx_vlan_stripped, and takes it off
-/// the length in `tx_offload` when a flag asks for an L4 checksum. False, and nothing done, when
-/// there is none in the first segment, or others show these bytes as well.
+/// the length in `tx_offload` that counts it (18 or more). False, and nothing done, when there is
+/// none in the first segment, or others show these bytes as well.
 [[nodiscard]] bool vlan_strip(mbuf& packet) noexcept;
 
 /// Puts a tag of `vlan_tci` in; clears rx_vlan_stripped and tx_vlan, and adds to `l2_len` of

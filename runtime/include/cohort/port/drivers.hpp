@@ -15,7 +15,8 @@
 ///          loops=N        how often rx is delivered, 1 by default
 ///          rate=N         of rx: packets a second; "recorded": with the gaps of their time stamps;
 ///                         by default as fast as they are asked for
-///          tx=FILE        made anew as classic pcap with nanoseconds
+///          tx=FILE        made anew, with nanoseconds
+///          format=pcapng  of tx; classic pcap by default
 ///          linktype=N     of tx; by default that of rx, else 1 (Ethernet)
 ///          rx_iface=NAME  what arrives at an interface, from when a member owns the queue on
 ///          tx_iface=NAME  sends at one
@@ -42,6 +43,8 @@
 ///          queues=N         in each direction, 1 by default; arrivals are spread by flow
 ///          promiscuous=1    also what is for other stations; ends with the port
 ///          qdisc_bypass=0   send through the queueing discipline, which is left out by default
+///          timestamps=hardware  those of the device's clock. It must stamp all that it receives
+///                           (hwstamp_ctl -r 1); by default the kernel does
 ///
 ///   tap   an interface that the kernel makes: "tap:iface=tap0,queues=2". The number of descriptors
 ///         is noted and no more: how many frames wait is the interface's txqueuelen.
@@ -69,8 +72,11 @@
 #include "cohort/packet/mbuf.hpp"
 #include "cohort/packet/parse.hpp"
 #include "cohort/port/port_layout.hpp"
+#include "cohort/port/port_link.hpp"
 
+#include <algorithm>
 #include <cstddef>
+#include <iterator>
 #include <optional>
 
 namespace cohort {
@@ -153,6 +159,15 @@ struct frame_limits {
         by_packet_socket ? port.mtu + ethernet_header_bytes : longest_frame(port.mtu);
     return frame_limits{whole, follows_tx_flags(port) ? longest_frame(65'535) : whole};
 }
+
+[[nodiscard]] inline bool has_interface(const port_layout& port) noexcept
+{
+    return port.mtu != 0 || std::any_of(std::begin(port.mac), std::end(port.mac),
+                                        [](std::uint8_t byte) { return byte != 0; });
+}
+/// The interface that a port is at, without a handle, as the calling thread's network namespace
+/// shows it. Nothing when none of that name and address is there, or for want of descriptors.
+[[nodiscard]] std::optional<port_link> look_at_interface_of(const port_layout& port);
 
 /// Makes the drivers above known to this process. Done when a domain is opened; idempotent.
 void register_builtin_drivers();

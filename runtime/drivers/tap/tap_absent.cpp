@@ -1,0 +1,17 @@
+// In the place of the driver, in a build that leaves it out.
+
+#include "absent_driver.hpp"
+#include "tap_driver.hpp"
+
+namespace cohort {
+
+void register_tap_driver()
+{
+    register_port_driver("tap", std::make_unique<detail::absent_driver>(detail::missing_part{
+                                    .driver = "tap",
+                                    .why = "it was left out",
+                                    .remedy = "set -Dtap=true",
+                                    .instead = "af_packet for an interface that is there"}));
+}
+
+}  // namespace cohort
