@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Breaks one rule of the sources at a time and requires that the tests notice.
 
-Usage: check.py BUILD_DIRECTORY [TEXT]      only rules whose text contains TEXT
+Usage: check.py BUILD_DIRECTORY [TEXT...]      only rules whose text contains one of these
 
 Works on a copy of the sources under BUILD_DIRECTORY, where first the tests must pass as they are. Prints
 PASS or FAIL for each rule, and last `N passed, N failed, N skipped`.
@@ -103,11 +103,11 @@ def fault_broken(workshop, mutation):
 
 
 def main():
-    if len(sys.argv) not in (2, 3):
+    if len(sys.argv) < 2:
         sys.exit(__doc__)
     workshop = Workshop(pathlib.Path(sys.argv[1]).resolve())
-    text = sys.argv[2] if len(sys.argv) == 3 else ""
-    chosen = [mutation for mutation in MUTATIONS if text in mutation.rule]
+    texts = sys.argv[2:] or [""]
+    chosen = [each for each in MUTATIONS if any(text in each.rule for text in texts)]
     # Unbroken first: a build that goes to and fro would be made twice as often.
     unbroken = {}
     for mutation in chosen:

@@ -20,6 +20,8 @@
 #include <chrono>
 #include <cstdio>
 #include <fstream>
+#include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -158,78 +160,76 @@ int query(const arguments& given, const cohort::secondary::observer& observer)
     return 0;
 }
 
-int run(const CLI::App& program, const arguments& given)
+struct listing {
+    table (*list)(const cohort::region_layout& region);
+    const char* empty;
+};
+
+/// Commands that print one table of the region.
+const std::map<std::string, listing, std::less<>> listings{
+    {"ps", {cohort::ipc::list_members, "no members"}},
+    {"deaths", {cohort::ipc::list_deaths, "nobody has died or left"}},
+    {"lanes", {cohort::ipc::list_lanes, "no lanes"}},
+    {"zones", {cohort::ipc::list_zones, "no named memory"}},
+    {"heaps", {cohort::ipc::list_heaps, "no heaps"}},
+    {"rings", {cohort::ipc::list_rings, "no rings"}},
+    {"stages", {cohort::ipc::list_stages, "no staged rings"}},
+    {"pools", {cohort::ipc::list_pools, "no pools"}},
+    {"ports", {cohort::ipc::list_ports, "no ports"}},
+    {"queues", {cohort::ipc::list_queues, "no ports"}},
+    {"actions", {cohort::ipc::list_actions, "nobody offers an action"}},
+};
+
+int print_holders(const arguments& given, const cohort::region_layout& region)
 {
-    namespace ipc = cohort::ipc;
-    namespace tool = cohort::tool;
-    if (program.got_subcommand("handover"))
-        tool::become_successor(given.domain, given.options);
-    if (program.got_subcommand("reap") && !given.dry_run)
-        throw cohort::error{cohort::errc::invalid_argument,
-                            "members reap by themselves; see what is left with --dry-run"};
-    if (program.got_subcommand("doctor"))
-        return print_diagnosis(given);
-    if (program.got_subcommand("capture"))
-        return tool::capture(given.domain, given.capture);
-    if (program.got_subcommand("metrics") && !given.listen.empty()) {
-        tool::serve_metrics(given.domain, given.listen);
-        return 0;
-    }
+    if (given.older_than_s <= 0)
+        return print(given, cohort::ipc::list_holders(region, given.pool),
+                     "nobody holds a buffer of this pool");
+    return print(given,
+                 cohort::tool::watch_holders(region, given.pool,
+                                             std::chrono::duration<double>{given.older_than_s}),
+                 "nobody holds a buffer of this pool for so long");
+}
+
+int print_metrics(const arguments& given, const cohort::region_layout& region)
+{
+    const auto families = cohort::tool::collect_metrics(given.domain, region);
+    fmt::print("{}", given.json ? cohort::tool::to_json(families).dump(2) + "\n"
+                                : cohort::tool::to_openmetrics(families));
+    return 0;
+}
+
+int show_top(const arguments& given, const cohort::secondary::observer& observer)
+{
+    const auto interval = std::chrono::duration<double>{std::max(given.interval_s, 0.01)};
+    cohort::tool::show_top(
+        observer, {.domain = given.domain,
+                   .interval = std::chrono::duration_cast<std::chrono::milliseconds>(interval),
+                   .rounds = given.rounds,
+                   .json = given.json});
+    return 0;
+}
+
+/// Commands that look at a region.
+int look(const std::string& command, const arguments& given)
+{
     const auto observer = cohort::secondary::observe(given.domain);
     const auto& region = observer.region();
-    const auto command = program.get_subcommands().front()->get_name();
-    if (command == "ps")
-        return print(given, ipc::list_members(region), "no members");
-    if (command == "deaths")
-        return print(given, ipc::list_deaths(region), "nobody has died or left");
-    if (command == "lanes")
-        return print(given, ipc::list_lanes(region), "no lanes");
-    if (command == "zones")
-        return print(given, ipc::list_zones(region), "no named memory");
+    if (const auto found = listings.find(command); found != listings.end())
+        return print(given, found->second.list(region), found->second.empty);
     if (command == "memory")
         return print_memory(given, region);
-    if (command == "heaps")
-        return print(given, ipc::list_heaps(region), "no heaps");
     if (command == "blocks")
-        return print(given, ipc::list_blocks(region, given.dead_only), "no used blocks");
-    if (command == "rings")
-        return print(given, ipc::list_rings(region), "no rings");
-    if (command == "stages")
-        return print(given, ipc::list_stages(region), "no staged rings");
-    if (command == "pools")
-        return print(given, ipc::list_pools(region), "no pools");
-    if (command == "holders" && given.older_than_s > 0)
-        return print(given,
-                     tool::watch_holders(region, given.pool,
-                                         std::chrono::duration<double>{given.older_than_s}),
-                     "nobody holds a buffer of this pool for so long");
+        return print(given, cohort::ipc::list_blocks(region, given.dead_only), "no used blocks");
     if (command == "holders")
-        return print(given, ipc::list_holders(region, given.pool),
-                     "nobody holds a buffer of this pool");
-    if (command == "ports")
-        return print(given, ipc::list_ports(region), "no ports");
-    if (command == "queues")
-        return print(given, ipc::list_queues(region), "no ports");
+        return print_holders(given, region);
     if (command == "reap")
-        return print(given, ipc::list_unreaped(region, cohort::rendezvous{given.domain}),
+        return print(given, cohort::ipc::list_unreaped(region, cohort::rendezvous{given.domain}),
                      "nothing is to be reaped");
-    if (command == "metrics") {
-        const auto families = tool::collect_metrics(given.domain, region);
-        fmt::print("{}", given.json ? tool::to_json(families).dump(2) + "\n"
-                                    : tool::to_openmetrics(families));
-        return 0;
-    }
-    if (command == "top") {
-        const auto interval = std::chrono::duration<double>{std::max(given.interval_s, 0.01)};
-        tool::show_top(observer,
-                       {.domain = given.domain,
-                        .interval = std::chrono::duration_cast<std::chrono::milliseconds>(interval),
-                        .rounds = given.rounds,
-                        .json = given.json});
-        return 0;
-    }
-    if (command == "actions")
-        return print(given, ipc::list_actions(region), "nobody offers an action");
+    if (command == "metrics")
+        return print_metrics(given, region);
+    if (command == "top")
+        return show_top(given, observer);
     if (command == "events")
         return print_events(given, region);
     if (command == "query")
@@ -237,6 +237,26 @@ int run(const CLI::App& program, const arguments& given)
     if (command == "call")
         return call(given, observer);
     return print_audit(given, observer.mapping());
+}
+
+int run(const CLI::App& program, const arguments& given)
+{
+    namespace tool = cohort::tool;
+    const auto command = program.get_subcommands().front()->get_name();
+    if (command == "handover")
+        tool::become_successor(given.domain, given.options);
+    if (command == "reap" && !given.dry_run)
+        throw cohort::error{cohort::errc::invalid_argument,
+                            "members reap by themselves; see what is left with --dry-run"};
+    if (command == "doctor")
+        return print_diagnosis(given);
+    if (command == "capture")
+        return tool::capture(given.domain, given.capture);
+    if (command == "metrics" && !given.listen.empty()) {
+        tool::serve_metrics(given.domain, given.listen);
+        return 0;
+    }
+    return look(command, given);
 }
 
 }  // namespace
