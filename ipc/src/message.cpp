@@ -13,6 +13,7 @@
 #include <cstring>
 #include <span>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #include <fmt/format.h>
@@ -63,8 +64,9 @@ message_layout* as_message(std::uint64_t address) noexcept
 __attribute__((no_sanitize("thread"))) bool is_posted_to(const message_layout& message,
                                                          member_id owner) noexcept
 {
+    const auto& kind = reinterpret_cast<const std::underlying_type_t<message_kind>&>(message.kind);
     return __atomic_load_n(&message.to, __ATOMIC_ACQUIRE) == owner &&
-           __atomic_load_n(&message.kind, __ATOMIC_ACQUIRE) != message_kind{};
+           __atomic_load_n(&kind, __ATOMIC_ACQUIRE) != 0;  // some kind
 }
 
 /// The words of an inbox that never change, but for its index.
