@@ -5,6 +5,8 @@
 
 #ifdef COHORT_BENCH_DPDK
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <stdexcept>
 
@@ -70,7 +72,9 @@ public:
     }
     std::size_t dequeue(void** items, std::size_t count)
     {
-        static_cast<void>(behind_.enqueue(items, before_.dequeue(items, count)));
+        std::array<void*, 128> moved;  // the longest burst that is measured
+        const auto ready = before_.dequeue(moved.data(), std::min(count, moved.size()));
+        static_cast<void>(behind_.enqueue(moved.data(), ready));
         return behind_.dequeue(items, count);
     }
 
