@@ -8,10 +8,8 @@
 #include "cohort/port/port_link.hpp"
 #include "cohort/port/xstats.hpp"
 
-#include <algorithm>
 #include <charconv>
 #include <optional>
-#include <span>
 #include <string>
 #include <utility>
 
@@ -43,16 +41,6 @@ const memzone_layout* port_numbered(const region_layout& region, std::string_vie
     return found;
 }
 
-/// As many as a port can have, whatever stands there.
-std::span<const port_queue_layout> rx_of(const port_layout& port)
-{
-    return std::span{port.rx}.first(std::min<std::size_t>(port.rx_queues, max_port_queues));
-}
-std::span<const port_queue_layout> tx_of(const port_layout& port)
-{
-    return std::span{port.tx}.first(std::min<std::size_t>(port.tx_queues, max_port_queues));
-}
-
 json stats_in(const port_layout& port)
 {
     const auto rx = stats_of(port, port_direction::rx);
@@ -60,12 +48,13 @@ json stats_in(const port_layout& port)
     json all{{"ipackets", rx.packets}, {"opackets", tx.packets},   {"ibytes", rx.bytes},
              {"obytes", tx.bytes},     {"imissed", rx.missed},     {"ierrors", rx.errors},
              {"oerrors", tx.errors},   {"rx_nombuf", rx.no_buffer}};
-    const auto of = [](std::span<const port_queue_layout> queues, std::size_t i) {
+    const auto of = [&](port_direction direction, std::size_t i) {
+        const auto queues = queues_of(port, direction);
         return i < queues.size() ? stats_of(queues[i]) : port_stats{};
     };
     for (std::size_t i = 0; i != counted_queues; ++i) {
-        const auto in = of(rx_of(port), i);
-        const auto out = of(tx_of(port), i);
+        const auto in = of(port_direction::rx, i);
+        const auto out = of(port_direction::tx, i);
         all["q_ipackets"].push_back(in.packets);
         all["q_opackets"].push_back(out.packets);
         all["q_ibytes"].push_back(in.bytes);
@@ -88,9 +77,9 @@ json info_of(const memzone_layout& zone)
     const auto& port = *static_cast<const port_layout*>(zone.data());
     const auto phase = port_phase::unpack(port.phase.load(std::memory_order_relaxed));
     const bool is_started = phase.state == port_state::started;
-    const auto states = [&](std::span<const port_queue_layout> queues) {
+    const auto states = [&](port_direction direction) {
         auto all = json::array();
-        for (const auto& queue : queues)
+        for (const auto& queue : queues_of(port, direction))
             all.push_back(is_started && (phase.silent & port.bit_of(queue)) == 0 ? 1 : 0);
         return all;
     };
@@ -111,8 +100,8 @@ json info_of(const memzone_layout& zone)
             {"scattered_rx", 1},
             {"dev_configured", 1},
             {"dev_started", is_started ? 1 : 0},
-            {"rxq_state", states(rx_of(port))},
-            {"txq_state", states(tx_of(port))}};
+            {"rxq_state", states(port_direction::rx)},
+            {"txq_state", states(port_direction::tx)}};
 }
 
 /// Null for an interface that who answers does not see.
@@ -143,6 +132,8 @@ void queries::add_ethdev()
                 if (!zone)
                     return json{};
                 const auto before = zone->word();
+                if (before.state != zone_state::live || zone->kind != zone_kind::port)
+                    return json{};
                 auto answer = told(*zone);
                 return zone->word() == before ? answer : json{};  // else it has gone meanwhile
             });

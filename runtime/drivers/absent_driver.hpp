@@ -41,4 +41,9 @@ private:
     missing_part missing_;
 };
 
+inline void register_absent(const missing_part& missing)
+{
+    register_port_driver(missing.driver, std::make_unique<absent_driver>(missing));
+}
+
 }  // namespace cohort::detail

@@ -1,6 +1,7 @@
 #include "cohort/ipc/reports.hpp"
 #include "cohort/port/port_layout.hpp"
 #include "cohort/port/port_offload.hpp"
+#include "cohort/port/xstats.hpp"
 
 #include <algorithm>
 #include <span>
@@ -14,15 +15,6 @@ namespace cohort::ipc {
 namespace {
 
 using queues = std::span<const port_queue_layout>;
-
-queues rx_of(const port_layout& port)
-{
-    return {port.rx, std::min<std::size_t>(port.rx_queues, max_port_queues)};
-}
-queues tx_of(const port_layout& port)
-{
-    return {port.tx, std::min<std::size_t>(port.tx_queues, max_port_queues)};
-}
 
 const char* state_of(const port_layout& port)
 {
@@ -109,8 +101,8 @@ table list_ports(const region_layout& region)
                 {}};
     for_each_live(region.memory, zone_kind::port, [&](const memzone_layout& zone) {
         const auto& port = *static_cast<const port_layout*>(zone.data());
-        const auto rx = rx_of(port);
-        const auto tx = tx_of(port);
+        const auto rx = queues_of(port, port_direction::rx);
+        const auto tx = queues_of(port, port_direction::tx);
         const auto sum = [](queues all, auto counter) {
             std::uint64_t total = 0;
             for (const auto& each : all)
@@ -158,8 +150,8 @@ table list_queues(const region_layout& region)
     };
     for_each_live(region.memory, zone_kind::port, [&](const memzone_layout& zone) {
         const auto& port = *static_cast<const port_layout*>(zone.data());
-        list(zone, "rx", rx_of(port));
-        list(zone, "tx", tx_of(port));
+        list(zone, "rx", queues_of(port, port_direction::rx));
+        list(zone, "tx", queues_of(port, port_direction::tx));
     });
     std::stable_sort(shown.rows.begin(), shown.rows.end(),
                      [](const auto& a, const auto& b) { return a[0] < b[0]; });

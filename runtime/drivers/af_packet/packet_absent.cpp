@@ -7,11 +7,10 @@ namespace cohort {
 
 void register_af_packet_driver()
 {
-    register_port_driver("af_packet", std::make_unique<detail::absent_driver>(
-                                          detail::missing_part{.driver = "af_packet",
-                                                               .why = "it was left out",
-                                                               .remedy = "set -Daf_packet=true",
-                                                               .instead = "pcap"}));
+    detail::register_absent({.driver = "af_packet",
+                             .why = "it was left out",
+                             .remedy = "set -Daf_packet=true",
+                             .instead = "pcap"});
 }
 
 }  // namespace cohort

@@ -7,11 +7,10 @@ namespace cohort {
 
 void register_tap_driver()
 {
-    register_port_driver("tap", std::make_unique<detail::absent_driver>(detail::missing_part{
-                                    .driver = "tap",
-                                    .why = "it was left out",
-                                    .remedy = "set -Dtap=true",
-                                    .instead = "af_packet for an interface that is there"}));
+    detail::register_absent({.driver = "tap",
+                             .why = "it was left out",
+                             .remedy = "set -Dtap=true",
+                             .instead = "af_packet for an interface that is there"});
 }
 
 }  // namespace cohort

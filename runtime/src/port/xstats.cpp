@@ -48,13 +48,18 @@ port_stats stats_of(const port_queue_layout& queue) noexcept
             since(queue.errors, 3), since(queue.no_buffer, 4)};
 }
 
-port_stats stats_of(const port_layout& port, port_direction direction) noexcept
+std::span<const port_queue_layout> queues_of(const port_layout& port,
+                                             port_direction direction) noexcept
 {
     const bool is_rx = direction == port_direction::rx;
     const std::size_t count = is_rx ? port.rx_queues : port.tx_queues;
+    return std::span{is_rx ? port.rx : port.tx}.first(std::min(count, max_port_queues));
+}
+
+port_stats stats_of(const port_layout& port, port_direction direction) noexcept
+{
     port_stats all;
-    for (const auto& queue :
-         std::span{is_rx ? port.rx : port.tx}.first(std::min(count, max_port_queues))) {
+    for (const auto& queue : queues_of(port, direction)) {
         const auto one = stats_of(queue);
         all.packets += one.packets;
         all.bytes += one.bytes;
@@ -73,17 +78,16 @@ std::vector<xstat> xstats(const port& of)
 
 std::vector<xstat> xstats(const port_layout& of)
 {
-    const auto told = [&](const port_queue_layout* queues, port_direction direction) {
-        return [&of, queues, direction](auto... queue) {
+    const auto told = [&of](port_direction direction) {
+        return [&of, direction](auto... queue) {
             if constexpr (sizeof...(queue) == 0)
                 return stats_of(of, direction);
             else
-                return stats_of(queues[(queue, ...)]);
+                return stats_of(queues_of(of, direction)[(queue, ...)]);
         };
     };
-    return named(
-        told(of.rx, port_direction::rx), std::min<std::size_t>(of.rx_queues, max_port_queues),
-        told(of.tx, port_direction::tx), std::min<std::size_t>(of.tx_queues, max_port_queues));
+    return named(told(port_direction::rx), queues_of(of, port_direction::rx).size(),
+                 told(port_direction::tx), queues_of(of, port_direction::tx).size());
 }
 
 std::optional<std::uint64_t> xstat_by_id(const port& of, std::size_t id)

@@ -11,8 +11,8 @@
 /// nobody; the others do that for it.
 ///
 /// *Thread safety*: `start` and `stop` by one thread; `poll`, `on_event` and `lost_events` by any;
-/// the rest by the dispatcher's thread, or by the one that polls. *When a process dies here*: each
-/// member has a dispatcher; any of them reaps.
+/// the rest by the dispatcher's thread, or by the one that polls.
+/// *When a process dies here*: each member has a dispatcher; any of them reaps.
 
 #include "cohort/domain/rendezvous.hpp"
 #include "cohort/ipc/actions.hpp"

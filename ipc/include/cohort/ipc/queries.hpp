@@ -1,8 +1,8 @@
 #pragma once
 /// Questions about the state of a domain, answered in JSON by whichever member is asked, as DPDK's
 /// telemetry does: a path, perhaps with parameters, "/ring/info,to_workers". `/` lists the paths,
-/// and
-/// `/help,PATH` says what one answers.
+/// and `/help,PATH` says what one answers. Ports are also found as collectors of rte_ethdev ask for
+/// them, by number: "/ethdev/stats,3".
 ///
 /// Members ask by a request for the action of that name, with the parameters as text; observers and
 /// DPDK's client over a socket. An answer is an object with the path as its only key; null there

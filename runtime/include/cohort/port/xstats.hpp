@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,6 +37,9 @@ struct xstat {
 [[nodiscard]] std::optional<std::uint64_t> xstat_by_id(const port& of, std::size_t id);
 [[nodiscard]] std::optional<std::size_t> find_xstat(const port& of, std::string_view name);
 
+/// As many as a port can have, whatever stands there: for who reads without a lock.
+[[nodiscard]] std::span<const port_queue_layout> queues_of(const port_layout& port,
+                                                           port_direction direction) noexcept;
 /// Since the last reset, as it lies in the region: of one queue, and of all of a direction.
 [[nodiscard]] port_stats stats_of(const port_queue_layout& queue) noexcept;
 [[nodiscard]] port_stats stats_of(const port_layout& port, port_direction direction) noexcept;
