@@ -93,9 +93,10 @@ std::size_t event_watch::look(const event_handler& hears)
         look_at_object(zone, found);
         look_at_pool(zone, found);
     });
+    for (const auto& event : found)
+        lost_ += event.lost;
     for (std::size_t told = 0; told != found.size(); ++told)
         try {
-            lost_ += found[told].lost;
             hears(found[told]);
         } catch (...) {
             lost_ += found.size() - told;

@@ -69,31 +69,50 @@ __attribute__((no_sanitize("thread"))) bool is_posted_to(const message_layout& m
            __atomic_load_n(&kind, __ATOMIC_ACQUIRE) != 0;  // some kind
 }
 
-/// The words of an inbox that never change, but for its index.
-using inbox_header = std::array<std::byte, offsetof(ring_layout, stages) + sizeof(std::uint32_t)>;
+/// An inbox, word by word: its owner may write over it while others look.
+using inbox_word [[gnu::may_alias]] = std::uint32_t;
+using inbox_words = std::array<std::uint32_t, sizeof(ring_layout) / sizeof(inbox_word)>;
+constexpr auto magic_word = offsetof(ring_layout, magic) / sizeof(inbox_word);
+/// Of the words that never change.
+constexpr auto header_words = offsetof(ring_layout, stages) / sizeof(inbox_word) + 1;
+static_assert(magic_word == 0 && sizeof(inbox_words) == sizeof(ring_layout));
 
-inbox_header header_of_inbox(std::size_t index)
+/// Those of a new one, whose sides are zeros.
+inbox_words words_of_inbox(std::size_t index)
 {
     static const auto made = [] {
         ring_layout sample;
         construct_ring(&sample, inbox_capacity, sizeof(message_layout*), publication::by_slot,
                        object_custody_offset, 0, {});
-        inbox_header header;
-        std::memcpy(header.data(), &sample, header.size());
-        return header;
+        inbox_words words{};
+        std::memcpy(words.data(), &sample, header_words * sizeof(inbox_word));
+        return words;
     }();
-    auto header = made;
+    auto words = made;
     const auto own = static_cast<std::uint16_t>(index);
-    std::memcpy(header.data() + offsetof(ring_layout, index), &own, sizeof own);
-    return header;
+    std::memcpy(reinterpret_cast<std::byte*>(words.data()) + offsetof(ring_layout, index), &own,
+                sizeof own);
+    return words;
 }
 
 /// Whoever uses an inbox goes by these words, and its owner can write over them. A look: they may
 /// change after it.
 bool has_inbox_header(const ring_layout& ring, std::size_t index) noexcept
 {
-    const auto header = header_of_inbox(index);
-    return std::memcmp(&ring, header.data(), header.size()) == 0;
+    const auto expected = words_of_inbox(index);
+    const auto* words = reinterpret_cast<const inbox_word*>(&ring);
+    for (std::size_t i = 0; i != header_words; ++i)
+        if (__atomic_load_n(words + i, __ATOMIC_ACQUIRE) != expected[i])  // ANEW
+            return false;
+    return true;
+}
+
+/// Senders who have looked read the header without order. They read what the owner left there, or
+/// what is written here, and are waited for: see `repair`.
+__attribute__((no_sanitize("thread"))) void write_word(ring_layout& inbox, std::size_t word,
+                                                       std::uint32_t value) noexcept
+{
+    __atomic_store_n(reinterpret_cast<inbox_word*>(&inbox) + word, value, __ATOMIC_RELEASE);
 }
 
 }  // namespace
@@ -285,7 +304,7 @@ void post_office::repair(memzone_layout& zone, member_id owner)
 {
     log(log_level::warning, "the inbox of member {} was written over; it is made anew", owner);
     auto& layout = *static_cast<ring_layout*>(zone.data());
-    layout.magic = 0;
+    write_word(layout, magic_word, 0);
     COHORT_FAULT_POINT("ipc.repairing");
     auto messages = posted_to(owner);
     for (int looks = 0; looks != looks_at_posted; ++looks) {
@@ -302,13 +321,11 @@ void post_office::repair(memzone_layout& zone, member_id owner)
         COHORT_FAULT_POINT("ipc.repaired");
         free(message);
     }
-    auto header = header_of_inbox(domain_.segments().index_of(zone));
-    std::memset(header.data() + offsetof(ring_layout, magic), 0, sizeof layout.magic);
-    std::memcpy(static_cast<void*>(&layout), header.data(), header.size());
-    for (auto* side : {&layout.producer, &layout.consumer})
-        ::new (side) ring_side;
+    const auto words = words_of_inbox(domain_.segments().index_of(zone));
+    for (std::size_t i = magic_word + 1; i != words.size(); ++i)
+        write_word(layout, i, words[i]);
     rewind(layout, 0);
-    std::atomic_ref{layout.magic}.store(ring_layout::magic_value, std::memory_order_release);
+    write_word(layout, magic_word, words[magic_word]);  // ANEW
 }
 
 void post_office::drain(member_id gone)

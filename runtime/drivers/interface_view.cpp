@@ -91,6 +91,15 @@ file_descriptor open_view(view_kind kind)
     return made;
 }
 
+std::string interface_option(std::string_view options)
+{
+    std::string name;
+    for (const auto* key : {"iface", "rx_iface", "tx_iface"})
+        if (name.empty())
+            name = option_value(options, key);
+    return name;
+}
+
 interface_facts look_up_interface(const std::string& name)
 {
     ifreq request{};
@@ -115,10 +124,7 @@ namespace cohort {
 
 std::optional<port_link> look_at_interface_of(const port_layout& port)
 try {
-    std::string name;
-    for (const auto* key : {"iface", "rx_iface", "tx_iface"})
-        if (name.empty())
-            name = option_value(port.options.view(), key);
+    const auto name = detail::interface_option(port.options.view());
     const auto index = static_cast<int>(::if_nametoindex(name.c_str()));
     const auto link =
         detail::look_at_interface(detail::open_view(detail::view_kind::datagram).get(), index);

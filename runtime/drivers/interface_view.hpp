@@ -8,6 +8,7 @@
 #include "cohort/port/port_link.hpp"
 
 #include <string>
+#include <string_view>
 
 namespace cohort::detail {
 
@@ -25,6 +26,9 @@ namespace cohort::detail {
 /// `no_permission`, or what the kernel says.
 enum class view_kind { datagram, packet };
 [[nodiscard]] file_descriptor open_view(view_kind kind);
+
+/// The name of the interface that the options of a port tell, or empty.
+[[nodiscard]] std::string interface_option(std::string_view options);
 
 struct interface_facts {
     int index = 0;

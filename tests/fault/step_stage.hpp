@@ -143,6 +143,12 @@ private:
         const auto report = domain_.audit();
         CAPTURE(report.faults);
         REQUIRE(report.clean());
+        if (call == "populate") {
+            REQUIRE(domain_->find_mempool("stepped"));
+            const auto seen = domain_.audit_of("stepped");  // all of a chunk, or none
+            REQUIRE(((seen.count == 0 || seen.count == 8) && seen.free() == seen.count));
+            domain_->destroy_mempool("stepped");
+        }
         collect();
         REQUIRE(domain_.audit_of("p").in_pool == packets);
         const auto heap_fault = heap_.find_fault();
@@ -199,11 +205,6 @@ private:
         stages_.check(filling_ == filling::packets);
         lanes_.check();
         totals_.check();
-        if (const auto grown = domain_->find_mempool("stepped")) {
-            const auto seen = domain_.audit_of("stepped");  // all of a chunk, or none
-            REQUIRE(((seen.count == 0 || seen.count == 8) && seen.free() == seen.count));
-            domain_->destroy_mempool("stepped");
-        }
         domain_->release_memzone("stepped");
         domain_->destroy_object("stepped");
         pool_.objects().flush();

@@ -10,6 +10,7 @@
 
 #include <csignal>
 #include <ranges>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -124,7 +125,28 @@ TEST_CASE("memory that is as it was at the last look lost what happened in betwe
         seen += event.what == event_kind::memory_grown || event.what == event_kind::memory_shrunk;
     });
     CHECK(seen == 0);
-    CHECK(watch.lost() >= steps() - before);  // and what "large" lost
+    const std::uint64_t of_zone = 2;  // it came and went
+    CHECK(watch.lost() == steps() - before + of_zone);
+}
+
+TEST_CASE("what a handler that throws is not told counts as lost", "[actions][events]")
+{
+    scratch_domain domain;
+    ipc::event_watch hears{domain->region()};
+    ipc::event_watch throws{domain->region()};
+    domain->reserve_memzone("flicker", 4096);
+    domain->release_memzone("flicker");
+    domain->reserve_memzone("flicker", 4096);
+    domain->reserve_memzone("steady", 4096);
+
+    const auto told = hears.look([](const domain_event&) {});
+    CHECK_THROWS_AS(throws.look([](const domain_event&) { throw std::runtime_error{"full"}; }),
+                    std::runtime_error);
+
+    REQUIRE(told >= 2);
+    CHECK(hears.lost() == 2);  // "flicker", once
+    CHECK(throws.lost() == told + hears.lost());
+    CHECK(throws.look([](const domain_event&) {}) == 0);
 }
 
 TEST_CASE("what is on its way at the first look makes no losses", "[actions][events]")

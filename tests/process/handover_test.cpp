@@ -11,13 +11,18 @@
 #include "support/stopped.hpp"
 
 #include <atomic>
+#include <cstddef>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include <catch2/catch.hpp>
+
+#include <sys/resource.h>
+#include <unistd.h>
 
 namespace cohort::test {
 namespace {
@@ -37,6 +42,22 @@ pid_t telemetry_server(const std::string& domain)
     const auto path = ipc::telemetry_path(domain);
     return ipc::peer_of(ipc::connect_to(path, deadline_in(patience)).get()).pid;
 }
+
+/// A process that can open nothing more, also in the place of what it closes.
+class without_descriptors {
+public:
+    explicit without_descriptors(pid_t pid) : pid_{pid}
+    {
+        REQUIRE(::prlimit(pid, RLIMIT_NOFILE, nullptr, &before_) == 0);
+        const rlimit none{STDERR_FILENO + 1, before_.rlim_max};
+        REQUIRE(::prlimit(pid, RLIMIT_NOFILE, &none, nullptr) == 0);
+    }
+    void end() const { REQUIRE(::prlimit(pid_, RLIMIT_NOFILE, &before_, nullptr) == 0); }
+
+private:
+    pid_t pid_;
+    rlimit before_{};
+};
 
 /// Sends numbers through a ring from one thread to another, and looks at the primary all the time.
 class traffic {
@@ -241,6 +262,40 @@ TEST_CASE("cohort handover starts the next cohortd in its own place", "[handover
     CHECK(domain.primary().wait(patience) == exit_status{});
     CHECK(member->primary_alive());
     domain.follow(std::move(command));
+}
+
+TEST_CASE("a primary that cannot take its place back tries again, and answers others meanwhile",
+          "[handover][telemetry]")
+{
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    living_domain domain{"held", {"--telemetry"}};
+    const auto client = ipc::connect_to(ipc::telemetry_path("held"), deadline_in(patience));
+    std::vector<std::byte> buffer(ipc::max_telemetry_bytes);
+    const auto hears = [&] {
+        REQUIRE(ipc::wait_readable(client.get(), deadline_in(patience)));
+        return ipc::receive_message(client.get(), buffer).status ==
+               ipc::received_message::status::message;
+    };
+    CHECK(hears());  // the greeting
+    auto successor = child_process::spawn(
+        "cohortd", {"--domain", "held", "--huge", "none", "--hand-over", "--telemetry"},
+        {"COHORT_FAULT=handover.serving:1:stop"});
+    await_stop(successor);
+
+    const auto primary = domain.primary().pid();
+    const without_descriptors starved{primary};
+    successor.kill();
+    REQUIRE(successor.wait(patience));
+    for (int asked = 0; asked != 5; ++asked) {  // behind the connection that fails each time
+        REQUIRE(ipc::send_message(client.get(), std::as_bytes(std::span{"/info", 5})));
+        CHECK(hears());
+    }
+    CHECK_THROWS_AS(secondary::attach("held", 500ms, "early"), error);
+
+    starved.end();
+    member_process{"newcomer", "held"}.leave();
+    CHECK(eventually([&] { return telemetry_server("held") == primary; }));
+    CHECK(domain.primary().wait(0ms) == std::nullopt);
 }
 
 }  // namespace cohort::test

@@ -98,7 +98,7 @@ TEST_CASE(
             REQUIRE(test::flows(*running));
     }
 
-    CHECK(killed > observers / 4);
+    CHECK(killed != 0);
     CHECK(refused == 0);
     CHECK(test::flows(*running));
     CHECK(words_of_members(*running) == members);

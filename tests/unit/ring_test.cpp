@@ -176,9 +176,10 @@ TEST_CASE("a side that changes hands all the time, as no ring does, holds nobody
     auto& side = ring.layout().producer;
     const auto seen = side.load();
     const auto me = domain->members().lane();
+    side.word = seen.next(seen.position, me).pack();  // before it runs, too
     std::atomic<bool> stop{false};
     std::thread scribbler{[&] {
-        for (auto word = seen; !stop; word = word.next(word.position, me))
+        for (auto word = side.load(); !stop; word = word.next(word.position, me))
             side.word.store(word.next(word.position, me).pack());
     }};
 

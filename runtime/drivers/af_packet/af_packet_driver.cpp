@@ -15,7 +15,6 @@
 
 #include <fmt/format.h>
 
-#include <linux/if_ether.h>
 #include <sys/socket.h>
 
 namespace cohort {
@@ -55,11 +54,11 @@ public:
         : port_{port}
         , interface_{static_cast<int>(port.driver_words[af_packet_word::interface_index])}
     {
-        const auto longest = frame_limits_of(port).value().whole;
+        const auto limits = frame_limits_of(port).value();
         for (std::size_t i = 0; i != sockets.size(); ++i) {
             auto& rings = rings_.emplace_back(sockets[i].get(), shape_of(port));
             rx_.emplace_back(port, port.rx[i], rings, sockets[i].get());
-            tx_.emplace_back(port.tx[i], rings, sockets[i].get(), longest);
+            tx_.emplace_back(port.tx[i], rings, sockets[i].get(), limits);
         }
         sockets_ = std::move(sockets);
     }

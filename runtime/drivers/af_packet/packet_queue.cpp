@@ -233,7 +233,7 @@ bool packet_tx::stage(std::byte* frame, const mbuf& packet) noexcept
 std::size_t packet_tx::burst(std::span<mbuf* const> packets) noexcept
 {
     const auto most = std::min(packets.size(), max_port_burst);
-    if (most != 0 && (packets[0]->pkt_len > longest_ || packets[0]->pkt_len < ETH_HLEN)) {
+    if (most != 0 && !limits_.allow(*packets[0])) {
         count_up(queue_.errors, 1);  // the interface would refuse it for ever
         free(packets[0]);
         return 1;
@@ -243,7 +243,7 @@ std::size_t packet_tx::burst(std::span<mbuf* const> packets) noexcept
     std::size_t count = 0;
     for (auto at = rings_.tx_from(from); count != most; ++count, ++at) {
         const auto& packet = *packets[count];
-        if (packet.pkt_len > longest_ || packet.pkt_len < ETH_HLEN || !stage(*at, packet))
+        if (!limits_.allow(packet) || !stage(*at, packet))
             break;
         result.bytes += packet.pkt_len;
         ++result.position;

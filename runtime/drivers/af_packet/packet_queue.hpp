@@ -2,6 +2,7 @@
 /// The two directions of one packet socket: see af_packet_driver.hpp for the protocol.
 
 #include "cohort/packet/mbuf.hpp"
+#include "cohort/port/drivers.hpp"
 #include "cohort/port/port_driver.hpp"
 #include "packet_socket.hpp"
 
@@ -39,11 +40,11 @@ private:
 
 class packet_tx {
 public:
-    packet_tx(port_queue_layout& queue, const mapped_rings& rings, int socket, std::size_t longest)
+    packet_tx(port_queue_layout& queue, const mapped_rings& rings, int socket, frame_limits limits)
         : queue_{queue}
         , rings_{rings}
         , socket_{socket}
-        , longest_{longest}
+        , limits_{limits}
     {
     }
     bool open() noexcept;
@@ -59,7 +60,7 @@ private:
     port_queue_layout& queue_;
     const mapped_rings& rings_;
     int socket_;
-    std::size_t longest_;
+    frame_limits limits_;
 };
 
 }  // namespace cohort::detail

@@ -18,7 +18,6 @@
 
 #include <fmt/format.h>
 
-#include <linux/if_ether.h>
 #include <sys/socket.h>
 
 namespace cohort {
@@ -60,10 +59,11 @@ public:
     {
         files.resize(files.size() - files_beside_sockets);
         const auto slots = static_cast<std::uint32_t>(port.driver_words[xdp_word::slots]);
+        const auto limits = frame_limits_of(port).value();
         for (std::uint16_t i = 0; i != files.size(); ++i) {
             const auto& rings = rings_.emplace_back(files[i].get(), slots);
             rx_.emplace_back(device_, i, rings, files[i].get());
-            tx_.emplace_back(device_, i, rings, files[i].get(), longest_frame(port.mtu));
+            tx_.emplace_back(device_, i, rings, files[i].get(), limits);
         }
         sockets_ = std::move(files);
     }

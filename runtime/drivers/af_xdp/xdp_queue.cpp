@@ -235,7 +235,7 @@ mbuf* xdp_tx::copy_of(const mbuf& packet) const noexcept
         static_cast<void>(
             read(packet, 0,
                  std::as_writable_bytes(std::span{copy->append(
-                     static_cast<std::uint16_t>(packet.pkt_len))})));  // it fits: see `longest_`
+                     static_cast<std::uint16_t>(packet.pkt_len))})));  // it fits: see `limits_`
     return copy;
 }
 
@@ -245,7 +245,7 @@ void xdp_tx::stage(std::span<mbuf* const> packets, std::uint64_t position, stage
     for (auto* packet : packets) {
         const bool sendable = is_sendable(*packet);
         const auto handles = burst.packets + burst.copies + (sendable ? 1 : 2);
-        if (packet->pkt_len > longest_ || packet->pkt_len < ETH_HLEN || handles > max_port_burst)
+        if (!limits_.allow(*packet) || handles > max_port_burst)
             return;
         auto* given = packet;
         if (!sendable) {
@@ -268,7 +268,7 @@ std::size_t xdp_tx::burst(std::span<mbuf* const> packets) noexcept
     complete();
     if (packets.empty())
         return 0;
-    if (packets[0]->pkt_len > longest_ || packets[0]->pkt_len < ETH_HLEN) {
+    if (!limits_.allow(*packets[0])) {
         count_up(queue_.errors, 1);  // the interface would refuse it for ever
         free(packets[0]);
         return 1;

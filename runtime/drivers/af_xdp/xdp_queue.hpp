@@ -2,6 +2,7 @@
 /// The two directions of one socket of an af_xdp port: see xdp_driver.hpp for the protocol.
 
 #include "cohort/packet/mbuf.hpp"
+#include "cohort/port/drivers.hpp"
 #include "cohort/port/port_driver.hpp"
 #include "xdp_device.hpp"
 
@@ -50,12 +51,12 @@ private:
 class xdp_tx {
 public:
     xdp_tx(xdp_device& device, std::uint16_t queue, const xdp_rings& rings, int socket,
-           std::size_t longest)
+           frame_limits limits)
         : device_{device}
         , queue_{device.port().tx[queue]}
         , rings_{rings}
         , socket_{socket}
-        , longest_{longest}
+        , limits_{limits}
         , word_{sending_word(device.port().index, queue)}
     {
     }
@@ -84,7 +85,7 @@ private:
     port_queue_layout& queue_;
     const xdp_rings& rings_;
     int socket_;
-    std::size_t longest_;
+    frame_limits limits_;
     std::uint64_t word_;
 };
 

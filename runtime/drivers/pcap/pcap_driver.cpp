@@ -36,13 +36,6 @@ constexpr std::uint64_t most_loops = std::numeric_limits<std::uint32_t>::max();
 constexpr std::uint64_t most_link_types = std::numeric_limits<std::uint32_t>::max();
 constexpr std::uint64_t most_pcapng_types = std::numeric_limits<std::uint16_t>::max();
 
-/// The interface that a port is at, or empty.
-std::string interface_of(std::string_view options)
-{
-    auto name = option_value(options, "rx_iface");
-    return name.empty() ? option_value(options, "tx_iface") : name;
-}
-
 /// Where the queues end: in files, or at an interface.
 class pcap_io final : public port_io {
 public:
@@ -57,7 +50,7 @@ public:
             file_tx_ = std::make_unique<file_tx>(port);
         else if (!option_value(options, "tx_iface").empty())
             live_tx_ = std::make_unique<live_tx>(port);
-        if (const auto seen = interface_of(options); !seen.empty()) {
+        if (const auto seen = interface_option(options); !seen.empty()) {
             view_ = open_view(view_kind::datagram);
             interface_ = static_cast<int>(::if_nametoindex(seen.c_str()));
         }
@@ -254,7 +247,7 @@ void pcap_set_up::finish()
             fmt::format("the paths of a pcap port take {} bytes but {} fit; use shorter ones",
                         complete_.size(), decltype(port_.options)::max_length)};
     port_.options = decltype(port_.options){complete_};
-    const auto name = interface_of(complete_);
+    const auto name = interface_option(complete_);
     if (name.empty())
         return;
     const auto state = look_at(name);

@@ -8,7 +8,6 @@
 #include "packet/ip_protocols.hpp"
 
 #include <cstdint>
-#include <cstring>
 
 namespace cohort::detail {
 namespace {

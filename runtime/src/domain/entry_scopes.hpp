@@ -1,15 +1,12 @@
 #pragma once
 // Scopes around the life of a named entry: its making, and its end.
 
-#include "cohort/base/error.hpp"
 #include "cohort/member/membership.hpp"
 #include "cohort/memory/memory.hpp"
 #include "cohort/recovery/recovery_lock.hpp"
 
 #include <string_view>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace cohort {
 

@@ -9,22 +9,14 @@
 namespace cohort {
 namespace {
 
-port_stats absolute(const port_queue_layout& queue) noexcept
-{
-    const auto count = [](const auto& counter) {
-        return counter.load(std::memory_order_relaxed);  // a count
-    };
-    return {count(queue.packets), count(queue.bytes), count(queue.missed), count(queue.errors),
-            count(queue.no_buffer)};
-}
-
 /// The counters themselves have their one writer; a reset notes where they stand.
 void reset(port_queue_layout& queue) noexcept
 {
-    const auto now = absolute(queue);
-    const std::uint64_t values[] = {now.packets, now.bytes, now.missed, now.errors, now.no_buffer};
-    for (std::size_t i = 0; i != std::size(values); ++i)
-        queue.base[i].store(values[i], std::memory_order_release);  // see stats_of
+    const std::atomic<std::uint64_t>* const counters[] = {
+        &queue.packets, &queue.bytes, &queue.missed, &queue.errors, &queue.no_buffer};
+    for (std::size_t i = 0; i != std::size(counters); ++i)
+        queue.base[i].store(counters[i]->load(std::memory_order_relaxed),  // a count
+                            std::memory_order_release);                    // RESET
 }
 
 bool of_one_generation(std::uint64_t a, std::uint64_t b) noexcept

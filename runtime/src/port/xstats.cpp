@@ -41,8 +41,8 @@ port_stats stats_of(const port_queue_layout& queue) noexcept
 {
     const auto since = [&](const std::atomic<std::uint64_t>& counter, std::size_t i) {
         // The base first: it is where the counter stood before.
-        const auto base = queue.base[i].load(std::memory_order_acquire);
-        return counter.load(std::memory_order_relaxed) - base;  // a count
+        const auto base = queue.base[i].load(std::memory_order_acquire);  // RESET
+        return counter.load(std::memory_order_relaxed) - base;            // a count
     };
     return {since(queue.packets, 0), since(queue.bytes, 1), since(queue.missed, 2),
             since(queue.errors, 3), since(queue.no_buffer, 4)};

@@ -1,7 +1,8 @@
 // scribbler DOMAIN NAME SEED: a member that never reads its inbox. Says "ready"; when told a word,
 // writes over the inbox at random until it is killed: "slots", "positions" (and who holds a side,
 // but no lane that there is), "header", or "all" of it. Says "scribbled" after the first 10,000
-// words.
+// words. Told "twice", it puts what lies in the first slot into the second as well, says so, and
+// leaves at the next word.
 
 #include "cohort/ipc/message.hpp"
 #include "cohort/ring/ring_layout.hpp"
