@@ -8,7 +8,10 @@ packages=(g++ meson ninja-build pkg-config libboost-dev libnuma-dev libfmt-dev l
     nlohmann-json3-dev libcli11-dev)
 for purpose in "$@"; do
     case $purpose in
-    tests) packages+=(catch2 python3 clang-format-14 iproute2 spin tmux prometheus-cpp-dev dpdk-dev) ;;
+    tests)
+        packages+=(catch2 python3 clang-format-14 iproute2 spin tmux prometheus-cpp-dev dpdk-dev
+            ethtool tcpdump dnsmasq-base bind9-dnsutils curl iputils-ping procps)  # examples/captures
+        ;;
     fuzz) packages+=(clang libclang-rt-14-dev) ;;
     peers) packages+=(libdpdk-dev libmimalloc2.0) ;;  # only what benchmarks compare with
     *) echo "Usage: $0 [tests] [fuzz] [peers]" >&2 && exit 2 ;;
