@@ -1,25 +1,19 @@
 #include "cohort/recovery/audit.hpp"
 
+#include "audit_structures.hpp"
 #include "cohort/base/clock.hpp"
-#include "cohort/memory/heap_layout.hpp"
-#include "cohort/pool/pool_growth.hpp"
-#include "cohort/port/capture_layout.hpp"
 #include "cohort/recovery/object_view.hpp"
-#include "cohort/ring/stage_layout.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 #include <thread>
-#include <tuple>
 
 #include <fmt/format.h>
 
 namespace cohort {
 namespace {
-
-/// Something that does not add up, with the words that were seen; equal in all scans = a fault.
-using finding = std::pair<std::string, std::uint64_t>;
 
 /// Where one object was found in one scan.
 struct object_state {
@@ -47,8 +41,7 @@ public:
 
     void run()
     {
-        check_structures();
-        check_lanes();
+        find_structure_faults(region_, views_.pools(), findings);
         list_rings_and_caches();
         follow_chains();
         count_clones();
@@ -56,7 +49,7 @@ public:
     }
 
     std::vector<pool_audit> pools;
-    std::set<finding> findings;
+    finding_set findings;
 
 private:
     object_state* state_of(std::uint64_t handle)
@@ -67,10 +60,6 @@ private:
         return &states_[static_cast<std::size_t>(place.view - views_.pools().data())][place.index];
     }
 
-    void check_structures();
-    void check_claim(const char* what, std::string_view name, lane_id lane);
-    void check_ports();
-    void check_lanes();
     void list(std::uint64_t handle, std::string_view where, std::uint32_t at);
     void list_rings_and_caches();
     void follow_chains();
@@ -84,120 +73,6 @@ private:
     std::vector<std::vector<object_state>> states_;
     std::map<const ring_layout*, std::uint32_t> handles_in_ring_;
 };
-
-void scan::check_claim(const char* what, std::string_view name, lane_id lane)
-{
-    if (lane == 0)
-        return;
-    const bool known = lane < max_lanes;
-    const auto word = known ? region_.members.lanes[lane].word() : lane_word{};
-    if (!known || word.state == lane_state::free || word.state == lane_state::orphan)
-        findings.insert(
-            {fmt::format("{} \"{}\" is claimed by lane {}, which is not in use", what, name, lane),
-             word.generation});
-}
-
-void scan::check_structures()
-{
-    for_each_live(region_.memory, zone_kind::ring, [&](const memzone_layout& zone) {
-        const auto& ring = *static_cast<const ring_layout*>(zone.data());
-        const bool sound = has_sound_header(ring, zone.length);
-        if (const char* fault = sound ? find_fault(ring) : "its header is no ring's")
-            findings.insert({fmt::format("ring \"{}\": {}", zone.name.view(), fault), 0});
-        check_claim("ring", zone.name.view(), ring.producer.load().lane);
-        check_claim("ring", zone.name.view(), ring.consumer.load().lane);
-        for (std::uint32_t stage = 0; sound && stage != ring.stages; ++stage) {
-            check_claim("a stage of the ring", zone.name.view(),
-                        stage_of(ring, stage).head.load().lane);
-            for_each_batch(ring, stage, [&](std::uint32_t, batch_word batch) {
-                if (!batch.is_done())
-                    check_claim("a batch of the ring", zone.name.view(), batch.holder);
-                return true;
-            });
-        }
-    });
-    for (const auto& view : views_.pools()) {
-        if (const char* fault = find_fault(view.pool->backing()))
-            findings.insert({fmt::format("pool \"{}\": {}", view.zone->name.view(), fault), 0});
-        if (const char* fault = find_chunk_fault(*view.pool))
-            findings.insert({fmt::format("pool \"{}\": {}", view.zone->name.view(), fault), 0});
-        check_claim("the growth of pool", view.zone->name.view(), view.pool->growing.holder());
-        check_claim("pool", view.zone->name.view(), view.pool->backing().producer.load().lane);
-        check_claim("pool", view.zone->name.view(), view.pool->backing().consumer.load().lane);
-    }
-    for_each_used(region_.memory, [&](const auto& zone) {
-        const auto word = zone.word();
-        const bool unfinished = word.state == zone_state::init || word.state == zone_state::dying;
-        if (unfinished &&
-            (word.member >= max_members ||
-             region_.members.members[word.member].word().state == member_state::empty))
-            findings.insert(
-                {fmt::format("entry \"{}\" is unfinished and its owner, member {}, is gone",
-                             zone.name.peek().view(), word.member),
-                 word.generation});
-    });
-    for_each_live(region_.memory, zone_kind::heap, [&](const memzone_layout& zone) {
-        const auto& heap = *static_cast<const heap_layout*>(zone.data());
-        check_claim("the lock of", zone.name.view(), heap.lock.holder());
-        constexpr member_id nobody = 0;  // external memory need not be mapped here
-        for_each_arena(region_.memory, heap, nobody, [&](const heap_arena_layout& arena) {
-            if (!for_each_block(arena, [](const heap_block&, block_word) {}))
-                findings.insert({fmt::format("heap \"{}\": the chain of its arena at {} is broken",
-                                             zone.name.view(), fmt::ptr(&arena)),
-                                 0});
-        });
-    });
-    for_each_live(region_.memory, zone_kind::pool_chunk, [&](const memzone_layout& zone) {
-        const bool owned = is_listed(region_.memory, zone) ||
-                           (zone.parent < region_.memory.zone_count &&
-                            region_.memory.zones[zone.parent].word().state == zone_state::dying);
-        if (!owned)
-            findings.insert({fmt::format("\"{}\" is a chunk of no pool", zone.name.view()),
-                             zone.word().generation});
-    });
-    check_ports();
-    check_claim("the memory lock", "", region_.memory.lock.holder());
-    check_claim("the recovery lock", "", region_.recovery.lock.holder());
-}
-
-void scan::check_ports()
-{
-    std::set<std::string_view> names;
-    for_each_live(region_.memory, zone_kind::port, [&](const memzone_layout& zone) {
-        const auto& port = *static_cast<const port_layout*>(zone.data());
-        const auto name = zone.name.view();
-        names.insert(name);
-        check_claim("the capture of port", name, port.capturer.holder());
-        for (std::size_t i = 0; i != max_port_queues; ++i) {
-            check_claim("an rx queue of port", name, port.rx[i].owner.holder());
-            check_claim("a tx queue of port", name, port.tx[i].owner.holder());
-        }
-    });
-    for_each_live(region_.memory, zone_kind::capture, [&](const memzone_layout& zone) {
-        const auto& capture = *static_cast<const capture_layout*>(zone.data());
-        const auto name = zone.name.view();
-        if (!names.contains(name))
-            findings.insert({fmt::format("a capture is left of port \"{}\", which is gone", name),
-                             zone.word().generation});
-        for (std::uint32_t i = 0;
-             i != std::min<std::uint32_t>(capture.streams, 2 * max_port_queues); ++i)
-            if (const char* fault = find_fault(capture, i))
-                findings.insert({fmt::format("the capture of port \"{}\": {}", name, fault), i});
-    });
-}
-
-void scan::check_lanes()
-{
-    for (lane_id id = 1; id != max_lanes; ++id) {
-        const auto word = region_.members.lanes[id].word();
-        if (word.state == lane_state::free)
-            continue;
-        if (word.member >= max_members ||
-            region_.members.members[word.member].word().state == member_state::empty)
-            findings.insert({fmt::format("lane {} names member {}, which is gone", id, word.member),
-                             word.generation});
-    }
-}
 
 void scan::list(std::uint64_t handle, std::string_view where, std::uint32_t at)
 {
@@ -345,13 +220,13 @@ constexpr auto pause_between_scans = 20ms;  // for who was preempted in the midd
 audit_report audit(const audited_region& region, int scans)
 {
     audit_report report;
-    std::set<finding> constant;
+    finding_set constant;
     for (int i = 0; i == 0 || (i < scans && !constant.empty()); ++i) {
         if (i != 0)
             std::this_thread::sleep_for(pause_between_scans);
         scan pass{region};
         pass.run();
-        std::set<finding> still;
+        finding_set still;
         std::set_intersection(constant.begin(), constant.end(), pass.findings.begin(),
                               pass.findings.end(), std::inserter(still, still.end()));
         constant = i == 0 ? pass.findings : still;
