@@ -148,7 +148,7 @@ void queries::add_ethdev()
         return numbers;
     });
     add_port("/ethdev/stats",
-             "Counters of a port; what a device has missed as its members have last asked it",
+             "Counters of a port; what a device has missed is fetched each second",
              [=](const memzone_layout& zone) { return stats_in(port_in(zone)); });
     add_port("/ethdev/xstats", "The same by name, with those of each queue",
              [=](const memzone_layout& zone) { return xstats_in(port_in(zone)); });

@@ -272,4 +272,12 @@ PORT_MUTATIONS = [
         "a frame that the kernel leaves*",
         suite="process",
     ),
+    Mutation(
+        "what a device has dropped is fetched though nobody asks",
+        "runtime/src/port/port_device.cpp",
+        "        if (is_due)\n            each",
+        "        if (is_due && false)\n            each",
+        "what a device has dropped*",
+        suite="process",
+    ),
 ]

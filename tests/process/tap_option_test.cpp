@@ -169,6 +169,22 @@ TEST_CASE("frames that find no buffer wait or are counted, as are those that fin
         free_bulk(std::span{burst}.first(16));
 }
 
+TEST_CASE("what a device has dropped is in the region, though nobody asks the port for it",
+          "[port][tap]")
+{
+    COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
+    port_domain scratch{buffers};
+    const auto port = scratch.make("tap:iface=tap");
+    const auto& missed = port.layout().rx[0].missed;
+    scratch_network::run("ip link set tap txqueuelen 16");
+    const raw_station kernel{"tap"};
+
+    for (std::size_t i = 0; i != 40; ++i)
+        REQUIRE(kernel.send(frame));
+
+    CHECK(eventually([&] { return missed == 24; }));
+}
+
 TEST_CASE("a frame that the interface cannot have is counted and dropped, and the next goes on",
           "[port][tap]")
 {

@@ -34,11 +34,9 @@ port::port(port_layout& layout, port_host& host)
     , generation_{entry_->word().generation}
     , rx_queues_{layout.rx_queues}
     , tx_queues_{layout.tx_queues}
-    , device_{std::make_unique<held_device>()}
-    , io_{nullptr}
+    , device_{std::make_unique<port_device>(layout, host)}
+    , io_{device_->io.get()}
 {
-    device_->io = find_port_driver(layout.driver.view()).open(layout, host);
-    io_ = device_->io.get();
 }
 
 bool port::is_in(port_state wanted, const port_queue_layout& queue,
@@ -109,16 +107,6 @@ void port::close_device() noexcept
         if (signal)
             signal->listen_to(-1);
     device_->io.reset();
-}
-
-/// The device's counts go to words of the port, which this thread does not own.
-void port::update_stats() const noexcept
-{
-    const std::lock_guard guard{device_->mutex};
-    if (self_->lane() == 0 || !is_there())
-        return;  // what the device tells could not be added, and it may tell it once only
-    if (device_->io && device_->io->look_at_drops())
-        static_cast<void>(with_port_still([&] { device_->io->count_drops(); }));
 }
 
 const char* port::find_fault() const noexcept
@@ -263,7 +251,7 @@ port_stats port::counted(Sum&& sum) const noexcept
 
 port_stats port::rx_stats(std::uint16_t queue) const noexcept
 {
-    update_stats();
+    device_->add_drops(deadline_in(1s));
     if (queue >= rx_queues_)
         return {};
     return counted([&](const port_layout& shared) { return stats_of(shared.rx[queue]); });
@@ -278,7 +266,7 @@ port_stats port::tx_stats(std::uint16_t queue) const noexcept
 
 port_stats port::rx_stats() const noexcept
 {
-    update_stats();
+    device_->add_drops(deadline_in(1s));
     return counted([&](const port_layout& shared) { return stats_of(shared, port_direction::rx); });
 }
 
@@ -289,7 +277,7 @@ port_stats port::tx_stats() const noexcept
 
 bool port::reset_stats() noexcept
 {
-    update_stats();
+    device_->add_drops(deadline_in(1s));
     return with_port_still([&] {
         for (std::uint16_t i = 0; i != rx_queues_; ++i)
             reset(layout_->rx[i]);

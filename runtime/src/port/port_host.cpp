@@ -46,7 +46,7 @@ mempool_layout* port_host::pool_of(const port_queue_layout& queue) const noexcep
 
 void port_host::forget_gone()
 {
-    sleepers_->look();
+    devices_->look();
     const std::lock_guard guard{mutex_};
     drop_gone();
 }

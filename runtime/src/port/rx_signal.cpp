@@ -1,11 +1,8 @@
 #include "cohort/port/rx_signal.hpp"
 
 #include "cohort/base/error.hpp"
-#include "cohort/port/port_host.hpp"
 
-#include <algorithm>
 #include <cerrno>
-#include <utility>
 
 #include <fmt/format.h>
 
@@ -34,43 +31,17 @@ bool add(const file_descriptor& epoll, int fd) noexcept
 
 }  // namespace
 
-void rx_sleepers::add(rx_signal& one)
-{
-    const std::lock_guard guard{mutex_};
-    all_.push_back(&one);
-}
-
-void rx_sleepers::remove(const rx_signal& one) noexcept
-{
-    const std::lock_guard guard{mutex_};
-    std::erase(all_, &one);
-}
-
-void rx_sleepers::look() noexcept
-{
-    const std::lock_guard guard{mutex_};
-    for (auto* each : all_)
-        each->look();
-}
-
 rx_signal::rx_signal(const port_layout& port, std::uint16_t queue, const memzone_layout& entry,
-                     std::uint32_t generation, std::shared_ptr<rx_sleepers> sleepers)
+                     std::uint32_t generation)
     : port_{port}
     , queue_{port.rx[queue]}
     , entry_{entry}
     , generation_{generation}
-    , sleepers_{std::move(sleepers)}
     , epoll_{checked(::epoll_create1(EPOLL_CLOEXEC))}
     , event_{checked(::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK))}
 {
     if (!add(epoll_, event_.get()))
         throw_errno(errno, "cannot wait for an eventfd");
-    sleepers_->add(*this);
-}
-
-rx_signal::~rx_signal()
-{
-    sleepers_->remove(*this);
 }
 
 bool rx_signal::listen_to(int device) noexcept

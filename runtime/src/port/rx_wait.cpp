@@ -53,8 +53,7 @@ int port::rx_fd(std::uint16_t queue)
                                 there ? fmt::format("has {}", rx_queues_)
                                       : std::string{"has been destroyed"})};
     static_cast<void>(device_->io->rx_descriptor(queue));  // what cannot be had throws here
-    device_->signals[queue] =
-        std::make_unique<rx_signal>(*layout_, queue, *entry_, generation_, host_->sleepers());
+    device_->signals[queue] = std::make_unique<rx_signal>(*layout_, queue, *entry_, generation_);
     return device_->signals[queue]->fd();
 }
 

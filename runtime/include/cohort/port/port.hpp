@@ -19,11 +19,11 @@
 #include "cohort/base/fault_point.hpp"
 #include "cohort/packet/tx_prepare.hpp"
 #include "cohort/port/port_callbacks.hpp"
+#include "cohort/port/port_device.hpp"
 #include "cohort/port/port_driver.hpp"
 #include "cohort/port/port_host.hpp"
 #include "cohort/port/port_link.hpp"
 #include "cohort/port/port_offload.hpp"
-#include "cohort/port/rx_signal.hpp"
 #include "cohort/port/rx_wait.hpp"
 
 #include <array>
@@ -45,7 +45,8 @@ struct tx_queue_setup {
     bool deferred = false;          ///< silent when the port starts, until start_tx
 };
 
-/// Since the port was made or the last reset. Exact when nobody is at work.
+/// Since the port was made or the last reset. Exact when nobody is at work. What a device counts by
+/// itself is in the region a second later at most, while a process has the port open.
 struct port_stats {
     std::uint64_t packets = 0;
     std::uint64_t bytes = 0;
@@ -264,16 +265,7 @@ private:
     [[noreturn]] void throw_not_changed() const;
     template <typename Sum>
     [[nodiscard]] port_stats counted(Sum&& sum) const noexcept;
-    void update_stats() const noexcept;
     void close_device() noexcept;
-
-    /// The driver's hold on the device in this process. Owners of queues use it as it is, for the
-    /// port does not go before they have let go; everybody else under the mutex.
-    struct held_device {
-        std::mutex mutex;
-        std::unique_ptr<port_io> io;  ///< nullptr once the port has gone
-        std::array<std::unique_ptr<rx_signal>, max_port_queues> signals;  ///< where asked for
-    };
 
     port_layout* layout_;
     port_host* host_;
@@ -284,7 +276,7 @@ private:
     std::uint16_t tx_queues_;
     std::array<opened, max_port_queues> rx_{};
     std::array<opened, max_port_queues> tx_{};
-    std::unique_ptr<held_device> device_;
+    std::unique_ptr<port_device> device_;
     port_io* io_;                                ///< for owners
     std::unique_ptr<port_callbacks> callbacks_;  ///< nullptr = none
 };

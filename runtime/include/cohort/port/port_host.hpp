@@ -9,8 +9,8 @@
 #include "cohort/member/membership.hpp"
 #include "cohort/memory/memory.hpp"
 #include "cohort/pool/mempool_layout.hpp"
+#include "cohort/port/port_device.hpp"
 #include "cohort/port/port_layout.hpp"
-#include "cohort/port/rx_signal.hpp"
 
 #include <functional>
 #include <memory>
@@ -55,13 +55,10 @@ public:
     [[nodiscard]] std::vector<file_descriptor> kept_files(port_key port);
     /// Gives the files of a new port, if it has any, to one other member, if there is one.
     void deposit(const port_layout& port);
-    /// Closes what is kept of ports that are no more.
+    /// Closes what is kept of ports that are no more. The dispatcher calls it now and then.
     void forget_gone();
-    /// Of this process. Whoever has a list of it may outlive this object.
-    [[nodiscard]] const std::shared_ptr<rx_sleepers>& sleepers() const noexcept
-    {
-        return sleepers_;
-    }
+    /// Of this process. Whoever is in the list may outlive this object.
+    [[nodiscard]] const std::shared_ptr<port_devices>& devices() const noexcept { return devices_; }
 
     /// How descriptors travel; without it they stay in this process.
     struct courier {
@@ -82,7 +79,7 @@ private:
     courier courier_;
     std::mutex mutex_;  // guards kept_
     std::vector<kept_port> kept_;
-    std::shared_ptr<rx_sleepers> sleepers_ = std::make_shared<rx_sleepers>();
+    std::shared_ptr<port_devices> devices_ = std::make_shared<port_devices>();
 };
 
 }  // namespace cohort

@@ -14,34 +14,14 @@
 
 #include <atomic>
 #include <cstdint>
-#include <memory>
-#include <mutex>
-#include <vector>
 
 namespace cohort {
-
-class rx_signal;
-
-/// The signals of a process, which its dispatcher looks at now and then: nobody else tells that a
-/// port stops, or that a queue changes hands.
-class rx_sleepers {
-public:
-    void add(rx_signal& one);
-    void remove(const rx_signal& one) noexcept;
-    /// Raises the signals of queues that have changed since they were noted.
-    void look() noexcept;
-
-private:
-    std::mutex mutex_;  // guards all_
-    std::vector<rx_signal*> all_;
-};
 
 class rx_signal {
 public:
     /// Raised. Throws `errc::system` when no descriptor is left.
     rx_signal(const port_layout& port, std::uint16_t queue, const memzone_layout& entry,
-              std::uint32_t generation, std::shared_ptr<rx_sleepers> sleepers);
-    ~rx_signal();
+              std::uint32_t generation);
     rx_signal(const rx_signal&) = delete;
     rx_signal& operator=(const rx_signal&) = delete;
 
@@ -60,7 +40,6 @@ private:
     const port_queue_layout& queue_;
     const memzone_layout& entry_;
     std::uint32_t generation_;
-    std::shared_ptr<rx_sleepers> sleepers_;
     file_descriptor epoll_;
     file_descriptor event_;
     int device_ = -1;
