@@ -51,6 +51,22 @@ IPC_MUTATIONS = [
         suite="process",
     ),
     Mutation(
+        "who has asked looks for messages again before it sleeps",
+        "ipc/src/asking.cpp",
+        "        if (left_something || !asks_.courier_.is_empty())\n",
+        "        if (left_something)\n",
+        "an answer wakes who asked*",
+        suite="process",
+    ),
+    Mutation(
+        "a loop of the user's looks for messages again before it sleeps",
+        "ipc/src/dispatcher.cpp",
+        "    if (!actions_.post().is_empty())\n        actions_.post().wake_reader();\n    set_timer();",
+        "    set_timer();",
+        "a request wakes who sleeps*",
+        suite="process",
+    ),
+    Mutation(
         "who looks for an answer leaves the processor to others",
         "ipc/src/asking.cpp",
         "            std::this_thread::yield();",

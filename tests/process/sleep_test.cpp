@@ -1,14 +1,12 @@
 // Members that sleep: each message wakes them, and they cost nothing until it comes.
 
-#include "cohort/base/cache_line.hpp"
-#include "support/eventually.hpp"
+#include "process/inbox_watch.hpp"
 #include "support/member_process.hpp"
 #include "support/one_processor.hpp"
 #include "support/scale.hpp"
 #include "support/scratch_domain.hpp"
 #include "support/seed.hpp"
 #include "support/skip.hpp"
-#include "support/thread_state.hpp"
 
 #include <algorithm>
 #include <deque>
@@ -27,62 +25,12 @@
 
 using namespace cohort;
 using ipc::verdict;
-using test::eventually;
 using test::member_process;
 using test::scratch_domain;
 
 namespace {
 
 constexpr auto patience = 30s;
-
-/// A member that may sleep beside a message.
-class sleeper {
-public:
-    sleeper(scratch_domain& domain, member_ref member, pid_t pid)
-        : inbox_{
-              domain->find_ring<ipc::message_layout*>("cohort.inbox." + std::to_string(member.id))
-                  .value()}
-    {
-        const auto is_its_dispatcher = [&](const lane_layout& lane) {
-            return lane.word().member == member.id && lane.name.view() == "dispatcher";
-        };
-        const auto& lanes = domain->region().members.lanes;
-        // It takes a lane when it starts.
-        REQUIRE(eventually([&] { return std::ranges::any_of(lanes, is_its_dispatcher); }));
-        dispatcher_ = std::filesystem::path{"/proc"} / std::to_string(pid) / "task" /
-                      std::to_string(std::ranges::find_if(lanes, is_its_dispatcher)->tid);
-        REQUIRE(test::thread_state(dispatcher_));
-    }
-
-    /// Until it has taken what lies there. True when it sleeps instead (ten times, a millisecond
-    /// apart, a message lies there and the thread that should take it sleeps), or has not taken it
-    /// for 20 s, for whatever reason.
-    [[nodiscard]] bool misses_one() const
-    {
-        const auto soon = steady_clock::now() + 1ms;
-        while (!inbox_.empty() && steady_clock::now() < soon)
-            cpu_relax();
-        const auto late = soon + 20s;
-        for (int slept = 0; slept != 10 && steady_clock::now() < late;
-             std::this_thread::sleep_for(1ms)) {
-            if (inbox_.empty())
-                return false;
-            slept = test::thread_state(dispatcher_) == 'S' ? slept + 1 : 0;
-        }
-        return true;
-    }
-
-private:
-    ring<ipc::message_layout*> inbox_;
-    std::filesystem::path dispatcher_;
-};
-
-void spin_for(std::chrono::nanoseconds time)
-{
-    const auto until = steady_clock::now() + time;
-    while (steady_clock::now() < until)
-        cpu_relax();
-}
 
 std::chrono::nanoseconds time_of_this_thread()
 {
@@ -115,7 +63,10 @@ TEST_CASE("a message wakes its receiver at whatever moment of falling asleep it 
     member_process receiver{"receiver"};
     receiver.tell("offer ping");
     const auto member = domain->actions().find_member("receiver").value();
-    const sleeper asleep{domain, member, receiver.process().pid()};
+    const test::inbox_watch inbox{
+        *domain,
+        member.id,
+        {test::thread_of(*domain, member.id, receiver.process().pid(), "dispatcher")}};
     auto random = test::random_engine("sleep");
     // From when it has taken a message until it sleeps, and beyond.
     std::uniform_int_distribution<int> nanoseconds{0, 5'000};
@@ -124,9 +75,9 @@ TEST_CASE("a message wakes its receiver at whatever moment of falling asleep it 
     std::uint64_t lost = 0;
 
     for (std::uint64_t i = 0; i != messages; ++i) {
-        spin_for(std::chrono::nanoseconds{nanoseconds(random)});
+        test::spin_for(std::chrono::nanoseconds{nanoseconds(random)});
         refused += domain->actions().send(member, "ping") != 1;
-        lost += asleep.misses_one();
+        lost += inbox.misses_one() ? 1 : 0;
     }
 
     CHECK(refused == 0);

@@ -1,0 +1,265 @@
+// A process is stopped at fault points of the sources, for longer than others wait. Whoever needs
+// what it holds is told who has it, by a deadline; all else works; and when it goes on, it does its
+// work as if nothing had been.
+
+#include "cohort/base/error.hpp"
+#include "cohort/secondary/secondary.hpp"
+#include "fault/faulty_domain.hpp"
+#include "fault/scenario_points.hpp"
+#include "support/scale.hpp"
+#include "support/seed.hpp"
+#include "support/skip.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <catch2/catch.hpp>
+
+namespace cohort::test {
+namespace {
+
+enum class primary_is { there, stopped };
+
+/// The call works, or throws in time: what it needs is held, and by whom.
+template <typename Call>
+void works_or_names_the_holder(Call&& call)
+{
+    constexpr std::chrono::seconds longest{15};
+    const auto begun = std::chrono::steady_clock::now();
+    try {
+        call();
+    } catch (const error& refused) {
+        INFO(refused.what());
+        CHECK((refused.reason() == errc::stalled || refused.reason() == errc::timed_out));
+        CHECK_THAT(refused.what(), Catch::Contains("lane") || Catch::Contains("pid"));
+    }
+    CHECK(std::chrono::steady_clock::now() - begun < longest);
+}
+
+void visit(primary_is primary)
+{
+    const auto visitor = secondary::attach(faulty_domain::name, 3s, "visitor");
+    auto& actions = visitor->actions();
+    if (const auto first = actions.find_primary(); first && primary == primary_is::there)
+        CHECK(actions.request(*first, "unheard", "of", 10s).what == ipc::verdict::refused);
+    auto heap = visitor->heap();
+    if (auto* block = heap.malloc(100))
+        static_cast<void>(heap.free(block));  // stalled: it goes with this member
+    works_or_names_the_holder([&] {
+        visitor->reserve_memzone("visited", 64_KiB);
+        visitor->release_memzone("visited");
+    });
+    works_or_names_the_holder([&] {
+        visitor->create_pktmbuf_pool("visited", {.count = 64, .cache_size = 8});
+        visitor->destroy_mempool("visited");
+    });
+}
+
+/// What goes on beside a stopped process: packets flow, and a newcomer does a bit of everything.
+void live_beside(faulty_domain& domain, primary_is primary = primary_is::there)
+{
+    domain.tell_bystander("drain");
+    works_or_names_the_holder([&] { visit(primary); });
+}
+
+/// False when it ends without having come to its fault point.
+[[nodiscard]] bool comes_to_stop(child_process& process)
+{
+    REQUIRE(eventually([&] { return is_stopped(process.pid()) || process.wait(0ms).has_value(); }));
+    return !process.wait(0ms).has_value();
+}
+
+void go_on(child_process& process)
+{
+    process.kill(SIGCONT);
+    CHECK(process.wait(patience) == exit_status{});
+}
+
+void check_all_is_well(faulty_domain& domain)
+{
+    domain.check_survivors();
+    domain.check_next_start();
+}
+
+/// Calls `once` for each point of a scenario and each of its passes, in reduced runs for two points
+/// and a pass each; it returns false when the process has not come there.
+template <typename Once>
+void stop_at_each(const std::string& scenario, Once&& once)
+{
+    auto points = points_of.at(scenario);
+    std::ranges::shuffle(points, random_engine("stop " + scenario));
+    if (!full_scale())
+        points.resize(std::min<std::size_t>(points.size(), slow_sanitizer ? 1 : 2));
+    for (const auto& point : points)
+        DYNAMIC_SECTION(scenario << " stopped at " << point)
+        {
+            const std::uint64_t most = full_scale() ? 6 : 1;
+            for (std::uint64_t pass = 1; pass <= most; ++pass) {
+                INFO("at pass " << pass << " of " << point);
+                const bool reached = once(point + ":" + std::to_string(pass) + ":stop");
+                REQUIRE((reached || pass != 1));
+                if (!reached)
+                    break;
+            }
+        }
+}
+
+}  // namespace
+
+TEST_CASE("a member stopped at work holds nobody up without a word, and goes on right",
+          "[fault][stop]")
+{
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    const auto scenario = GENERATE(as<std::string>{}, "attach", "objects", "buffers", "clones",
+                                   "dynamic", "message", "heap", "port life");
+    stop_at_each(scenario, [&](const std::string& fault) {
+        faulty_domain domain;
+        domain.bring_to_life();
+        auto process = domain.spawn({scenario}, fault);
+        if (!comes_to_stop(process))
+            return false;
+        live_beside(domain);
+        go_on(process);
+        check_all_is_well(domain);
+        return true;
+    });
+}
+
+TEST_CASE("a reaper stopped at work holds nobody up without a word, and goes on right",
+          "[fault][stop]")
+{
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    stop_at_each("reap", [&](const std::string& fault) {
+        faulty_domain domain;
+        domain.bring_to_life();
+        std::optional victim{domain.spawn({"victim"})};
+        victim->await("holding", patience);
+        auto process = domain.spawn({"reap"}, fault);
+        process.await("ready", patience);
+        domain.stop_all();
+        victim.reset();  // killed
+        const bool reached = comes_to_stop(process);
+        domain.continue_all();
+        if (!reached)
+            return false;
+        live_beside(domain);
+        go_on(process);
+        check_all_is_well(domain);
+        return true;
+    });
+}
+
+TEST_CASE("a primary stopped while it starts keeps the name, and serves as soon as it goes on",
+          "[fault][stop]")
+{
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    stop_at_each("start", [&](const std::string& fault) {
+        faulty_domain domain;
+        auto process = domain.spawn({"start"}, fault);
+        if (!comes_to_stop(process))
+            return false;
+        works_or_names_the_holder([&] {
+            try {
+                static_cast<void>(secondary::attach(faulty_domain::name, 1s, "early"));
+            } catch (const error& refused) {
+                if (refused.reason() != errc::no_such_domain)
+                    throw;
+            }
+        });
+        go_on(process);
+        domain.check_next_start();
+        return true;
+    });
+}
+
+TEST_CASE("a primary stopped while it adopts has all members when it goes on", "[fault][stop]")
+{
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    stop_at_each("adopt", [&](const std::string& fault) {
+        faulty_domain domain;
+        domain.bring_to_life();
+        domain.primary().kill();
+        REQUIRE(domain.primary().wait(patience));
+        auto process = domain.spawn({"adopt"}, fault);
+        if (!comes_to_stop(process))
+            return false;
+        live_beside(domain, primary_is::stopped);
+        go_on(process);
+        domain.start_next_primary();
+        check_all_is_well(domain);
+        return true;
+    });
+}
+
+TEST_CASE("a primary stopped while it admits a member admits it when it goes on", "[fault][stop]")
+{
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    stop_at_each("admit", [&](const std::string& fault) {
+        faulty_domain domain;
+        const auto colon = fault.find(':');
+        // The bystander has passed there first.
+        const auto pass = std::stoi(fault.substr(colon + 1)) + 1;
+        ::setenv("COHORT_FAULT",
+                 (fault.substr(0, colon) + ':' + std::to_string(pass) + ":stop").c_str(), 1);
+        domain.bring_to_life();
+        ::unsetenv("COHORT_FAULT");
+        auto newcomer = domain.spawn({"attach"});
+        REQUIRE(eventually(
+            [&] { return is_stopped(domain.primary().pid()) || newcomer.wait(0ms).has_value(); }));
+        if (!is_stopped(domain.primary().pid()))
+            return false;
+        live_beside(domain, primary_is::stopped);
+        domain.primary().kill(SIGCONT);
+        CHECK(newcomer.wait(patience) == exit_status{});
+        check_all_is_well(domain);
+        return true;
+    });
+}
+
+TEST_CASE("a successor stopped while it takes over leaves a primary, or is one when it goes on",
+          "[fault][stop]")
+{
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    stop_at_each("hand over", [&](const std::string& fault) {
+        faulty_domain domain;
+        domain.bring_to_life();
+        auto process = domain.spawn({"hand over"}, fault);
+        if (!comes_to_stop(process))
+            return false;
+        live_beside(domain, primary_is::stopped);
+        go_on(process);  // it leaves at once
+        REQUIRE(domain.primary().wait(patience) == exit_status{});
+        domain.start_next_primary();
+        check_all_is_well(domain);
+        return true;
+    });
+}
+
+TEST_CASE("a primary stopped while it hands over is followed by its successor when it goes on",
+          "[fault][stop]")
+{
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    stop_at_each("let go", [&](const std::string& fault) {
+        faulty_domain domain;
+        ::setenv("COHORT_FAULT", fault.c_str(), 1);
+        domain.bring_to_life();
+        ::unsetenv("COHORT_FAULT");
+        auto successor = child_process::spawn(
+            "cohortd", {"--domain", domain.name, "--huge", "none", "--hand-over"});
+        if (!comes_to_stop(domain.primary()))
+            return false;
+        live_beside(domain, primary_is::stopped);
+        go_on(domain.primary());
+        const auto line = successor.read_line(patience);
+        REQUIRE(line);
+        CHECK_THAT(*line, Catch::StartsWith("cohortd: domain"));
+        domain.take_as_primary(std::move(successor));
+        check_all_is_well(domain);
+        return true;
+    });
+}
+
+}  // namespace cohort::test
