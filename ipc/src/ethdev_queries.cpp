@@ -147,8 +147,7 @@ void queries::add_ethdev()
                       [&](const auto& zone) { numbers.push_back(port_in(zone).index); });
         return numbers;
     });
-    add_port("/ethdev/stats",
-             "Counters of a port; what a device has missed is fetched each second",
+    add_port("/ethdev/stats", "Counters of a port; what a device has missed is fetched each second",
              [=](const memzone_layout& zone) { return stats_in(port_in(zone)); });
     add_port("/ethdev/xstats", "The same by name, with those of each queue",
              [=](const memzone_layout& zone) { return xstats_in(port_in(zone)); });
