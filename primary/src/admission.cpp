@@ -71,7 +71,9 @@ bool admission::refuse_newcomer(int connection)
     const bool handing_over = stage_ == stage::letting_go || stage_ == stage::gone;
     if (handing_over)
         refuse(connection, errc::in_use,
-               "the primary hands over to another process, which does not finish; stop that one");
+               fmt::format("the primary hands over to process {}, which does not finish; end that "
+                           "one",
+                           successor_pid_));
     else if (closed_.load(std::memory_order_relaxed))
         refuse(connection, errc::primary_lost,
                "the primary shuts the domain down; start a new one");
@@ -84,9 +86,11 @@ bool admission::begin_hand_over(int connection)
 {
     if (stage_ != stage::serving)
         return refuse(connection, errc::in_use,
-                      "the primary hands over to another process already; wait for that one");
+                      fmt::format("the primary hands over to process {} already; wait for that one",
+                                  successor_pid_));
     stage_ = stage::asked;
     successor_ = connection;
+    successor_pid_ = ipc::peer_of(connection).pid;
     return send_region(connection, map_access::read_write);
 }
 

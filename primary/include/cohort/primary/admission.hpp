@@ -20,6 +20,8 @@
 #include <functional>
 #include <map>
 
+#include <sys/types.h>
+
 namespace cohort::primary {
 
 /// What a hand-over asks of the primary around its admission.
@@ -72,6 +74,7 @@ private:
     std::map<int, member_ref> members_;    ///< by connection
     hand_over_calls calls_;
     int successor_ = -1;  ///< its connection
+    pid_t successor_pid_ = 0;
     enum class stage { serving, asked, letting_go, gone } stage_ = stage::serving;
     std::atomic<bool> closed_{false};
 };
