@@ -318,6 +318,7 @@ void post_office::repair(memzone_layout& zone, member_id owner)
     for (auto* message : messages) {
         custody::word_at(message, object_custody_offset)
             .store(own, std::memory_order_release);  // or it would be nobody's after a death here
+        message->kind = {};
         COHORT_FAULT_POINT("ipc.repaired");
         free(message);
     }

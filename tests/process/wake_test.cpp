@@ -93,7 +93,7 @@ TEST_CASE("an answer wakes who asked at whatever moment of falling asleep it com
     scratch_domain domain;
     auto talker = start_talker("talker");
     const auto member = domain->actions().find_member("talker").value();
-    const auto requests = test::scaled(10'000, 5'000'000) / askers;
+    const auto requests = test::scaled(30'000, 5'000'000) / askers;
     std::atomic<std::uint64_t> unanswered{0};
     std::vector<std::filesystem::path> readers(askers);
     std::latch listed{static_cast<std::ptrdiff_t>(askers) + 1};
@@ -132,7 +132,7 @@ TEST_CASE("a request wakes who sleeps on the descriptor of its loop, whenever it
         }
     }};
     auto talker = start_talker("talker");
-    const auto requests = test::scaled(20'000, 10'000'000);
+    const auto requests = test::scaled(60'000, 10'000'000);
     watcher inbox{domain, {thread_here(domain, "loop")}};
 
     talker.tell(std::to_string(requests));
