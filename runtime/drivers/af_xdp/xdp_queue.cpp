@@ -10,7 +10,6 @@
 #include <cerrno>
 #include <thread>
 
-#include <linux/if_ether.h>
 #include <sys/socket.h>
 
 namespace cohort::detail {

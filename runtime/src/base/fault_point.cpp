@@ -52,7 +52,7 @@ void pass_fault_point(const char* name) noexcept
     for (auto& each : all)
         if (!each.name.empty() && each.name == name &&
             each.passed.fetch_add(1, std::memory_order_relaxed) + 1 == each.passes)  // a count
-            ::kill(::getpid(), each.signal);
+            ::tgkill(::getpid(), ::gettid(), each.signal);  // of all threads, this stops here
 }
 
 }  // namespace cohort::detail

@@ -5,7 +5,6 @@
 #include "cohort/base/clock.hpp"
 #include "cohort/base/error.hpp"
 #include "cohort/port/port.hpp"
-#include "cohort/port/port_host.hpp"
 
 #include <algorithm>
 #include <thread>

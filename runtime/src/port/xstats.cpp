@@ -78,16 +78,18 @@ std::vector<xstat> xstats(const port& of)
 
 std::vector<xstat> xstats(const port_layout& of)
 {
-    const auto told = [&of](port_direction direction) {
-        return [&of, direction](auto... queue) {
+    // Counted once: it may have gone, and its memory be another's.
+    const auto rx = queues_of(of, port_direction::rx);
+    const auto tx = queues_of(of, port_direction::tx);
+    const auto told = [&of](port_direction direction, auto queues) {
+        return [&of, direction, queues](auto... queue) {
             if constexpr (sizeof...(queue) == 0)
                 return stats_of(of, direction);
             else
-                return stats_of(queues_of(of, direction)[(queue, ...)]);
+                return stats_of(queues[(queue, ...)]);
         };
     };
-    return named(told(port_direction::rx), queues_of(of, port_direction::rx).size(),
-                 told(port_direction::tx), queues_of(of, port_direction::tx).size());
+    return named(told(port_direction::rx, rx), rx.size(), told(port_direction::tx, tx), tx.size());
 }
 
 std::optional<std::uint64_t> xstat_by_id(const port& of, std::size_t id)

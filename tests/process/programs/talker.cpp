@@ -42,10 +42,10 @@ private:
 
 void talk(const std::string& name, const std::string& self, std::uint64_t seed)
 {
-    const auto domain = secondary::attach(name, patience, self);
-    auto& actions = domain->actions();
     random_pause before_answer{seed, 100us};
     random_pause before_request{seed, 5us};
+    const auto domain = secondary::attach(name, patience, self);
+    auto& actions = domain->actions();
     actions.on("late", [&](ipc::message& received) {
         before_answer();
         received.reply("pong");

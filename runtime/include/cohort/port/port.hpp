@@ -46,7 +46,7 @@ struct tx_queue_setup {
 };
 
 /// Since the port was made or the last reset. Exact when nobody is at work. What a device counts by
-/// itself is in the region a second later at most, while a process has the port open.
+/// itself, at af_packet, af_xdp and tap ports, is fetched each second by dispatchers.
 struct port_stats {
     std::uint64_t packets = 0;
     std::uint64_t bytes = 0;
