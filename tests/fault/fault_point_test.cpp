@@ -9,7 +9,6 @@
 #include "support/skip.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -251,9 +250,11 @@ TEST_CASE("a primary killed while it admits a member is followed by one that adm
             const auto pass = std::stoi(fault.substr(fault.find(':') + 1));
             const auto point = fault.substr(0, fault.find(':'));
             // The bystander has passed there first.
-            ::setenv("COHORT_FAULT", (point + ':' + std::to_string(pass + 1)).c_str(), 1);
-            domain.bring_to_life();
-            ::unsetenv("COHORT_FAULT");
+            {
+                const scoped_variable planned{"COHORT_FAULT",
+                                              point + ':' + std::to_string(pass + 1)};
+                domain.bring_to_life();
+            }
             CHECK(domain.spawn({"attach"}).wait(patience));
             domain.primary().kill(SIGTERM);  // when it comes there less often
             const auto ended = domain.primary().wait(patience);
@@ -290,9 +291,10 @@ TEST_CASE("a primary killed while it hands over is followed by its successor", "
     COHORT_SKIP_WITHOUT_FAULT_POINTS();
     sweep("let go", [](const std::string& fault) {
         faulty_domain domain;
-        ::setenv("COHORT_FAULT", fault.c_str(), 1);
-        domain.bring_to_life();
-        ::unsetenv("COHORT_FAULT");
+        {
+            const scoped_variable planned{"COHORT_FAULT", fault};
+            domain.bring_to_life();
+        }
         auto successor = start_cohortd(domain.name, {"--hand-over"});
         const auto ended = domain.primary().wait(patience);
         domain.take_as_primary(std::move(successor));

@@ -11,7 +11,7 @@
 #include "support/skip.hpp"
 
 #include <algorithm>
-#include <cstdlib>
+#include <chrono>
 #include <optional>
 #include <string>
 #include <utility>
@@ -201,10 +201,11 @@ TEST_CASE("a primary stopped while it admits a member admits it when it goes on"
         const auto colon = fault.find(':');
         // The bystander has passed there first.
         const auto pass = std::stoi(fault.substr(colon + 1)) + 1;
-        ::setenv("COHORT_FAULT",
-                 (fault.substr(0, colon) + ':' + std::to_string(pass) + ":stop").c_str(), 1);
-        domain.bring_to_life();
-        ::unsetenv("COHORT_FAULT");
+        {
+            const scoped_variable planned{"COHORT_FAULT", fault.substr(0, colon) + ':' +
+                                                              std::to_string(pass) + ":stop"};
+            domain.bring_to_life();
+        }
         auto newcomer = domain.spawn({"attach"});
         REQUIRE(eventually(
             [&] { return is_stopped(domain.primary().pid()) || newcomer.wait(0ms).has_value(); }));
@@ -243,9 +244,10 @@ TEST_CASE("a primary stopped while it hands over is followed by its successor wh
     COHORT_SKIP_WITHOUT_FAULT_POINTS();
     stop_at_each("let go", [&](const std::string& fault) {
         faulty_domain domain;
-        ::setenv("COHORT_FAULT", fault.c_str(), 1);
-        domain.bring_to_life();
-        ::unsetenv("COHORT_FAULT");
+        {
+            const scoped_variable planned{"COHORT_FAULT", fault};
+            domain.bring_to_life();
+        }
         auto successor = child_process::spawn("cohortd", {"--domain", domain.name, "--huge", "none",
                                                           "--hand-over", "--timeout", "30"});
         if (!comes_to_stop(domain.primary()))
