@@ -63,7 +63,7 @@ if [[ ${#suites[@]} -eq 0 ]]; then
     [[ -n $sanitize ]] || suites+=(model lint)
 fi
 
-suite_limit=1200
+suite_limit=1800
 test_limit=300
 [[ -z $sanitize ]] || test_limit=600
 [[ -z $only_build || -z $only_run ]] || refuse "--build-only and --run-only exclude each other"
