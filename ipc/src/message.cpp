@@ -71,37 +71,37 @@ __attribute__((no_sanitize("thread"))) bool is_posted_to(const message_layout& m
 
 /// An inbox, word by word: its owner may write over it while others look.
 using inbox_word [[gnu::may_alias]] = std::uint32_t;
-using inbox_words = std::array<std::uint32_t, sizeof(ring_layout) / sizeof(inbox_word)>;
-constexpr auto magic_word = offsetof(ring_layout, magic) / sizeof(inbox_word);
-/// Of the words that never change.
-constexpr auto header_words = offsetof(ring_layout, stages) / sizeof(inbox_word) + 1;
-static_assert(magic_word == 0 && sizeof(inbox_words) == sizeof(ring_layout));
+constexpr std::size_t inbox_words = sizeof(ring_layout) / sizeof(inbox_word);
+/// Those that never change; in a new inbox the rest are zeros, but for its slots.
+using inbox_header =
+    std::array<std::uint32_t, offsetof(ring_layout, stages) / sizeof(inbox_word) + 1>;
+constexpr std::size_t magic_word = 0;
+static_assert(offsetof(ring_layout, magic) == magic_word * sizeof(inbox_word));
 
-/// Those of a new one, whose sides are zeros.
-inbox_words words_of_inbox(std::size_t index)
+inbox_header header_of_inbox(std::size_t index)
 {
     static const auto made = [] {
         ring_layout sample;
         construct_ring(&sample, inbox_capacity, sizeof(message_layout*), publication::by_slot,
                        object_custody_offset, 0, {});
-        inbox_words words{};
-        std::memcpy(words.data(), &sample, header_words * sizeof(inbox_word));
-        return words;
+        inbox_header header;
+        std::memcpy(header.data(), &sample, sizeof header);
+        return header;
     }();
-    auto words = made;
+    auto header = made;
     const auto own = static_cast<std::uint16_t>(index);
-    std::memcpy(reinterpret_cast<std::byte*>(words.data()) + offsetof(ring_layout, index), &own,
+    std::memcpy(reinterpret_cast<std::byte*>(header.data()) + offsetof(ring_layout, index), &own,
                 sizeof own);
-    return words;
+    return header;
 }
 
 /// Whoever uses an inbox goes by these words, and its owner can write over them. A look: they may
 /// change after it.
 bool has_inbox_header(const ring_layout& ring, std::size_t index) noexcept
 {
-    const auto expected = words_of_inbox(index);
+    const auto expected = header_of_inbox(index);
     const auto* words = reinterpret_cast<const inbox_word*>(&ring);
-    for (std::size_t i = 0; i != header_words; ++i)
+    for (std::size_t i = 0; i != expected.size(); ++i)
         if (__atomic_load_n(words + i, __ATOMIC_ACQUIRE) != expected[i])  // ANEW
             return false;
     return true;
@@ -318,15 +318,15 @@ void post_office::repair(memzone_layout& zone, member_id owner)
     for (auto* message : messages) {
         custody::word_at(message, object_custody_offset)
             .store(own, std::memory_order_release);  // or it would be nobody's after a death here
-        message->kind = {};
+        message->kind = {};  // as free does: from here on `posted_to` does not find it
         COHORT_FAULT_POINT("ipc.repaired");
         free(message);
     }
-    const auto words = words_of_inbox(domain_.segments().index_of(zone));
-    for (std::size_t i = magic_word + 1; i != words.size(); ++i)
-        write_word(layout, i, words[i]);
+    const auto header = header_of_inbox(domain_.segments().index_of(zone));
+    for (std::size_t i = magic_word + 1; i != inbox_words; ++i)
+        write_word(layout, i, i < header.size() ? header[i] : 0);
     rewind(layout, 0);
-    write_word(layout, magic_word, words[magic_word]);  // ANEW
+    write_word(layout, magic_word, header[magic_word]);  // ANEW
 }
 
 void post_office::drain(member_id gone)

@@ -117,7 +117,7 @@ IPC_MUTATIONS = [
     Mutation(
         "nobody writes into an inbox whose header was written over",
         "ipc/src/message.cpp",
-        "i != header_words; ++i)",
+        "i != expected.size(); ++i)",
         "i != 0; ++i)",
         "a member that scribbles*",
         suite="process",

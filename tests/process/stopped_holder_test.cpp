@@ -1,9 +1,12 @@
 // What others get while somebody alive keeps a critical section: an answer, in time, that names the
 // holder. A lock taken here and not let go is what a member leaves that is stopped inside a call.
 
+#include "process/living_domain.hpp"
 #include "support/eventually.hpp"
 #include "support/member_process.hpp"
 #include "support/scratch_domain.hpp"
+#include "support/scratch_network.hpp"
+#include "support/skip.hpp"
 #include "support/stopped.hpp"
 
 #include <atomic>
@@ -216,6 +219,33 @@ TEST_CASE("while a pool's ring is claimed, caches serve, and what finds no room 
     CHECK(after.held >= stranded);  // and what the thread could not flush when it ended
     CHECK(after.free() + after.held == 256);
     CHECK(domain.audit().clean());
+}
+
+TEST_CASE(
+    "who opens a port asks the next member when one that has its descriptors is stopped, and is "
+    "told when all of them are",
+    "[stop][port][tap]")
+{
+    COHORT_SKIP_UNLESS(scratch_network::tap_possible(), scratch_network::tap_missing);
+    const scratch_network network;
+    living_domain domain{"ports"};
+    {
+        const auto maker = secondary::attach("ports", patience, "set-up");
+        maker->create_pktmbuf_pool("packets", {.count = 256, .cache_size = 0});
+        maker->create_ring<mbuf*>("got", 64);
+    }
+    auto maker = child_process::spawn("port_mover", {"ports", "create", "0", "tap:iface=tap"});
+    maker.await("made", patience);  // and has given the descriptors to the primary as well
+    const auto visitor = secondary::attach("ports", patience, "visitor");
+
+    stop(maker);
+    stop(domain.primary());
+    CHECK_THAT(refusal_of(errc::stalled, [&] { static_cast<void>(visitor->find_port("wire")); }),
+               Catch::Contains("is one of them stopped?"));
+
+    maker.kill(SIGCONT);
+    CHECK(visitor->find_port("wire"));
+    domain.primary().kill(SIGCONT);
 }
 
 }  // namespace cohort::test

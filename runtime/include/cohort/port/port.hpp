@@ -28,7 +28,6 @@
 
 #include <array>
 #include <memory>
-#include <mutex>
 
 namespace cohort {
 
@@ -150,7 +149,8 @@ public:
 
     /// With what the device has dropped by its own count, unless the calling thread has no lane, or
     /// the memory lock, under which that is added, is not to be had within a second: then a later
-    /// call by this handle adds it.
+    /// call by this handle adds it. What another process has fetched from the device is not in it
+    /// until that one has added it.
     [[nodiscard]] port_stats rx_stats(std::uint16_t queue) const noexcept;
     [[nodiscard]] port_stats tx_stats(std::uint16_t queue) const noexcept;
     /// Of all queues of a direction together.

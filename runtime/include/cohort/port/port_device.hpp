@@ -30,6 +30,8 @@ public:
 
     void add(port_device& one);
     void remove(const port_device& one) noexcept;
+    /// At all signals, and each `count_every` at what the devices have dropped; waits for locks for
+    /// 10 ms at most.
     void look() noexcept;
 
 private:
@@ -50,7 +52,7 @@ public:
     /// somebody has the mutex: the next look finds the same.
     void look_at_signals() noexcept;
     /// Adds what the device has dropped since to the counters of the port, unless the thread has no
-    /// lane or the memory lock is not to be had in time: then a later call adds it.
+    /// lane, or the mutex or the memory lock is not to be had in time: then a later call adds it.
     void add_drops(deadline until) noexcept;
 
     std::mutex mutex;
