@@ -172,7 +172,8 @@ TEST_CASE("a side that changes hands all the time, as no ring does, holds nobody
           "[ring]")
 {
     scratch_domain domain;
-    auto ring = domain->create_ring<int>("r", 8);
+    // Longer than the scribbler loses its processor to others: then its side would look stalled.
+    auto ring = domain->create_ring<int>("r", 8, {.stall_limit_us = 500'000});
     auto& side = ring.layout().producer;
     const auto seen = side.load();
     const auto me = domain->members().lane();
