@@ -3,6 +3,7 @@
 #include "action_bench.hpp"
 #include "action_player.hpp"
 #include "copy_bench.hpp"
+#include "custody_bench.hpp"
 #include "heap_bench.hpp"
 #include "lock_bench.hpp"
 #include "packet_bench.hpp"
@@ -34,7 +35,7 @@ constexpr std::size_t heap_megabytes = 256;  // ours and DPDK's at once
 static_assert(2 * heap_megabytes >= process_megabytes, "start and attach use the same pages");
 
 /// What begins so needs neither processes that start nor heaps.
-constexpr std::array<std::string_view, 3> beside_heaps{"action", "recovery", "lock"};
+constexpr std::array<std::string_view, 4> beside_heaps{"action", "recovery", "lock", "custody"};
 /// And these no heaps.
 constexpr std::array<std::string_view, 2> without_heaps{"ring", "copy"};
 
@@ -50,6 +51,7 @@ struct options {
     std::string ring;
     std::string packets;
     std::string victim;
+    bool figures = false;
     std::uint32_t who = 0;
 };
 
@@ -155,6 +157,10 @@ int measure(const options& given)
         recovery_stage recovery;
         measure_all(recovery.measurements(), given, rows);
     }
+    if (any_of("custody", given)) {
+        custody_stage custody;
+        measure_all(custody.measurements(), given, rows);
+    }
     if (any_of("ring", given)) {
         ring_stage rings;
         measure_all(rings.measurements(), given, rows);
@@ -198,6 +204,7 @@ int main(int argc, char** argv)
     program.add_option("--packets", given.packets, "be the other process of packet measurements")
         ->group("");
     program.add_option("--victim", given.victim, "be who is killed")->group("");
+    program.add_flag("--figures", given.figures, "tell figures of pools and packets")->group("");
     program.add_option("--who", given.who, "which of them")->group("");
     CLI11_PARSE(program, argc, argv);
     try {
@@ -207,10 +214,12 @@ int main(int argc, char** argv)
             return play_action(action_part::from(given.action));
         if (!given.ring.empty())
             return play_ring(given.ring, given.who);
+        if (given.figures)
+            return tell_figures();
         if (!given.victim.empty())
             return play_victim(given.victim);
         if (!given.packets.empty())
-            return play_packets(given.packets == "dpdk");
+            return play_packets(given.packets == "dpdk", given.who);
         return given.compete.empty() ? measure(given) : compete(given.compete);
     } catch (const std::exception& failure) {
         fmt::print(stderr, "cohort_bench: {}\n", failure.what());

@@ -11,7 +11,6 @@
 #include "support/conversation.hpp"
 
 #include <functional>
-#include <optional>
 #include <stdexcept>
 #include <thread>
 
@@ -116,12 +115,12 @@ std::vector<packet_kind> kinds_of(bool with_dpdk)
     return list;
 }
 
-void take_part(const packet_kind& kind, packet_round& round)
+void take_part(const packet_kind& kind, packet_round& round, std::uint32_t who)
 {
     round.ready.fetch_add(1);
     while (round.started.load(std::memory_order_acquire) == 0)
-        _mm_pause();
-    kind.follow(round);
+        detail::wait(round);
+    kind.follow(round, who);
     round.finished.fetch_add(1);
 }
 
@@ -132,18 +131,20 @@ std::vector<packet_kind> cohort_packets()
     return {detail::packet_kind_of<cohort_side>("ours")};
 }
 
-int play_packets(bool with_dpdk)
+int play_packets(bool with_dpdk, std::uint32_t who)
 {
-    const auto domain = secondary::attach(domain_name, patience, "packets");
+    const auto domain = secondary::attach(domain_name, patience, fmt::format("packets {}", who));
     joined = domain.get();
-    if (with_dpdk && !start_eal({.as = role::secondary, .prefix = dpdk_prefix, .processor = 1}))
+    if (with_dpdk &&
+        !start_eal(
+            {.as = role::secondary, .prefix = dpdk_prefix, .processor = static_cast<int>(who % 2)}))
         throw std::runtime_error{"DPDK's secondary does not start"};
-    pin_to(1);
+    pin_to(static_cast<int>(who % 2));
     const auto kinds = kinds_of(with_dpdk);
     auto& round = *reinterpret_cast<packet_round*>(domain->find_memzone(round_name).data());
     test::say("ready");
     for (auto line = test::hear(); !line.empty(); line = test::hear())
-        take_part(kinds.at(round.kind), round);
+        take_part(kinds.at(round.kind), round, who);
     return 0;
 }
 
@@ -152,7 +153,7 @@ struct packet_stage::cast {
         primary::start({.name = domain_name, .memory = 48_MiB, .huge = huge_policy::only_2m});
     memzone zone = domain->reserve_memzone(round_name, sizeof(packet_round));
     std::vector<packet_kind> kinds;
-    std::optional<test::child_process> other;
+    std::vector<test::child_process> others;
     bool with_dpdk;
 
     explicit cast(bool dpdk) : kinds{kinds_of(dpdk)}, with_dpdk{dpdk}
@@ -184,27 +185,30 @@ struct packet_stage::cast {
         return nanoseconds / static_cast<double>(times);
     }
 
-    /// Million objects a second between two processes.
-    double together(const packet_kind& kind, errand what)
+    /// Million objects a second between processes.
+    double together(const packet_kind& kind, errand what, std::uint32_t processes = 2)
     {
-        if (!other) {
-            other.emplace(test::child_process::spawn("/proc/self/exe",
-                                                     {"--packets", with_dpdk ? "dpdk" : "ours"}));
-            other->await("ready", patience);
+        while (others.size() + 1 < processes) {
+            others.push_back(test::child_process::spawn(
+                "/proc/self/exe", {"--packets", with_dpdk ? "dpdk" : "ours", "--who",
+                                   std::to_string(others.size() + 1)}));
+            others.back().await("ready", patience);
         }
         const pinned here{0};
         auto& round = *new (zone.data()) packet_round{};
         round.kind = static_cast<std::uint32_t>(&kind - kinds.data());
         round.what = what;
+        round.processes = processes;
         round.total = 1u << 20;
-        other->tell("go");
-        while (round.ready.load() != 1)
+        for (std::uint32_t i = 1; i != processes; ++i)
+            others[i - 1].tell("go");
+        while (round.ready.load() != processes - 1)
             std::this_thread::yield();
         const auto start = clock::now();
         round.started.store(1, std::memory_order_release);
         const auto wrong = kind.lead(round);
-        while (round.finished.load() != 1)
-            _mm_pause();
+        while (round.finished.load() != processes - 1)
+            detail::wait(round);
         const auto seconds = milliseconds_since(start) / 1e3;
         require_sound(kind, wrong);
         return static_cast<double>(round.total) / seconds / 1e6;
@@ -258,6 +262,12 @@ std::vector<measurement> packet_stage::measurements()
     stage.add(list, "packet, pipeline there and back, two processes, bursts of 32", "M/s",
               better::higher, 1.2,
               [&stage](const packet_kind& kind) { return stage.together(kind, errand::pipeline); });
+    for (const auto& [processes, split] :
+         {std::pair{1u, "one process"}, {2u, "two"}, {3u, "three"}})
+        stage.add(list, fmt::format("packet, forwarded by {}, bursts of 32", split), "ns",
+                  better::lower, 1.2, [&stage, processes = processes](const packet_kind& kind) {
+                      return 1e3 / stage.together(kind, errand::forward, processes);
+                  });
     return list;
 }
 

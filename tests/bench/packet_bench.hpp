@@ -4,12 +4,13 @@
 
 #include "measure.hpp"
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
 namespace cohort::bench {
 
-/// Both processes of the packet measurements; ends the other when destroyed. A running EAL, if
+/// The processes of the packet measurements; ends the others when destroyed. A running EAL, if
 /// there is one, is the peer's.
 class packet_stage {
 public:
@@ -26,7 +27,7 @@ private:
     std::unique_ptr<cast> cast_;
 };
 
-/// Be the other process.
-[[nodiscard]] int play_packets(bool with_dpdk);
+/// Be the other process number `who`.
+[[nodiscard]] int play_packets(bool with_dpdk, std::uint32_t who);
 
 }  // namespace cohort::bench

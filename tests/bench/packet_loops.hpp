@@ -22,6 +22,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <immintrin.h>
@@ -34,13 +35,18 @@ inline constexpr std::uint32_t packet_ring_capacity = 1024;
 inline constexpr std::size_t packet_burst = 32;
 inline constexpr std::size_t object_bytes = 64;
 
-/// What two processes do together.
-enum class errand : std::uint32_t { pass_objects, pipeline };
+/// What processes do together.
+enum class errand : std::uint32_t {
+    pass_objects,  ///< one gets, the other puts
+    pipeline,      ///< there and back
+    forward,       ///< made, changed and freed, by one process or split over two or three
+};
 
 /// One round, in memory that both processes share.
 struct alignas(64) packet_round {
     std::uint32_t kind = 0;  ///< index into the table of sides
     errand what{};
+    std::uint32_t processes = 2;
     std::uint64_t total = 0;
     alignas(64) std::atomic<std::uint32_t> ready{0};
     alignas(64) std::atomic<std::uint32_t> started{0};
@@ -56,9 +62,9 @@ struct packet_kind {
     std::uint64_t (*single)(std::uint64_t times);  ///< allocs and frees one packet
     std::uint64_t (*bulk)(std::uint64_t times);    ///< 32
     std::uint64_t (*clones)(std::uint64_t times);
-    std::uint64_t (*chains)(std::uint64_t times);      ///< of four
-    std::uint64_t (*lead)(const packet_round& round);  ///< the first process of two
-    void (*follow)(const packet_round& round);         ///< the second
+    std::uint64_t (*chains)(std::uint64_t times);                  ///< of four
+    std::uint64_t (*lead)(const packet_round& round);              ///< the first process
+    void (*follow)(const packet_round& round, std::uint32_t who);  ///< the second, or third
     std::size_t (*missing)();  ///< objects and packets in no pool, when nobody is at work
 };
 
@@ -189,6 +195,15 @@ void take_back(const packet_round& round)
     }
 }
 
+/// Where there are more processes than processors, the others must come to work.
+inline void wait(const packet_round& round)
+{
+    if (round.processes > 2)
+        std::this_thread::yield();
+    else
+        _mm_pause();
+}
+
 inline constexpr std::size_t header_words = 8;  // 64 bytes
 
 /// What the header of a packet holds, the nth to be sent.
@@ -259,16 +274,97 @@ void read_and_change(const packet_round& round)
     }
 }
 
+/// What a stage does to packets.
 template <typename Side>
-std::uint64_t lead(const packet_round& round)
+void change(Side& side, typename Side::packet* const* packets, std::size_t count)
 {
-    return round.what == errand::pipeline ? write_and_collect<Side>(round) : hand_out<Side>(round);
+    for (std::size_t i = 0; i != count; ++i) {
+        auto* words = side.data(packets[i]);
+        for (std::size_t k = 0; k != header_words; ++k)
+            ++words[k];
+    }
+}
+
+/// Makes packets as a port would that has always received some; and forwards them if it is alone.
+template <typename Side>
+std::uint64_t forward_first(const packet_round& round)
+{
+    Side side;
+    std::array<typename Side::packet*, packet_burst> held{};
+    for (std::uint64_t sent = 0; sent != round.total;) {
+        if (!side.alloc(held.data(), packet_burst)) {
+            wait(round);
+            continue;
+        }
+        for (auto* each : held) {
+            auto* words = side.data(each);
+            for (std::size_t i = 0; i != header_words; ++i)
+                words[i] = header_word(sent, i);
+            ++sent;
+        }
+        if (round.processes == 1) {
+            change(side, held.data(), packet_burst);
+            side.free(held.data(), packet_burst);
+            continue;
+        }
+        for (std::size_t done = 0; done != packet_burst;) {
+            const auto moved =
+                side.send(reinterpret_cast<void* const*>(held.data()) + done, packet_burst - done);
+            done += moved;
+            if (moved == 0)
+                wait(round);
+        }
+    }
+    return 0;
+}
+
+/// Of three, the second changes and the third frees; of two, the second does both.
+template <typename Side>
+void forward_on(const packet_round& round, std::uint32_t who)
+{
+    Side side;
+    std::array<typename Side::packet*, packet_burst> held{};
+    auto* const items = reinterpret_cast<void**>(held.data());
+    for (std::uint64_t done = 0; done != round.total;) {
+        const auto got =
+            who == 1 ? side.receive(items, packet_burst) : side.receive_back(items, packet_burst);
+        if (got == 0) {
+            wait(round);
+            continue;
+        }
+        if (who == 1)
+            change(side, held.data(), got);
+        for (std::size_t passed = who + 1 == round.processes ? got : 0; passed != got;) {
+            const auto moved = side.send_back(items + passed, got - passed);
+            passed += moved;
+            if (moved == 0)
+                wait(round);
+        }
+        if (who + 1 == round.processes)
+            side.free(held.data(), got);
+        done += got;
+    }
 }
 
 template <typename Side>
-void follow(const packet_round& round)
+std::uint64_t lead(const packet_round& round)
 {
-    round.what == errand::pipeline ? read_and_change<Side>(round) : take_back<Side>(round);
+    switch (round.what) {
+    case errand::pass_objects: return hand_out<Side>(round);
+    case errand::pipeline: return write_and_collect<Side>(round);
+    case errand::forward: return forward_first<Side>(round);
+    }
+    return 0;
+}
+
+template <typename Side>
+void follow(const packet_round& round, std::uint32_t who)
+{
+    switch (round.what) {
+    case errand::pass_objects: return take_back<Side>(round);
+    case errand::pipeline: return read_and_change<Side>(round);
+    case errand::forward: return forward_on<Side>(round, who);
+    }
 }
 
 template <typename Side>

@@ -1,6 +1,7 @@
 #include "ring_bench.hpp"
 
 #include "cohort/primary/primary.hpp"
+#include "cohort/ring/lane_ring.hpp"
 #include "cohort/ring/staged_ring.hpp"
 #include "cohort/secondary/secondary.hpp"
 #include "pages.hpp"
@@ -71,6 +72,49 @@ private:
     staged_ring<void*> ring_;
 };
 
+/// The rings of a relaxed lane ring with three producers, one behind the other.
+class cohort_lane_ring {
+public:
+    explicit cohort_lane_ring(void* at) : ring_{rings_at(at)} {}
+
+    static void make(void* at)
+    {
+        for (std::uint32_t i = 0; i != parts; ++i) {
+            construct_ring(part_at(at, i), ring_capacity, sizeof(void*), publication::by_slot,
+                           no_custody, 0,
+                           {.producers = i == 0 ? ring_mode::multi : ring_mode::single,
+                            .consumers = ring_mode::single});
+            rewind(*part_at(at, i), 0);
+        }
+    }
+    std::size_t enqueue(void* const* items, std::size_t count)
+    {
+        return ring_.enqueue_burst({items, count});
+    }
+    std::size_t dequeue(void** items, std::size_t count)
+    {
+        return ring_.dequeue_burst({items, count});
+    }
+
+private:
+    static constexpr std::uint32_t parts = 1 + most_producers;
+
+    static ring_layout* part_at(void* at, std::uint32_t i)
+    {
+        return reinterpret_cast<ring_layout*>(static_cast<std::byte*>(at) +
+                                              i * (ring_room / parts));
+    }
+    static std::vector<ring<void*>> rings_at(void* at)
+    {
+        std::vector<ring<void*>> rings;
+        for (std::uint32_t i = 0; i != parts; ++i)
+            rings.emplace_back(*part_at(at, i));
+        return rings;
+    }
+
+    lane_ring<void*> ring_;
+};
+
 const std::vector<ring_kind>& kinds()
 {
     static const auto all = [] {
@@ -88,11 +132,15 @@ int processor_of(std::uint32_t who)
     return static_cast<int>((who + 1) / 2 % 2);
 }
 
-/// Even processes produce, odd ones consume.
+/// Even processes produce, odd ones consume while there are consumers to be.
 void take_part(ring_round& round, std::uint32_t who)
 {
     const auto& kind = kinds().at(round.kind);
-    (who % 2 == 0 ? kind.produce : kind.consume)(round, who / 2);
+    const auto consumers_before = std::min((who + 1) / 2, round.consumers);
+    if (who % 2 == 1 && who / 2 < round.consumers)
+        kind.consume(round, who / 2);
+    else
+        kind.produce(round, who - consumers_before);
 }
 
 }  // namespace
@@ -101,6 +149,7 @@ std::vector<ring_kind> cohort_rings()
 {
     return {detail::kind_of<cohort_ring<ring_mode::single>>("ours", "SP/SC"),
             detail::kind_of<cohort_ring<ring_mode::multi>>("ours", "MP/MC"),
+            detail::kind_of<cohort_lane_ring>("ours", "fan-in"),
             detail::kind_of<cohort_staged_ring>("ours", "one stage")};
 }
 
@@ -173,20 +222,23 @@ struct ring_stage::cast {
     }
 
     /// Million elements a second through one ring.
-    double flow(const ring_kind& kind, regime pace, std::uint32_t burst, std::uint32_t pairs)
+    double flow(const ring_kind& kind, regime pace, std::uint32_t burst, std::uint32_t producers,
+                std::uint32_t consumers)
     {
         auto& round = begin(kind);
         round.pace = pace;
         round.burst = burst;
-        round.producers = round.consumers = pairs;
+        round.producers = producers;
+        round.consumers = consumers;
         round.each = burst == 1 ? 1u << 18 : 1u << 20;
-        const auto seconds = run(round, 2 * pairs, "flow", [&] { take_part(round, 0); });
-        const auto total = round.each * pairs;
+        const auto seconds =
+            run(round, producers + consumers, "flow", [&] { take_part(round, 0); });
+        const auto total = round.each * producers;
         std::uint64_t sum = 0;
         for (const auto& each : round.got)
             sum += each.sum;
-        std::uint64_t expected = pairs * (round.each * (round.each - 1) / 2);
-        for (std::uint64_t who = 0; who != pairs; ++who)
+        std::uint64_t expected = producers * (round.each * (round.each - 1) / 2);
+        for (std::uint64_t who = 0; who != producers; ++who)
             expected += (who << 40) * round.each;
         if (sum != expected)
             throw std::runtime_error{kind.name + " lost or doubled elements"};
@@ -252,6 +304,41 @@ measurement compare(std::string name, std::string unit, better wanted, const std
 
 }  // namespace
 
+/// More processes than processors.
+void ring_stage::add_crowded(std::vector<measurement>& list)
+{
+    // Under a real-time class a process that waits would keep out the one it waits for.
+    if (::sched_getscheduler(0) != SCHED_OTHER) {
+        fmt::print(stderr, "cohort_bench: rows with more processes than processors are left out "
+                           "under a real-time scheduling class\n");
+        return;
+    }
+    auto& stage = *cast_;
+    struct crowd {
+        const char* mode;
+        std::uint32_t producers;
+        std::uint32_t consumers;
+        std::uint32_t burst;
+        double target;
+    };
+    for (const crowd& each : {crowd{"MP/MC", 2, 2, 8, 1.2},
+                              {"MP/MC", 2, 2, 32, 1.2},
+                              {"MP/MC", 3, 3, 8, 1.2},
+                              {"MP/MC", 3, 3, 32, 1.2},
+                              {"fan-in", 3, 1, 1, 3},
+                              {"fan-in", 3, 1, 8, 3},
+                              {"fan-in", 3, 1, 32, 3}})
+        list.push_back(compare(fmt::format("ring {}, {}+{} processes, burst {}", each.mode,
+                                           each.producers, each.consumers, each.burst),
+                               "M/s", better::higher, each.mode, each.target,
+                               [&stage, each](const ring_kind& kind) {
+                                   return [&stage, &kind, each] {
+                                       return stage.flow(kind, regime::crowd, each.burst,
+                                                         each.producers, each.consumers);
+                                   };
+                               }));
+}
+
 std::vector<measurement> ring_stage::measurements()
 {
     auto& stage = *cast_;
@@ -273,27 +360,11 @@ std::vector<measurement> ring_stage::measurements()
                     "M/s", better::higher, mode, target,
                     [&stage, pace, each](const ring_kind& kind) {
                         return [&stage, &kind, pace, each] {
-                            return stage.flow(kind, pace, each.burst, 1);
+                            return stage.flow(kind, pace, each.burst, 1, 1);
                         };
                     }));
             }
-    // Under a real-time class a process that waits would keep out the one it waits for.
-    const bool can_share = ::sched_getscheduler(0) == SCHED_OTHER;
-    if (!can_share)
-        fmt::print(stderr, "cohort_bench: rows with more processes than processors are left out "
-                           "under a real-time scheduling class\n");
-    for (const std::uint32_t pairs : {2u, 3u})
-        for (const std::uint32_t burst : {8u, 32u}) {
-            if (!can_share)
-                continue;
-            list.push_back(compare(
-                fmt::format("ring MP/MC, {}+{} processes, burst {}", pairs, pairs, burst), "M/s",
-                better::higher, "MP/MC", 1.2, [&stage, pairs, burst](const ring_kind& kind) {
-                    return [&stage, &kind, pairs, burst] {
-                        return stage.flow(kind, regime::crowd, burst, pairs);
-                    };
-                }));
-        }
+    add_crowded(list);
     for (const std::string mode : {"SP/SC", "MP/MC"})
         for (const std::uint32_t burst : {1u, 8u, 32u, 128u})
             list.push_back(

@@ -20,6 +20,8 @@ public:
     [[nodiscard]] std::vector<measurement> measurements();
 
 private:
+    void add_crowded(std::vector<measurement>& list);
+
     struct cast;
     std::unique_ptr<cast> cast_;
 };

@@ -28,6 +28,7 @@ enum class regime : std::uint32_t {
 inline constexpr std::uint32_t ring_capacity = 1024;
 inline constexpr std::size_t most_at_once = 128;
 inline constexpr std::size_t most_consumers = 4;
+inline constexpr std::uint32_t most_producers = 3;
 
 struct alignas(64) progress {
     std::atomic<std::uint64_t> count{0};

@@ -13,4 +13,14 @@ build=${COHORT_BENCH_BUILD_DIR:-build-bench}
 [[ -f $build/build.ninja ]] ||
     meson setup "$build" --buildtype=release -Db_ndebug=true -Dbenchmarks=true >/dev/null
 ninja -C "$build" tests/bench/cohort_bench >&2
+# The same program without custody, for the rows that say what custody costs.
+if [[ $* != *--filter* || $* == *custody* ]]; then
+    without=$build-without-custody
+    [[ -f $without/build.ninja ]] ||
+        meson setup "$without" --buildtype=release -Db_ndebug=true -Dbenchmarks=true \
+            -Dcustody=false >/dev/null
+    ninja -C "$without" tests/bench/cohort_bench >&2
+    COHORT_BENCH_WITHOUT_CUSTODY=$(realpath "$without/tests/bench/cohort_bench")
+    export COHORT_BENCH_WITHOUT_CUSTODY
+fi
 exec "$build/tests/bench/cohort_bench" "$@"

@@ -1,6 +1,7 @@
-"""All rules: those of ports and of the action channel are beside."""
+"""All rules: those of memory, of ports and of the action channel are beside."""
 
 from ipc_mutations import IPC_MUTATIONS
+from memory_mutations import MEMORY_MUTATIONS
 from mutation import Mutation
 from port_mutations import PORT_MUTATIONS
 
@@ -340,6 +341,7 @@ MUTATIONS = [
         "pages that the kernel makes around*",
         suite="process",
     ),
+    *MEMORY_MUTATIONS,
     *IPC_MUTATIONS,
     *PORT_MUTATIONS,
 ]

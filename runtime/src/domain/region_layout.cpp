@@ -19,6 +19,7 @@ static_assert(max_members <= 64 && std::size(heap_layout{}.debts) == max_members
 std::uint64_t layout_hash() noexcept
 {
     constexpr std::array facts{
+        std::size_t{custody::is_written},
         sizeof(region_header),
         sizeof(region_layout),
         sizeof(memory_layout),

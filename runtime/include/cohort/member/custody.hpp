@@ -37,6 +37,14 @@ namespace cohort {
 
 namespace custody {
 
+/// False only where it is measured what custody costs (meson option custody): what a dead member
+/// held is lost then.
+#ifdef COHORT_WITHOUT_CUSTODY
+inline constexpr bool is_written = false;
+#else
+inline constexpr bool is_written = true;
+#endif
+
 inline constexpr std::uint64_t received = std::uint64_t{1} << 63;
 inline constexpr std::uint64_t follower = std::uint64_t{1} << 62;
 inline constexpr std::uint64_t holder_mask = (std::uint64_t{1} << 48) - 1;

@@ -140,6 +140,8 @@ private:
     /// I3: from here on the objects carry this member's word, without RECEIVED.
     void hold(std::span<void* const> objects) const noexcept
     {
+        if constexpr (!custody::is_written)
+            return;
         const auto holder = self_->holder();
         const auto offset = layout_->custody_offset;
         const auto differs = [&](void* object) {

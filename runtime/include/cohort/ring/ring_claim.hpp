@@ -229,7 +229,7 @@ protected:
     template <typename T>
     void take_custody(std::span<T> items) noexcept
     {
-        if constexpr (std::is_pointer_v<T>) {
+        if constexpr (std::is_pointer_v<T> && custody::is_written) {
             const auto offset = layout_->custody_offset;
             if (offset == no_custody)
                 return;
