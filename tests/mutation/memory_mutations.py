@@ -67,17 +67,10 @@ MEMORY_MUTATIONS = [
         suite="process",
     ),
     Mutation(
-        "pages are withdrawn before they are gone",
-        PAGES,
-        "        page_map{list}.withdraw(gone);\n"
-        '        COHORT_FAULT_POINT("memory.withdrawn");\n'
-        "        list.published.fetch_sub(count * list.page_bytes,"
-        " std::memory_order_relaxed);  // locked\n"
-        "        punch(index, gone);\n",
-        "        punch(index, gone);\n"
-        '        COHORT_FAULT_POINT("memory.withdrawn");\n'
-        "        page_map{list}.withdraw(gone);\n"
-        "        list.published.fetch_sub(count * list.page_bytes, std::memory_order_relaxed);\n",
+        "who takes the memory lock over repairs the pages first",
+        "runtime/src/memory/memory_guard.hpp",
+        "        if (result == lock_result::taken_over)\n",
+        "        if (result == lock_result::stalled)\n",
         "a member killed at work costs the others nothing",
         suite="fault",
     ),
@@ -101,17 +94,5 @@ MEMORY_MUTATIONS = [
         "    unlist(arena);\n    auto& zone = ",
         "    auto& zone = ",
         "an arena that has become empty is given back*",
-    ),
-    Mutation(
-        "an arena belongs to its heap before anything lies in it",
-        ARENAS,
-        "    memory_.publish(*zone, who);  // killed from here on, the arena belongs to the heap\n"
-        "    add_arena(arena);\n"
-        '    COHORT_FAULT_POINT("heap.arena_listed");\n',
-        "    add_arena(arena);\n"
-        '    COHORT_FAULT_POINT("heap.arena_listed");\n'
-        "    memory_.publish(*zone, who);\n",
-        "a member killed at work costs the others nothing",
-        suite="fault",
     ),
 ]

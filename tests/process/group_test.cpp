@@ -1,10 +1,13 @@
 // A domain that is open to a group: processes of several users take part, and nobody else.
 
 #include "cohort/ipc/socket.hpp"
+#include "cohort/ipc/telemetry.hpp"
 #include "process/attempt.hpp"
 #include "process/living_domain.hpp"
 #include "support/skip.hpp"
 
+#include <chrono>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -31,6 +34,18 @@ words as_user(const std::string& uid, words more = {})
     words all{"shared", "1", "--group", "4242", "--uid", uid};
     all.insert(all.end(), more.begin(), more.end());
     return all;
+}
+
+/// A connection that this process makes as another user, of two groups. REQUIRES: root.
+file_descriptor connect_as(uid_t user, gid_t first, gid_t other, const std::string& path)
+{
+    std::vector<gid_t> before(static_cast<std::size_t>(::getgroups(0, nullptr)));
+    REQUIRE(::getgroups(static_cast<int>(before.size()), before.data()) >= 0);
+    REQUIRE((::setgroups(1, &other) == 0 && ::setegid(first) == 0 && ::seteuid(user) == 0));
+    auto connection = ipc::connect_to(path, deadline_in(patience));
+    REQUIRE((::seteuid(0) == 0 && ::setegid(0) == 0));
+    REQUIRE(::setgroups(before.size(), before.data()) == 0);
+    return connection;
 }
 
 unsigned mode_of(const std::string& path)
@@ -190,13 +205,7 @@ TEST_CASE("a connection is trusted for the user and each group of who has made i
     const auto listener = ipc::listen_at(path, std::nullopt);
     REQUIRE(::chmod(files.path().c_str(), 0755) == 0);
     REQUIRE(::chmod(path.c_str(), 0666) == 0);
-    std::vector<gid_t> before(static_cast<std::size_t>(::getgroups(0, nullptr)));
-    REQUIRE(::getgroups(static_cast<int>(before.size()), before.data()) >= 0);
-    const gid_t other = 4242;
-    REQUIRE((::setgroups(1, &other) == 0 && ::setegid(4240) == 0 && ::seteuid(65534) == 0));
-    const auto connection = ipc::connect_to(path, deadline_in(patience));
-    REQUIRE((::seteuid(0) == 0 && ::setegid(0) == 0));
-    REQUIRE(::setgroups(before.size(), before.data()) == 0);
+    const auto connection = connect_as(65534, 4240, 4242, path);
     const file_descriptor accepted{::accept(listener.get(), nullptr, nullptr)};
     REQUIRE(accepted);
 
@@ -204,6 +213,39 @@ TEST_CASE("a connection is trusted for the user and each group of who has made i
     CHECK_FALSE(ipc::is_trusted(accepted.get(), 4241u));
     CHECK(ipc::is_trusted(accepted.get(), 4240u));
     CHECK(ipc::is_trusted(accepted.get(), 4242u));
+}
+
+TEST_CASE("sockets that somebody has opened to all users serve no other user", "[group]")
+{
+    COHORT_SKIP_UNLESS(::geteuid() == 0, needs_root);
+    const scratch_runtime_directory directory;
+    const auto primary = start_cohortd("shared", {"--telemetry"});
+    auto member = child_process::spawn(probe, {"shared", "1", "--hold"});
+    member.await("attached", patience);
+    std::vector<std::string> sockets;
+    REQUIRE(::chmod(directory.path().c_str(), 0777) == 0);
+    for (const auto& entry : std::filesystem::recursive_directory_iterator{directory.path()}) {
+        REQUIRE(::chmod(entry.path().c_str(), 0777) == 0);
+        if (entry.is_socket())
+            sockets.push_back(entry.path());
+    }
+    REQUIRE(sockets.size() == 4);  // of the domain, of two members, and for DPDK's clients
+
+    // Whoever is trusted hears nothing before he asks, or a greeting.
+    const auto hung_up = [](const file_descriptor& connection, std::chrono::milliseconds limit) {
+        std::vector<std::byte> buffer(ipc::max_telemetry_bytes);
+        return ipc::wait_readable(connection.get(), deadline_in(limit)) &&
+               ipc::receive_message(connection.get(), buffer).status ==
+                   ipc::received_message::status::closed;
+    };
+    for (const auto& path : sockets) {
+        INFO(path);
+        const auto stranger = connect_as(65534, 65534, 65534, path);
+        const auto own = ipc::connect_to(path, deadline_in(patience));
+
+        CHECK(hung_up(stranger, patience));
+        CHECK_FALSE(hung_up(own, 100ms));
+    }
 }
 
 TEST_CASE("a group that does not exist, or is none of the user's, is refused", "[group][refusal]")
