@@ -32,7 +32,7 @@ public:
         const auto n = static_cast<unsigned>(count);
         if constexpr (flags == (RING_F_SP_ENQ | RING_F_SC_DEQ))
             return rte_ring_sp_enqueue_burst(ring_, items, n, nullptr);
-        else if constexpr (flags == 0)
+        else if constexpr ((flags & ~RING_F_SC_DEQ) == 0)
             return rte_ring_mp_enqueue_burst(ring_, items, n, nullptr);
         else if constexpr ((flags & RING_F_MP_HTS_ENQ) != 0)
             return rte_ring_mp_hts_enqueue_burst(ring_, items, n, nullptr);
@@ -94,8 +94,7 @@ std::vector<ring_kind> dpdk_rings()
             kind_of<dpdk_ring<0>>("dpdk", "MP/MC"),
             kind_of<dpdk_ring<RING_F_MP_HTS_ENQ | RING_F_MC_HTS_DEQ>>("dpdk_hts", "MP/MC"),
             kind_of<dpdk_ring<RING_F_MP_RTS_ENQ | RING_F_MC_RTS_DEQ>>("dpdk_rts", "MP/MC"),
-            // Not without HTS or RTS: a producer that waits for one behind it on its processor uses
-            // its time up, and then so does the other, for one element each time.
+            kind_of<dpdk_ring<RING_F_SC_DEQ>>("dpdk", "fan-in"),
             kind_of<dpdk_ring<RING_F_MP_HTS_ENQ | RING_F_SC_DEQ>>("dpdk_hts", "fan-in"),
             kind_of<dpdk_ring<RING_F_MP_RTS_ENQ | RING_F_SC_DEQ>>("dpdk_rts", "fan-in"),
             kind_of<dpdk_two_rings>("dpdk", "one stage")};

@@ -47,14 +47,15 @@ struct heap_stats {
 std::vector<std::string> words_of(const eal_options& options)
 {
     const bool first = options.as == role::primary;
-    std::vector<std::string> words{"cohort_bench",
-                                   "--no-pci",
-                                   "--no-telemetry",
-                                   "--log-level=1",
-                                   "--file-prefix=" + options.prefix,
-                                   first ? "--proc-type=primary" : "--proc-type=secondary",
-                                   "-l",
-                                   fmt::format("{}", options.processor)};
+    std::vector<std::string> words{
+        "cohort_bench",
+        "--no-pci",
+        "--no-telemetry",
+        "--log-level=1",
+        "--file-prefix=" + options.prefix,
+        first ? "--proc-type=primary" : "--proc-type=secondary",
+        "--lcores",
+        fmt::format("{}@{}", options.lcore.value_or(options.processor), options.processor)};
     if (options.single_file)
         words.emplace_back("--single-file-segments");
     if (first)

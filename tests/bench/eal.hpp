@@ -2,6 +2,7 @@
 // DPDK's EAL, found at run time: nothing of it is linked, and it may be absent.
 
 #include <cstddef>
+#include <optional>
 #include <string>
 
 namespace cohort::bench {
@@ -24,6 +25,7 @@ struct eal_options {
     role as = role::primary;
     std::string prefix{};
     int processor = 0;
+    std::optional<int> lcore{};    ///< its number, if not that of the processor: caches go by it
     std::size_t megabytes = 0;     ///< made at the start; 0 = on demand
     std::string huge_directory{};  ///< a mounted hugetlbfs of 2 MiB pages; for a primary
     bool single_file = false;      ///< all pages of a list in one file

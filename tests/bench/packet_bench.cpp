@@ -11,6 +11,7 @@
 #include "support/conversation.hpp"
 
 #include <functional>
+#include <optional>
 #include <stdexcept>
 #include <thread>
 
@@ -121,6 +122,7 @@ void take_part(const packet_kind& kind, packet_round& round, std::uint32_t who)
     while (round.started.load(std::memory_order_acquire) == 0)
         detail::wait(round);
     kind.follow(round, who);
+    joined->leave_lane();  // its sides of the rings are free for the next round
     round.finished.fetch_add(1);
 }
 
@@ -135,9 +137,10 @@ int play_packets(bool with_dpdk, std::uint32_t who)
 {
     const auto domain = secondary::attach(domain_name, patience, fmt::format("packets {}", who));
     joined = domain.get();
-    if (with_dpdk &&
-        !start_eal(
-            {.as = role::secondary, .prefix = dpdk_prefix, .processor = static_cast<int>(who % 2)}))
+    if (with_dpdk && !start_eal({.as = role::secondary,
+                                 .prefix = dpdk_prefix,
+                                 .processor = static_cast<int>(who % 2),
+                                 .lcore = static_cast<int>(who)}))
         throw std::runtime_error{"DPDK's secondary does not start"};
     pin_to(static_cast<int>(who % 2));
     const auto kinds = kinds_of(with_dpdk);
@@ -210,6 +213,7 @@ struct packet_stage::cast {
         while (round.finished.load() != processes - 1)
             detail::wait(round);
         const auto seconds = milliseconds_since(start) / 1e3;
+        domain->leave_lane();
         require_sound(kind, wrong);
         return static_cast<double>(round.total) / seconds / 1e6;
     }
@@ -218,7 +222,7 @@ struct packet_stage::cast {
 
     /// Ours beside DPDK.
     void add(std::vector<measurement>& list, std::string name, std::string unit, better wanted,
-             double target, const figure& measure) const
+             std::optional<double> target, const figure& measure) const
     {
         measurement made{.name = std::move(name), .unit = std::move(unit), .wanted = wanted};
         made.pages = "2M";
@@ -265,7 +269,8 @@ std::vector<measurement> packet_stage::measurements()
     for (const auto& [processes, split] :
          {std::pair{1u, "one process"}, {2u, "two"}, {3u, "three"}})
         stage.add(list, fmt::format("packet, forwarded by {}, bursts of 32", split), "ns",
-                  better::lower, 1.2, [&stage, processes = processes](const packet_kind& kind) {
+                  better::lower, processes == 1 ? std::nullopt : std::optional{1.2},
+                  [&stage, processes = processes](const packet_kind& kind) {
                       return 1e3 / stage.together(kind, errand::forward, processes);
                   });
     return list;

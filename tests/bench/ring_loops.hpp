@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <thread>
 #include <vector>
@@ -22,7 +23,9 @@ namespace cohort::bench {
 enum class regime : std::uint32_t {
     paced,    ///< the consumer asks for more than a burst and takes what is there: it keeps up
     backlog,  ///< the ring stays about half full
-    crowd,    ///< more processes than processors: who finds nothing to do yields
+    /// More processes than processors: who finds nothing to do yields. For so long, or until all is
+    /// sent: producers of plain rte_ring that wait for each other pass one burst a time slice.
+    crowd,
 };
 
 inline constexpr std::uint32_t ring_capacity = 1024;
@@ -52,7 +55,21 @@ struct alignas(64) ring_round {
     alignas(64) std::atomic<std::uint32_t> finished{0};
     progress sent;
     std::array<progress, most_consumers> got;
+    /// What each producer has sent, and one more, once it is done.
+    std::array<std::atomic<std::uint64_t>, most_producers> done{};
 
+    /// What all have sent; not to be reached until all are done.
+    [[nodiscard]] std::uint64_t sent_by_all() const noexcept
+    {
+        std::uint64_t all = 0;
+        for (std::uint32_t who = 0; who != producers; ++who) {
+            const auto one = done[who].load(std::memory_order_acquire);
+            if (one == 0)
+                return std::numeric_limits<std::uint64_t>::max();
+            all += one - 1;
+        }
+        return all;
+    }
     [[nodiscard]] std::uint64_t taken() const noexcept
     {
         std::uint64_t all = 0;
@@ -77,6 +94,8 @@ struct ring_kind {
 namespace detail {
 
 inline constexpr std::uint64_t valve_step = 64;
+inline constexpr std::chrono::seconds most_time_in_a_crowd{2};
+inline constexpr std::uint32_t bursts_between_looks = 16;
 
 inline void wait(regime pace)
 {
@@ -92,7 +111,12 @@ void produce(ring_round& round, std::uint32_t who)
     Ring ring{round.ring};
     std::array<void*, most_at_once> items{};
     auto valve = valve_step;
-    for (std::uint64_t sent = 0; sent < round.each;) {
+    const auto until = std::chrono::steady_clock::now() + most_time_in_a_crowd;
+    std::uint64_t sent = 0;
+    for (std::uint32_t bursts = 1; sent < round.each; ++bursts) {
+        if (round.pace == regime::crowd && bursts % bursts_between_looks == 0 &&
+            std::chrono::steady_clock::now() > until)
+            break;
         for (std::uint32_t i = 0; i != round.burst; ++i)
             items[i] = reinterpret_cast<void*>(std::uint64_t{who} << 40 | (sent + i));
         for (std::size_t done = 0; done != round.burst;) {
@@ -111,6 +135,7 @@ void produce(ring_round& round, std::uint32_t who)
     }
     if (round.pace == regime::backlog)
         round.sent.count.store(round.each, std::memory_order_release);
+    round.done[who].store(sent + 1, std::memory_order_release);
 }
 
 template <typename Ring>
@@ -136,7 +161,7 @@ void consume(ring_round& round, std::uint32_t who)
         if (moved == 0 || got == total) {
             mine.sum = sum;
             mine.count.store(got, std::memory_order_release);
-            if (round.taken() == total)
+            if (round.taken() == (round.pace == regime::crowd ? round.sent_by_all() : total))
                 return;
             wait(round.pace);
         } else if (round.pace == regime::backlog && got >= valve) {
