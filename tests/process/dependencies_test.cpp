@@ -30,6 +30,13 @@ printf installed)");
         program("id", R"(echo "$WHO")");
     }
 
+    /// No Debian: nothing but these stand-ins is found, and that of dpkg is gone.
+    void forget_dpkg()
+    {
+        std::filesystem::remove(directory_.path() / "dpkg-query");
+        others_.clear();
+    }
+
     struct outcome {
         exit_status status;
         std::string output;
@@ -44,8 +51,8 @@ printf installed)");
         std::filesystem::remove(here + "/lists");
         attempt trial{"/bin/bash",
                       {COHORT_SOURCE_ROOT "/.ci/dependencies.sh", "tests"},
-                      {"PATH=" + here + ":/usr/bin:/bin", "HERE=" + here, "ABSENT=" + absent,
-                       "APT=" + apt, "WHO=" + who}};
+                      {"PATH=" + here + others_, "HERE=" + here, "ABSENT=" + absent, "APT=" + apt,
+                       "WHO=" + who}};
         outcome seen;
         while (const auto line = trial.child().read_line(std::chrono::seconds{30}))
             seen.output += *line + "\n";
@@ -67,6 +74,7 @@ private:
     }
 
     scratch_directory directory_;
+    std::string others_ = ":/usr/bin:/bin";
 };
 
 const std::string install = "install -qq -y --no-install-recommends spin tmux";
@@ -116,6 +124,17 @@ TEST_CASE("whoever is not root is told the one line for root, and nothing is ins
     CHECK(seen.output ==
           "apt-get update && apt-get install -y --no-install-recommends spin tmux\n");
     CHECK_THAT(seen.sentence, Catch::Contains("As root, run:"));
+    CHECK(seen.calls.empty());
+}
+
+TEST_CASE("where there is no dpkg the packages are named, and the build goes on", "[dependencies]")
+{
+    other_machine machine;
+    machine.forget_dpkg();
+    const auto seen = machine.run("tmux spin", "fails", "1000");
+    CHECK(seen.status == exit_status{});
+    CHECK_THAT(seen.sentence, Catch::Contains("no dpkg here"));
+    CHECK_THAT(seen.sentence, Catch::Contains("libnuma-dev") && Catch::Contains("tmux"));
     CHECK(seen.calls.empty());
 }
 
