@@ -150,15 +150,24 @@ std::uint64_t chains(std::uint64_t times)
     });
 }
 
+/// Where there are more processes than processors, the others must come to work.
+inline void wait(const packet_round& round)
+{
+    if (round.processes > 2)
+        std::this_thread::yield();
+    else
+        _mm_pause();
+}
+
 /// Sends all of a burst: the other process always takes.
 template <typename Send>
-void send_all(void* const* items, std::size_t count, Send send)
+void send_all(const packet_round& round, void* const* items, std::size_t count, Send send)
 {
     for (std::size_t done = 0; done != count;) {
         const auto moved = send(items + done, count - done);
         done += moved;
         if (moved == 0)
-            _mm_pause();
+            wait(round);
     }
 }
 
@@ -173,7 +182,7 @@ std::uint64_t hand_out(const packet_round& round)
             _mm_pause();
             continue;
         }
-        send_all(held.data(), packet_burst,
+        send_all(round, held.data(), packet_burst,
                  [&](void* const* items, std::size_t n) { return side.hand(items, n); });
         sent += packet_burst;
     }
@@ -195,21 +204,34 @@ void take_back(const packet_round& round)
     }
 }
 
-/// Where there are more processes than processors, the others must come to work.
-inline void wait(const packet_round& round)
-{
-    if (round.processes > 2)
-        std::this_thread::yield();
-    else
-        _mm_pause();
-}
-
 inline constexpr std::size_t header_words = 8;  // 64 bytes
 
 /// What the header of a packet holds, the nth to be sent.
 inline std::uint64_t header_word(std::uint64_t n, std::size_t i) noexcept
 {
     return n * header_words + i;
+}
+
+/// Writes the header of a burst of packets, of which the first is the nth to be sent.
+template <typename Side>
+void write_headers(Side& side, typename Side::packet* const* packets, std::uint64_t n)
+{
+    for (std::size_t k = 0; k != packet_burst; ++k) {
+        auto* words = side.data(packets[k]);
+        for (std::size_t i = 0; i != header_words; ++i)
+            words[i] = header_word(n + k, i);
+    }
+}
+
+/// What who gets packets does to them.
+template <typename Side>
+void change(Side& side, typename Side::packet* const* packets, std::size_t count)
+{
+    for (std::size_t i = 0; i != count; ++i) {
+        auto* words = side.data(packets[i]);
+        for (std::size_t k = 0; k != header_words; ++k)
+            ++words[k];
+    }
 }
 
 /// Writes a header into each packet, sends it, gets it back changed, looks at it and frees it.
@@ -226,13 +248,9 @@ std::uint64_t write_and_collect(const packet_round& round)
     for (std::uint64_t back = 0; back != round.total;) {
         if (sent != round.total && sent - back <= most_under_way &&
             side.alloc(held.data(), packet_burst)) {
-            for (auto* each : held) {
-                auto* words = side.data(each);
-                for (std::size_t i = 0; i != header_words; ++i)
-                    words[i] = header_word(sent, i);
-                ++sent;
-            }
-            send_all(reinterpret_cast<void* const*>(held.data()), packet_burst,
+            write_headers(side, held.data(), sent);
+            sent += packet_burst;
+            send_all(round, reinterpret_cast<void* const*>(held.data()), packet_burst,
                      [&](void* const* items, std::size_t n) { return side.send(items, n); });
         }
         const auto got = side.receive_back(reinterpret_cast<void**>(held.data()), packet_burst);
@@ -263,25 +281,10 @@ void read_and_change(const packet_round& round)
             _mm_pause();
             continue;
         }
-        for (std::size_t i = 0; i != got; ++i) {
-            auto* words = side.data(held[i]);
-            for (std::size_t k = 0; k != header_words; ++k)
-                ++words[k];
-        }
-        send_all(reinterpret_cast<void* const*>(held.data()), got,
+        change(side, held.data(), got);
+        send_all(round, reinterpret_cast<void* const*>(held.data()), got,
                  [&](void* const* items, std::size_t n) { return side.send_back(items, n); });
         done += got;
-    }
-}
-
-/// What a stage does to packets.
-template <typename Side>
-void change(Side& side, typename Side::packet* const* packets, std::size_t count)
-{
-    for (std::size_t i = 0; i != count; ++i) {
-        auto* words = side.data(packets[i]);
-        for (std::size_t k = 0; k != header_words; ++k)
-            ++words[k];
     }
 }
 
@@ -296,24 +299,15 @@ std::uint64_t forward_first(const packet_round& round)
             wait(round);
             continue;
         }
-        for (auto* each : held) {
-            auto* words = side.data(each);
-            for (std::size_t i = 0; i != header_words; ++i)
-                words[i] = header_word(sent, i);
-            ++sent;
-        }
+        write_headers(side, held.data(), sent);
+        sent += packet_burst;
         if (round.processes == 1) {
             change(side, held.data(), packet_burst);
             side.free(held.data(), packet_burst);
             continue;
         }
-        for (std::size_t done = 0; done != packet_burst;) {
-            const auto moved =
-                side.send(reinterpret_cast<void* const*>(held.data()) + done, packet_burst - done);
-            done += moved;
-            if (moved == 0)
-                wait(round);
-        }
+        send_all(round, reinterpret_cast<void* const*>(held.data()), packet_burst,
+                 [&](void* const* items, std::size_t n) { return side.send(items, n); });
     }
     return 0;
 }
@@ -334,14 +328,11 @@ void forward_on(const packet_round& round, std::uint32_t who)
         }
         if (who == 1)
             change(side, held.data(), got);
-        for (std::size_t passed = who + 1 == round.processes ? got : 0; passed != got;) {
-            const auto moved = side.send_back(items + passed, got - passed);
-            passed += moved;
-            if (moved == 0)
-                wait(round);
-        }
         if (who + 1 == round.processes)
             side.free(held.data(), got);
+        else
+            send_all(round, items, got,
+                     [&](void* const* some, std::size_t n) { return side.send_back(some, n); });
         done += got;
     }
 }

@@ -21,7 +21,6 @@ namespace {
 constexpr auto domain_name = "rings";
 constexpr auto round_name = "round";
 constexpr auto patience = std::chrono::seconds{60};
-constexpr std::uint32_t most_processes = 6;
 
 template <ring_mode mode>
 class cohort_ring {

@@ -116,6 +116,12 @@ static_assert(max_zones <= 0x3fff, "a ring index must fit into 14 bits");
     return std::atomic_ref{
         *reinterpret_cast<std::uint64_t*>(static_cast<std::byte*>(handle) + offset)};
 }
+/// Writes it, by a plain store: for who holds the buffer, or is about to.
+inline void write(void* handle, std::int32_t offset, std::uint64_t word) noexcept
+{
+    if constexpr (is_written)
+        word_at(handle, offset).store(word, std::memory_order_relaxed);  // read after death
+}
 
 }  // namespace custody
 }  // namespace cohort

@@ -218,8 +218,7 @@ namespace detail {
 inline void set_custody(mbuf& segment, std::uint64_t word) noexcept
 {
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    custody::word_at(&segment, mbuf_custody_offset)
-        .store(word, std::memory_order_relaxed);  // read after death
+    custody::write(&segment, mbuf_custody_offset, word);
     std::atomic_signal_fence(std::memory_order_seq_cst);
 }
 

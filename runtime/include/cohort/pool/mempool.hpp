@@ -157,8 +157,7 @@ private:
         if (mine)
             return;
         for (void* object : objects)
-            custody::word_at(object, offset)
-                .store(holder, std::memory_order_relaxed);  // ours alone; read after death
+            custody::write(object, offset, holder);  // ours alone
     }
 
     /// Without a call for the usual bursts; the rest one by one, which for so few is quicker than

@@ -229,13 +229,12 @@ protected:
     template <typename T>
     void take_custody(std::span<T> items) noexcept
     {
-        if constexpr (std::is_pointer_v<T> && custody::is_written) {
+        if constexpr (std::is_pointer_v<T>) {
             const auto offset = layout_->custody_offset;
             if (offset == no_custody)
                 return;
             for (T item : items)
-                custody::word_at(item, offset)
-                    .store(stamp_, std::memory_order_relaxed);  // read after death
+                custody::write(item, offset, stamp_);
         }
     }
 

@@ -158,8 +158,7 @@ public:
         if constexpr (std::is_pointer_v<T>) {
             auto* at = reinterpret_cast<std::uint64_t*>(slot(i));
             if (ring_->custody_offset != no_custody && item != *slot(i))
-                custody::word_at(*slot(i), ring_->custody_offset)
-                    .store(stamp_, std::memory_order_relaxed);  // read after death
+                custody::write(*slot(i), ring_->custody_offset, stamp_);
             __atomic_store_n(at, reinterpret_cast<std::uint64_t>(item), __ATOMIC_RELEASE);  // I2
         } else {
             *slot(i) = item;
