@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # systemd as process 1 of namespaces of its own, with the unit of cohortd and no other. What comes
 # on standard input is done there, line by line; after each it says "ended" and the exit code. It
-# ends with its input or its caller, and leaves nothing.
+# ends with its input or its caller; killed, it leaves an empty control group to the next.
 # Usage: under_systemd.sh DIRECTORY_OF_COHORTD_AND_ITS_UNIT
 set -uo pipefail
 
@@ -11,21 +11,24 @@ if [[ -d $groups/systemd ]]; then # a hierarchy of version 1, for systemd alone
     groups=$groups/systemd
     hierarchy=(-t cgroup -o "none,name=systemd" cgroup "$groups")
 fi
-own=$groups/cohort-test
+own=$groups/cohort-test-$$
+separate=(unshare --fork --kill-child=KILL --pid --mount --uts --ipc --net --cgroup --mount-proc)
 
+# Those of callers that were killed, too: a group with processes stays.
 remove_groups() {
-    find "$own" -depth -type d -exec rmdir {} + 2>/dev/null
+    find "$groups"/cohort-test-* -depth -type d -exec rmdir {} + 2>/dev/null
 }
 
-# systemd makes its groups inside this one.
+# systemd makes its groups inside the own one. Exit code 77: the rights are missing.
 outside() {
+    local status
     remove_groups
-    mkdir -p "$own" || exit 77
-    echo $$ >"$own/cgroup.procs" || exit 77
-    setpriv --pdeathsig KILL unshare --fork --kill-child=KILL --pid --mount --uts --ipc --net --cgroup \
-        --mount-proc "$0" --inside "$1"
+    "${separate[@]}" true && mkdir "$own" && echo $$ >"$own/cgroup.procs" || exit 77
+    setpriv --pdeathsig KILL "${separate[@]}" "$0" --inside "$1"
+    status=$?
     echo $$ >"$groups/cgroup.procs"
     remove_groups
+    exit $status
 }
 
 commands() {
