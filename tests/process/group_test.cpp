@@ -7,6 +7,7 @@
 #include "support/skip.hpp"
 
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -36,16 +37,32 @@ words as_user(const std::string& uid, words more = {})
     return all;
 }
 
-/// A connection that this process makes as another user, of two groups. REQUIRES: root.
+/// This process as another user, of two groups. REQUIRES: root.
+class as_other_user {
+public:
+    as_other_user(uid_t user, gid_t first, gid_t other)
+    {
+        before_.resize(static_cast<std::size_t>(::getgroups(0, nullptr)));
+        REQUIRE(::getgroups(static_cast<int>(before_.size()), before_.data()) >= 0);
+        REQUIRE((::setgroups(1, &other) == 0 && ::setegid(first) == 0 && ::seteuid(user) == 0));
+    }
+    ~as_other_user()
+    {
+        if (::seteuid(0) != 0 || ::setegid(0) != 0 ||
+            ::setgroups(before_.size(), before_.data()) != 0)
+            std::abort();  // no other test is to run like that
+    }
+    as_other_user(const as_other_user&) = delete;
+    as_other_user& operator=(const as_other_user&) = delete;
+
+private:
+    std::vector<gid_t> before_;
+};
+
 file_descriptor connect_as(uid_t user, gid_t first, gid_t other, const std::string& path)
 {
-    std::vector<gid_t> before(static_cast<std::size_t>(::getgroups(0, nullptr)));
-    REQUIRE(::getgroups(static_cast<int>(before.size()), before.data()) >= 0);
-    REQUIRE((::setgroups(1, &other) == 0 && ::setegid(first) == 0 && ::seteuid(user) == 0));
-    auto connection = ipc::connect_to(path, deadline_in(patience));
-    REQUIRE((::seteuid(0) == 0 && ::setegid(0) == 0));
-    REQUIRE(::setgroups(before.size(), before.data()) == 0);
-    return connection;
+    const as_other_user disguise{user, first, other};
+    return ipc::connect_to(path, deadline_in(patience));
 }
 
 unsigned mode_of(const std::string& path)
