@@ -9,7 +9,6 @@
 #include "support/stopped.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -143,31 +142,19 @@ public:
 
     static void check_audit()
     {
-        auto tool = start_audit();
+        auto tool = child_process::spawn("cohort", {"--domain", name, "audit"}, {},
+                                         standard_error::with_output);
         std::string said;
         while (const auto line = tool.read_line(patience))
             said += *line + '\n';
         INFO(said);
         CHECK(tool.wait(patience) == exit_status{});
     }
-    /// Also before anybody has repaired anything.
-    static void check_that_published_pages_exist()
-    {
-        auto tool = start_audit();
-        while (const auto line = tool.read_line(patience))
-            if (const auto words = line->find(" pages exist and "); words != std::string::npos) {
-                INFO(*line);
-                const auto number = line->rfind(' ', words - 1) + 1;
-                CHECK(std::stoull(line->substr(number)) >=
-                      std::stoull(line->substr(words + std::strlen(" pages exist and "))));
-            }
-    }
 
     /// The survivors carry on, newcomers are admitted, and every buffer comes back.
     void check_survivors()
     {
         const auto seen = secondary::observe(name, patience);
-        check_that_published_pages_exist();
         tell_bystander("work");
         auto newcomer = spawn({"attach"});
         REQUIRE(newcomer.wait(patience) == exit_status{});
@@ -199,12 +186,6 @@ public:
     }
 
 private:
-    [[nodiscard]] static child_process start_audit()
-    {
-        return child_process::spawn("cohort", {"--domain", name, "audit"}, {},
-                                    standard_error::with_output);
-    }
-
     scratch_runtime_directory directory_;
     std::set<std::string> objects_before_ = shared_memory_objects();
     std::optional<child_process> primary_;

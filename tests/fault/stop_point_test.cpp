@@ -18,6 +18,8 @@
 
 #include <catch2/catch.hpp>
 
+#include <sys/stat.h>
+
 namespace cohort::test {
 namespace {
 
@@ -142,6 +144,30 @@ TEST_CASE("a member stopped at work holds nobody up without a word, and goes on 
         check_all_is_well(domain);
         return true;
     });
+}
+
+TEST_CASE("a page that is published exists, wherever who makes or takes it is stopped",
+          "[fault][stop][memory]")
+{
+    COHORT_SKIP_WITHOUT_FAULT_POINTS();
+    const auto point = GENERATE(as<std::string>{}, "memory.made", "memory.grown",
+                                "memory.withdrawn", "memory.punched");
+    faulty_domain domain;
+    domain.bring_to_life();
+    const auto watcher = secondary::attach(faulty_domain::name, patience, "watcher");
+    auto process = domain.spawn({"objects"}, point + ":1:stop");
+    REQUIRE(comes_to_stop(process));
+    REQUIRE(is_stopped(process.pid()));
+
+    const auto& memory = watcher->region().memory;
+    for (std::size_t i = 0; i != memory.list_count; ++i) {
+        struct stat status {};
+        REQUIRE(::fstat(watcher->segments().segment_files()[i].get(), &status) == 0);
+        INFO(point << ", list " << i);
+        CHECK(static_cast<std::uint64_t>(status.st_blocks) * 512 >=
+              memory.lists[i].published.load());
+    }
+    go_on(process);
 }
 
 TEST_CASE("a reaper stopped at work holds nobody up without a word, and goes on right",

@@ -75,6 +75,21 @@ MEMORY_MUTATIONS = [
         suite="fault",
     ),
     Mutation(
+        "pages are withdrawn before they are gone",
+        PAGES,
+        "        page_map{list}.withdraw(gone);\n"
+        '        COHORT_FAULT_POINT("memory.withdrawn");\n'
+        "        list.published.fetch_sub(count * list.page_bytes,"
+        " std::memory_order_relaxed);  // locked\n"
+        "        punch(index, gone);\n",
+        "        punch(index, gone);\n"
+        '        COHORT_FAULT_POINT("memory.withdrawn");\n'
+        "        page_map{list}.withdraw(gone);\n"
+        "        list.published.fetch_sub(count * list.page_bytes, std::memory_order_relaxed);\n",
+        "a page that is published exists*",
+        suite="fault",
+    ),
+    Mutation(
         "some idle pages stay, so that a span at their edge makes none",
         PAGES,
         "    const auto keep = keep_bytes / list.page_bytes;\n",
