@@ -27,6 +27,8 @@ std::string why_not(post_office::delivery result)
     case post_office::delivery::no_message_free: return "all messages of the domain are in use";
     case post_office::delivery::inbox_full: return "its inbox is full";
     case post_office::delivery::inbox_damaged: return "its inbox is damaged; end that member";
+    case post_office::delivery::kept_waiting:
+        return "a process that is stopped keeps others from posting; continue or end it";
     case post_office::delivery::too_large: return "the name of the action exceeds 63 characters";
     case post_office::delivery::delivered:
     case post_office::delivery::no_such_member: break;

@@ -38,6 +38,9 @@ constexpr std::uint32_t inbox_capacity = 256;
 /// From the last word of a message to the inbox, however busy the processors are.
 constexpr auto posting_patience = 3 * std::chrono::microseconds{ring_options{}.stall_limit_us};
 constexpr int looks_at_posted = 5;
+/// A call waits behind a claim for the ring's stall limit. Threads that wait for a processor take
+/// longer now and then; one that is stopped is waited for so often.
+constexpr int tries_at_claims = 4;
 
 std::string inbox_name(member_id member)
 {
@@ -168,6 +171,33 @@ std::optional<ring<message_layout*>> post_office::inbox_of(member_id member)
                : std::nullopt;
 }
 
+post_office::delivery post_office::get_free(mempool& pool, void*& object) noexcept
+{
+    for (int i = 0; i != tries_at_claims; ++i) {
+        object = pool.get();
+        if (object)
+            return delivery::delivered;
+        if (pool.layout().backing().count() == 0)
+            return delivery::no_message_free;
+    }
+    return delivery::kept_waiting;
+}
+
+/// Each try looks at the header anew: see `repair`.
+post_office::delivery post_office::put_into_inbox_of(member_id to, message_layout* message)
+{
+    for (int i = 0; i != tries_at_claims; ++i) {
+        auto inbox = inbox_of(to);
+        if (!inbox)
+            return delivery::inbox_damaged;
+        if (inbox->enqueue(message))
+            return delivery::delivered;
+        if (inbox->free_count() == 0)
+            return delivery::inbox_full;
+    }
+    return delivery::kept_waiting;
+}
+
 post_office::delivery post_office::post(member_ref to, const envelope& sent,
                                         const std::function<void(member_ref)>& ring_bell)
 {
@@ -178,9 +208,9 @@ post_office::delivery post_office::post(member_ref to, const envelope& sent,
     if (!inbox_zone_of(to.id))
         return delivery::no_such_member;
     auto& pool = sent.payload.size() <= small_payload ? small_ : large_;
-    void* object = pool.get();
-    if (!object)
-        return delivery::no_message_free;
+    void* object = nullptr;
+    if (const auto result = get_free(pool, object); result != delivery::delivered)
+        return result;
     const auto self = domain_.self();
     auto* message = ::new (object) message_layout;  // and its reserved bytes mean nothing
     message->kind = {};                             // what it was before does not count
@@ -198,10 +228,9 @@ post_office::delivery post_office::post(member_ref to, const envelope& sent,
     COHORT_FAULT_POINT("ipc.written");
     std::atomic_signal_fence(std::memory_order_release);
     message->kind = sent.kind;  // last: from here on it counts as posted, see repair
-    auto inbox = inbox_of(to.id);
-    if (!inbox || !inbox->enqueue(message)) {
+    if (const auto result = put_into_inbox_of(to.id, message); result != delivery::delivered) {
         free(message);
-        return inbox ? delivery::inbox_full : delivery::inbox_damaged;
+        return result;
     }
     COHORT_FAULT_POINT("ipc.posted");
     if (domain_.region().members.members[to.id].mailbox_bell.must_ring())

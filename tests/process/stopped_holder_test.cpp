@@ -109,7 +109,7 @@ TEST_CASE("while the recovery lock is held a member that leaves ends, and is rea
 
     leaver.process().tell("leave");
 
-    CHECK(leaver.process().wait(member_process::patience) == exit_status{});
+    CHECK(leaver.process().wait(patience) == exit_status{});
     CHECK(recovery.deaths == deaths);
     CHECK(domain.audit_of("p").in_pool != 64);
     recovery.lock.unlock();
@@ -162,6 +162,41 @@ TEST_CASE("a stopped member's inbox fills up, then senders are refused, and it w
     CHECK(accepted == 256);
     sleeper.process().kill(SIGCONT);
     CHECK(eventually([&] { return actions.request(to, "ping", "", 10s).text() == "pong "; }));
+}
+
+TEST_CASE(
+    "who waits for a processor inside the messages or an inbox delays requests; who is stopped "
+    "there has them refused",
+    "[stop]")
+{
+    scratch_domain domain;
+    member_process a{"a"};
+    a.tell("offer ping");
+    const auto holder = domain->members().lane();
+    auto& messages = domain->find_mempool("cohort.messages")->layout().backing();
+    auto& inbox = domain->find_ring<void*>("cohort.inbox.2")->layout();
+    const auto ask = [&] {
+        return std::string{domain->actions().request(ipc::target{"a"}, "ping", "", 10s).text()};
+    };
+    const bool posting = GENERATE(false, true);
+    auto& ring = posting ? inbox : messages;
+    auto& side = posting ? inbox.producer : messages.consumer;
+
+    side.word = side.load().next(side.load().position, holder).pack();
+    std::string late;
+    std::thread asking{[&] { late = ask(); }};  // a thread of its own has nothing in its cache
+    std::this_thread::sleep_for(2us * ring.stall_limit_us);
+    scrub(ring, holder, holder);
+    asking.join();
+    CHECK(late == "pong ");
+
+    side.word = side.load().next(side.load().position, holder).pack();
+    std::string never;
+    std::thread{[&] { never = ask(); }}.join();
+    CHECK(never == "member 2 \"a\" was not asked: a process that is stopped keeps others from "
+                   "posting; continue or end it");
+    scrub(ring, holder, holder);
+    CHECK(ask() == "pong ");
 }
 
 TEST_CASE("a primary that starts and does not finish costs another the time it was given", "[stop]")

@@ -91,6 +91,7 @@ public:
         no_message_free,
         inbox_full,
         inbox_damaged,  ///< its owner has written over it
+        kept_waiting,   ///< by somebody who is stopped in the middle of taking or posting one
         too_large,
     };
 
@@ -119,6 +120,8 @@ private:
     [[nodiscard]] mempool* pool_of(const message_layout* message) noexcept;
     [[nodiscard]] memzone_layout* inbox_zone_of(member_id member);
     [[nodiscard]] std::optional<ring<message_layout*>> inbox_of(member_id member);
+    static delivery get_free(mempool& pool, void*& object) noexcept;
+    delivery put_into_inbox_of(member_id to, message_layout* message);
     [[nodiscard]] bool can_be_emptied(const memzone_layout& zone, member_id owner) noexcept;
     [[nodiscard]] std::vector<message_layout*> posted_to(member_id owner);
     [[nodiscard]] ring<message_layout*> own_inbox();
