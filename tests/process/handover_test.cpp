@@ -269,7 +269,7 @@ TEST_CASE("a primary that cannot take its place back tries again, and answers ot
           "[handover][telemetry]")
 {
     COHORT_SKIP_WITHOUT_FAULT_POINTS();
-    COHORT_SKIP_UNLESS(!slow_sanitizer, "a build without a sanitizer: its checks open descriptors");
+    COHORT_SKIP_UNLESS(!any_sanitizer, "a build without a sanitizer: its checks open descriptors");
     living_domain domain{"held", {"--telemetry"}};
     const auto client = ipc::connect_to(ipc::telemetry_path("held"), deadline_in(patience));
     std::vector<std::byte> buffer(ipc::max_telemetry_bytes);

@@ -20,6 +20,13 @@ inline constexpr bool slow_sanitizer =
 inline constexpr bool slow_sanitizer = false;
 #endif
 
+/// Also with the one for undefined behaviour alone, which compilers do not tell.
+#ifdef COHORT_SANITIZED
+inline constexpr bool any_sanitizer = true;
+#else
+inline constexpr bool any_sanitizer = false;
+#endif
+
 [[nodiscard]] inline bool full_scale()
 {
     const char* text = std::getenv("COHORT_TEST_SCALE");
