@@ -27,10 +27,10 @@ public:
         : giver_{test::child_process::spawn("member", {"scratch", "giver"},
                                             {"COHORT_FAULT=mbuf.giving:1:stop" + then})}
     {
-        giver_.await("ready", member_process::patience);
+        giver_.await("ready", test::patience);
         member_process heir{"heir"};
         giver_.tell("take p 1");
-        giver_.await("done", member_process::patience);
+        giver_.await("done", test::patience);
         giver_.tell("give heir");
         await_stop(giver_);
         heir.kill();
@@ -59,7 +59,7 @@ TEST_CASE("a packet given to a member that is dead by then is released", "[fault
 {
     COHORT_SKIP_WITHOUT_FAULT_POINTS();
     late_giver giver{""};
-    giver.process().await("done", member_process::patience);
+    giver.process().await("done", test::patience);
     CHECK(giver.is_back());
 }
 
@@ -67,6 +67,6 @@ TEST_CASE("so is one whose giver dies before it has seen that", "[fault][custody
 {
     COHORT_SKIP_WITHOUT_FAULT_POINTS();
     late_giver giver{",mbuf.given"};
-    REQUIRE(giver.process().wait(member_process::patience));
+    REQUIRE(giver.process().wait(test::patience));
     CHECK(giver.is_back());
 }

@@ -5,6 +5,7 @@
 // Stores are seen at once this way; what a processor's store buffer adds is in
 // docs/memory-ordering.md and shown by the thread sanitizer and the stress tests.
 
+#include "fault/drawn.hpp"
 #include "fault/stepped_process.hpp"
 #include "fault/weave_record.hpp"
 #include "support/eventually.hpp"
@@ -166,17 +167,18 @@ std::uint64_t run_length(std::mt19937_64& random)
 TEST_CASE("whatever the order of instructions, each element arrives once and in order",
           "[interleaving][ring]")
 {
-    const auto players = GENERATE(values<cast>({
-        {"values", 2, 1, 60, 4},
-        {"values", 1, 2, 120, 4},
-        {"values", 1, 1, 120, 4, ring_mode::single, ring_mode::single},
-        {"values", 2, 1, 60, 4, ring_mode::multi, ring_mode::single},
-        {"pointers", 2, 1, 60, 4},
-        {"pointers", 2, 2, 60, 4},
-        {"pointers", 1, 1, 120, 4, ring_mode::single, ring_mode::single},
-        {"pointers", 1, 2, 120, 4, ring_mode::single, ring_mode::multi},
-        {"stack", 2, 2, 60, 4},
-    }));
+    const auto players = GENERATE(from_range(test::drawn<cast>(
+        "orders", {
+                      {"values", 2, 1, 60, 4},
+                      {"values", 1, 2, 120, 4},
+                      {"values", 1, 1, 120, 4, ring_mode::single, ring_mode::single},
+                      {"values", 2, 1, 60, 4, ring_mode::multi, ring_mode::single},
+                      {"pointers", 2, 1, 60, 4},
+                      {"pointers", 2, 2, 60, 4},
+                      {"pointers", 1, 1, 120, 4, ring_mode::single, ring_mode::single},
+                      {"pointers", 1, 2, 120, 4, ring_mode::single, ring_mode::multi},
+                      {"stack", 2, 2, 60, 4},
+                  })));
     const test::one_processor pinned;
     loom woven{players};
     auto random = test::random_engine(players.kind);
@@ -196,13 +198,14 @@ TEST_CASE(
 {
     // One batch each; the second and third process run while the first is stopped, until they are
     // done or have waited for it in vain.
-    const auto players = GENERATE(values<cast>({
-        {"values", 2, 1, 3, 3},
-        {"pointers", 2, 1, 3, 3},
-        {"values", 1, 1, 3, 3, ring_mode::single, ring_mode::single},
-        {"pointers", 1, 1, 3, 3, ring_mode::single, ring_mode::single},
-        {"stack", 2, 1, 3, 3},
-    }));
+    const auto players = GENERATE(from_range(test::drawn<cast>(
+        "stops", {
+                     {"values", 2, 1, 3, 3},
+                     {"pointers", 2, 1, 3, 3},
+                     {"values", 1, 1, 3, 3, ring_mode::single, ring_mode::single},
+                     {"pointers", 1, 1, 3, 3, ring_mode::single, ring_mode::single},
+                     {"stack", 2, 1, 3, 3},
+                 })));
     const auto stopped = GENERATE(0u, 1u);  // a producer, or the next process
     constexpr std::uint64_t while_it_stands = 3000;
     const test::one_processor pinned;

@@ -7,6 +7,7 @@
 // wake-ups of an idle one, and takes 4 us instead of 30. A call's first instructions, done a
 // thousand times, are not stepped each time (route.hpp).
 
+#include "fault/drawn.hpp"
 #include "fault/step_stage.hpp"
 #include "fault/stepped_process.hpp"
 #include "support/scale.hpp"
@@ -21,6 +22,7 @@
 #include <catch2/catch.hpp>
 
 using namespace cohort;
+using test::drawn;
 using test::filling;
 using test::fixed_addresses;
 using test::one_processor;
@@ -77,12 +79,14 @@ bool try_instructions(step_stage& scene, const std::string& call, std::uint64_t 
 TEST_CASE("a member killed after any instruction of a call loses, doubles and blocks nothing",
           "[single-step]")
 {
-    const std::string call =
-        GENERATE(as<std::string>{}, "enqueue multi", "dequeue multi", "enqueue single",
-                 "dequeue single", "enqueue values", "dequeue values", "get refill", "get cached",
-                 "put cached", "put flush", "alloc chain", "free chain", "flush", "enter lane",
-                 "leave lane", "request", "reply", "reserve", "heap malloc", "heap aligned",
-                 "heap free", "heap realloc", "heap grow", "heap shrink", "create", "populate");
+    const std::string call = GENERATE(from_range(drawn<std::string>(
+        "calls",
+        {"enqueue multi",  "dequeue multi", "enqueue single", "dequeue single", "enqueue values",
+         "dequeue values", "get refill",    "get cached",     "put cached",     "put flush",
+         "alloc chain",    "free chain",    "flush",          "enter lane",     "leave lane",
+         "request",        "reply",         "reserve",        "heap malloc",    "heap aligned",
+         "heap free",      "heap realloc",  "heap grow",      "heap shrink",    "create",
+         "populate"})));
     const bool is_ring = call.find("queue") != std::string::npos;
     // Nearly empty, half full, nearly full. A batch of three that starts at position 6 or just
     // below the wrap of the positions lies in two lines, else in one: there are two ways.
@@ -106,9 +110,9 @@ TEST_CASE(
     "a member killed between start and finish, or while it wakes, drops or chooses, loses nothing",
     "[single-step][ring]")
 {
-    const std::string call =
-        GENERATE(as<std::string>{}, "zc enqueue multi", "zc dequeue multi", "zc enqueue values",
-                 "zc dequeue values", "waking enqueue values", "offer multi", "lane enqueue");
+    const std::string call = GENERATE(from_range(drawn<std::string>(
+        "between", {"zc enqueue multi", "zc dequeue multi", "zc enqueue values",
+                    "zc dequeue values", "waking enqueue values", "offer multi", "lane enqueue"})));
     const auto [filled, position] = GENERATE(std::pair{2u, 6u}, std::pair{7u, 0xffff'fffeu});
     step_stage scene{filled, position, recovery_policy::release};
     try_instructions(scene, call, test::scaled(12, 24));
@@ -118,8 +122,8 @@ TEST_CASE(
     "a member killed after any instruction at a stack, or at a pool on one, moves all or nothing",
     "[single-step][stack]")
 {
-    const std::string call =
-        GENERATE(as<std::string>{}, "push", "pop", "get refill", "put flush", "flush");
+    const std::string call = GENERATE(from_range(
+        drawn<std::string>("stack", {"push", "pop", "get refill", "put flush", "flush"})));
     const auto filled = GENERATE(0u, 2u, 5u);
     step_stage scene{filled, 6, recovery_policy::release, filling::packets, "stack"};
     try_instructions(scene, call, test::scaled(8, 24));
@@ -128,9 +132,9 @@ TEST_CASE(
 TEST_CASE("a member killed after any instruction at a stage loses, doubles and blocks nothing",
           "[single-step][stages]")
 {
-    const std::string call =
-        GENERATE(as<std::string>{}, "stage enqueue", "stage acquire", "waking stage release",
-                 "stage again", "stage dequeue", "zc stage enqueue", "zc stage dequeue");
+    const std::string call = GENERATE(from_range(drawn<std::string>(
+        "stages", {"stage enqueue", "stage acquire", "waking stage release", "stage again",
+                   "stage dequeue", "zc stage enqueue", "zc stage dequeue"})));
     const auto [filled, position] =
         GENERATE(std::pair{2u, 6u}, std::pair{5u, 0xffff'fffeu}, std::pair{7u, 6u});
     step_stage scene{filled, position, recovery_policy::release};
@@ -140,9 +144,9 @@ TEST_CASE("a member killed after any instruction at a stage loses, doubles and b
 TEST_CASE("a member killed after any instruction at memory of its own leaves a heap that serves",
           "[single-step][heap]")
 {
-    const std::string call =
-        GENERATE(as<std::string>{}, "external malloc", "external free", "external add",
-                 "external remove", "external attach", "external detach");
+    const std::string call = GENERATE(from_range(drawn<std::string>(
+        "own memory", {"external malloc", "external free", "external add", "external remove",
+                       "external attach", "external detach"})));
     step_stage scene{4, 6, recovery_policy::release};
     scene.bring_memory();
     try_instructions(scene, call, test::scaled(24, 24));
@@ -151,7 +155,8 @@ TEST_CASE("a member killed after any instruction at memory of its own leaves a h
 TEST_CASE("a received packet is redelivered whole wherever a chain operation was cut short",
           "[single-step]")
 {
-    const std::string call = GENERATE(as<std::string>{}, "chain", "dequeue multi");
+    const std::string call =
+        GENERATE(from_range(drawn<std::string>("redo", {"chain", "dequeue multi"})));
     step_stage scene{4, 6, recovery_policy::give_back};
     try_instructions(scene, call, test::scaled(24, 24));
 }
@@ -159,9 +164,10 @@ TEST_CASE("a received packet is redelivered whole wherever a chain operation was
 TEST_CASE("a member killed after any instruction of a call on clones leaves each count right",
           "[single-step][clone]")
 {
-    const std::string call = GENERATE(
-        as<std::string>{}, "clone chain", "free clone", "free original", "free last clone",
-        "clone received", "free received", "free received original", "attach", "detach", "copy");
+    const std::string call = GENERATE(from_range(
+        drawn<std::string>("clones", {"clone chain", "free clone", "free original",
+                                      "free last clone", "clone received", "free received",
+                                      "free received original", "attach", "detach", "copy"})));
     step_stage scene{3, 6, recovery_policy::release, filling::clones};
     try_instructions(scene, call, test::scaled(12, 12));
 }
@@ -169,8 +175,9 @@ TEST_CASE("a member killed after any instruction of a call on clones leaves each
 TEST_CASE("a clone is redelivered, or freed, wherever a call on it was cut short",
           "[single-step][clone]")
 {
-    const std::string call = GENERATE(as<std::string>{}, "clone received", "free received",
-                                      "free received original", "detach");
+    const std::string call = GENERATE(
+        from_range(drawn<std::string>("redelivered clones", {"clone received", "free received",
+                                                             "free received original", "detach"})));
     step_stage scene{3, 6, recovery_policy::give_back, filling::clones};
     try_instructions(scene, call, test::scaled(12, 12));
 }
@@ -188,7 +195,8 @@ TEST_CASE("by way of a route a victim comes to the same instruction as by single
 {
     const one_processor pinned;
     const fixed_addresses as_before;
-    const std::string call = GENERATE(as<std::string>{}, "dequeue multi", "put flush", "request");
+    const std::string call = GENERATE(
+        from_range(drawn<std::string>("routes", {"dequeue multi", "put flush", "request"})));
     step_stage scene{4, 6, recovery_policy::release};
     scene.kill_after(call, to_the_end);
     const auto known = scene.kill_after(call, to_the_end);

@@ -1,12 +1,11 @@
 #pragma once
 // A scenario that is killed at each of its fault points, one process for each.
 
+#include "fault/drawn.hpp"
 #include "fault/scenario_points.hpp"
 #include "support/child_process.hpp"
 #include "support/scale.hpp"
-#include "support/seed.hpp"
 
-#include <algorithm>
 #include <csignal>
 #include <optional>
 #include <string>
@@ -16,17 +15,9 @@
 
 namespace cohort::test {
 
-/// The points of a scenario that this run tries: all, but in slow sanitizer builds a third of them,
-/// another third with another seed. There each takes seconds, and what a kill leaves to do is the
-/// same in all builds.
 [[nodiscard]] inline std::vector<std::string> tried_of(const std::string& scenario)
 {
-    const auto& all = points_of.at(scenario);
-    const auto step = slow_sanitizer && !full_scale() ? std::min<std::size_t>(3, all.size()) : 1;
-    std::vector<std::string> tried;
-    for (auto i = random_engine(scenario)() % step; i < all.size(); i += step)
-        tried.push_back(all[i]);
-    return tried;
+    return drawn(scenario, points_of.at(scenario));
 }
 
 /// Runs `once(point)` for each point of a scenario, killed at its first, second ... pass, until it

@@ -121,7 +121,7 @@ TEST_CASE("of a member killed after any instruction at an AF_XDP socket, the pac
     xdp_stage scene;
     const auto total = scene.kill_after(call, to_the_end);
     REQUIRE(total > 100);
-    for (const auto k : choose_instructions(total, 40, which))
+    for (const auto k : choose_instructions(total, scaled(40, 40), which))
         scene.kill_after(call, k);
 }
 
