@@ -19,8 +19,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto patience = 30s;
-
 /// In a lane of its own, which is left at the end.
 template <typename Work>
 void in_another_lane(Work work)

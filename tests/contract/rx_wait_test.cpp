@@ -7,6 +7,7 @@
 #include "contract/any_driver.hpp"
 #include "contract/wired_port.hpp"
 #include "support/child_process.hpp"
+#include "support/eventually.hpp"
 #include "support/open_descriptors.hpp"
 #include "support/skip.hpp"
 #include "support/thread_state.hpp"
@@ -23,8 +24,6 @@
 
 namespace cohort::test {
 namespace {
-
-constexpr auto patience = 30s;
 
 /// An epoll instance over descriptors of ports.
 class loop {

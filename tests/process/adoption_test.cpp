@@ -14,10 +14,9 @@ using namespace cohort;
 using test::child_process;
 using test::eventually;
 using test::member_process;
+using test::patience;
 
 namespace {
-
-constexpr auto patience = 30s;
 
 /// A cohortd of its own; this process attaches as a secondary.
 struct domain_with_daemon {

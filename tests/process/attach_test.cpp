@@ -54,11 +54,11 @@ struct measured {
     unsigned long stack = 0;
 };
 
-measured attach_in_new_process(const std::string& probe, const std::string& domain)
+measured attach_in_new_process(const std::string& build, const std::string& domain)
 {
-    auto child = child_process::spawn(probe, {domain, "1"});
+    auto child = child_process::spawn(build, {domain, "1"});
     const auto line = child.read_line(patience).value_or("");
-    INFO(probe << " printed: " << line);
+    INFO(build << " printed: " << line);
     REQUIRE(child.wait(patience) == exit_status{});
     measured seen;
     long min = 0;
@@ -116,19 +116,19 @@ TEST_CASE("new processes of every build attach at the same window, whatever the 
     const auto count = scaled(200, 1000);
 
     for (std::uint64_t i = 0; i != count; ++i) {
-        const auto& probe = builds[i % builds.size()];
-        const auto seen = attach_in_new_process(probe, domain.name());
+        const auto& build = builds[i % builds.size()];
+        const auto seen = attach_in_new_process(build, domain.name());
         REQUIRE(seen.window == window);
         stacks.insert(seen.stack);
-        took_us[probe].push_back(seen.median_us);
+        took_us[build].push_back(seen.median_us);
     }
 
     CHECK(stacks.size() > count / 2);  // the addresses were random indeed
     CHECK(eventually([&] { return live_members(domain.observe().region()) == 1; }));
-    for (const auto& [probe, times] : took_us) {
+    for (const auto& [build, times] : took_us) {
         const auto [least, most] = std::minmax_element(times.begin(), times.end());
         WARN("attach median " << median(times) << " µs (" << *least << " to " << *most << ", "
-                              << times.size() << " processes) with " << probe
+                              << times.size() << " processes) with " << build
                               << "; rte_eal_init of a DPDK 22.11 secondary: 40 to 780 ms "
                                  "(Debian package, 2-core virtual machine)");
     }
@@ -190,8 +190,8 @@ TEST_CASE("an observer that comes and goes leaves every byte of the domain as it
     const auto before = bytes_of(watcher.region());
 
     for (int i = 0; i != 5; ++i) {
-        auto probe = child_process::spawn("attach_probe_pie", {domain.name(), "3", "--observe"});
-        REQUIRE(probe.wait(patience) == exit_status{});
+        auto observer = child_process::spawn("attach_probe_pie", {domain.name(), "3", "--observe"});
+        REQUIRE(observer.wait(patience) == exit_status{});
         auto killed =
             child_process::spawn("attach_probe_pie", {domain.name(), "1", "--observe", "--hold"});
         killed.await("attached", patience);

@@ -24,6 +24,11 @@
 
 namespace cohort::test {
 
+/// The newcomer of these tests.
+inline const std::string probe = "attach_probe_pie";
+/// Nobody's user: not the one that runs the tests.
+inline constexpr unsigned somebody_else = 65534;
+
 /// A program on its way; what it writes to standard error is kept.
 class attempt {
 public:

@@ -25,8 +25,6 @@
 namespace cohort::test {
 namespace {
 
-const std::string probe = "attach_probe_pie";
-
 std::set<std::string> names_in(const std::filesystem::path& directory)
 {
     std::set<std::string> names;

@@ -131,9 +131,9 @@ TEST_CASE("a ring owes nothing to packets of the ring that was in its place befo
     if (by_a_dead_member) {
         auto destroyer = test::child_process::spawn("member", {"scratch", "destroyer"},
                                                     {"COHORT_FAULT=domain.destroying"});
-        destroyer.await("ready", member_process::patience);
+        destroyer.await("ready", test::patience);
         destroyer.tell("destroy gone");
-        REQUIRE(destroyer.wait(member_process::patience) == test::exit_status{.signal = SIGKILL});
+        REQUIRE(destroyer.wait(test::patience) == test::exit_status{.signal = SIGKILL});
         REQUIRE(eventually([&] { return is_gone(domain, "destroyer"); }));
     } else {
         REQUIRE(domain->destroy_ring("gone"));

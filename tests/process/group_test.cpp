@@ -25,7 +25,6 @@ namespace {
 
 using words = std::vector<std::string>;
 
-const std::string probe = "attach_probe_pie";
 constexpr auto needs_root = "root, to act as several users";
 const words group{"--group", "4242"};
 

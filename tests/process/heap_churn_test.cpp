@@ -19,7 +19,7 @@ using test::scratch_domain;
 
 namespace {
 
-constexpr std::chrono::seconds patience{120};
+constexpr std::chrono::seconds churn_patience{120};
 
 }  // namespace
 
@@ -39,15 +39,15 @@ TEST_CASE("blocks of a heap keep their contents while processes churn, pass them
             "churner", {"scratch", "churner" + std::to_string(i), std::to_string(random()),
                         std::to_string(i == 0 ? without_end : operations)}));
     for (auto& each : churners)
-        each.await("churning", patience);
+        each.await("churning", churn_patience);
 
     const auto dead = domain->actions().find_member("churner0").value().id;
     churners.front().kill();
     churners.pop_front();
 
     for (auto& each : churners) {
-        each.await("done", patience);
-        CHECK(each.wait(patience) == test::exit_status{});
+        each.await("done", churn_patience);
+        CHECK(each.wait(churn_patience) == test::exit_status{});
     }
     REQUIRE(eventually([&] { return domain->region().recovery.deaths.load() >= 3; }));
     for (void* block = nullptr; passed_on.dequeue(block);)

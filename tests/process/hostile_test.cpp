@@ -24,11 +24,10 @@ using namespace cohort;
 using ipc::target;
 using test::eventually;
 using test::member_process;
+using test::patience;
 using test::scratch_domain;
 
 namespace {
-
-constexpr auto patience = 30s;
 
 /// Puts messages into the inbox as no sender of the library would.
 class hostile_sender {

@@ -21,8 +21,6 @@
 namespace cohort::test {
 namespace {
 
-const std::string probe = "attach_probe_pie";
-
 /// A domain whose only primary is stopped, so that nobody but the member itself empties its slot.
 /// The test maps the region for writing and plays a reaper that does not let go.
 class unattended_domain {

@@ -22,9 +22,6 @@
 
 namespace cohort::test {
 
-/// Generous: the machine may be busy with other tests. Reached only when something hangs.
-inline constexpr std::chrono::milliseconds patience{30'000};
-
 /// Starts cohortd and waits for its word that the domain is ready (or adopted).
 [[nodiscard]] inline child_process start_cohortd(const std::string& domain,
                                                  std::vector<std::string> options = {})

@@ -24,9 +24,9 @@ std::string text_of(const std::filesystem::path& file)
     return {std::istreambuf_iterator<char>{in}, {}};
 }
 
-std::string printed_by(const std::string& program, const std::vector<std::string>& words)
+std::string printed_by(const std::string& program, const std::vector<std::string>& arguments)
 {
-    auto child = child_process::spawn(program, words);
+    auto child = child_process::spawn(program, arguments);
     std::string text;
     while (const auto line = child.read_line(patience))
         text += *line + "\n";
@@ -105,10 +105,10 @@ TEST_CASE("bash completes commands, options, domains and pools", "[manual]")
     member->create_pktmbuf_pool("packets", {.count = 32, .cache_size = 8});
     const auto secondary_room =
         std::filesystem::read_symlink("/proc/self/exe").parent_path() / "../secondary";
-    const auto completed = [&](const std::string& words) {
+    const auto completed = [&](const std::string& arguments) {
         const std::string script = "PATH=" + secondary_room.string() + ":$PATH; . " +
                                    (root / "secondary/completion/cohort.bash").string() +
-                                   "; COMP_WORDS=(" + words +
+                                   "; COMP_WORDS=(" + arguments +
                                    "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _cohort; "
                                    "printf '%s ' \"${COMPREPLY[@]}\"; echo";
         return printed_by("/bin/bash", {"-c", script});

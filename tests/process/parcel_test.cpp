@@ -23,11 +23,10 @@ using ipc::target;
 using ipc::verdict;
 using test::eventually;
 using test::member_process;
+using test::patience;
 using test::scratch_domain;
 
 namespace {
-
-constexpr auto patience = 30s;
 
 std::size_t memzones(scratch_domain& domain)
 {

@@ -19,9 +19,6 @@
 namespace cohort::test {
 namespace {
 
-constexpr std::uint32_t buffers = 64;
-constexpr auto patience = 30s;
-
 std::string frame_number(std::size_t number)
 {
     auto frame = "\x02....a\x02....b\x88\xb5 number " + std::to_string(number) + ' ';

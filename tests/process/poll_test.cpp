@@ -24,11 +24,10 @@ using ipc::target;
 using ipc::verdict;
 using test::eventually;
 using test::member_process;
+using test::patience;
 using test::scratch_domain;
 
 namespace {
-
-constexpr auto patience = 30s;
 
 /// Sleeps on the descriptor and polls, until `done`. False when it takes too long.
 template <typename Done>

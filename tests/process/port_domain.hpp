@@ -15,6 +15,9 @@
 
 namespace cohort::test {
 
+/// In the pool of most of these tests.
+inline constexpr std::uint32_t buffers = 64;
+
 /// A primary in this process with a pool "packets" of `count` buffers.
 class port_domain {
 public:

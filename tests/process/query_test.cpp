@@ -5,6 +5,7 @@
 #include "cohort/port/xstats.hpp"
 #include "process/living_domain.hpp"
 #include "process/port_domain.hpp"
+#include "support/eventually.hpp"
 #include "support/member_process.hpp"
 #include "support/scratch_domain.hpp"
 #include "support/skip.hpp"
@@ -27,11 +28,10 @@ using ipc::verdict;
 using nlohmann::json;
 using test::eventually;
 using test::member_process;
+using test::patience;
 using test::scratch_domain;
 
 namespace {
-
-constexpr auto patience = 30s;
 
 /// What stands under the path that was asked.
 json answer_of(const std::string& text, const std::string& asked)
@@ -298,9 +298,9 @@ TEST_CASE("cohort actions, query and call show and ask what members offer",
         words.insert(words.begin(), {"-d", "scratch"});
         auto tool = test::child_process::spawn("cohort", words);
         std::string shown;
-        while (const auto line = tool.read_line(member_process::patience))
+        while (const auto line = tool.read_line(test::patience))
             shown += *line + "\n";
-        const auto ended = tool.wait(member_process::patience);
+        const auto ended = tool.wait(test::patience);
         return std::pair{shown, ended ? ended->code : -1};
     };
 
@@ -373,10 +373,10 @@ TEST_CASE("the distribution's dpdk-telemetry.py works against a domain",
     client.tell("/ring/info,numbers");
     client.tell("quit");
     std::string shown;
-    while (const auto line = client.read_line(test::member_process::patience))
+    while (const auto line = client.read_line(test::patience))
         shown += *line + "\n";
 
     INFO(shown);
-    CHECK(client.wait(test::member_process::patience) == test::exit_status{});
+    CHECK(client.wait(test::patience) == test::exit_status{});
     CHECK(shown.find("\"capacity\": 100") != std::string::npos);
 }

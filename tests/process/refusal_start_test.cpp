@@ -27,8 +27,6 @@
 namespace cohort::test {
 namespace {
 
-constexpr unsigned somebody_else = 65534;
-
 using fs_path = std::filesystem::path;
 
 struct refused_start {
@@ -77,7 +75,7 @@ std::string more_than_free(page_size size)
     return std::to_string(available_bytes(size) + 4 * bytes(size));
 }
 
-const std::vector<refused_start> table{
+const std::vector<refused_start> refused_starts{
     {"the rendezvous path is a file",
      errc::wrong_owner,
      [](const fs_path& root) {
@@ -267,7 +265,7 @@ const std::vector<refused_start> table{
 TEST_CASE("a refused start gets its own sentence and exit code, and leaves nothing in the way",
           "[start][refusal]")
 {
-    for (const auto& row : table)
+    for (const auto& row : refused_starts)
         DYNAMIC_SECTION(row.name)
         {
             check(row);

@@ -25,9 +25,6 @@
 namespace cohort::test {
 namespace {
 
-const std::string probe = "attach_probe_pie";
-constexpr unsigned somebody_else = 65534;
-
 struct refusal {
     std::string_view name;
     errc code;
@@ -61,7 +58,7 @@ void check(const refusal& row)
     CHECK(run(probe, {domain.name(), "1"}).status == exit_status{});
 }
 
-const std::vector<refusal> table{
+const std::vector<refusal> refusals{
     {"the window is taken by another mapping",
      errc::window_taken,
      [](living_domain& domain) {
@@ -173,7 +170,7 @@ const std::vector<refusal> table_for_root{
 TEST_CASE("a refused newcomer gets its own sentence and exit code, and the domain stays as it was",
           "[attach][refusal]")
 {
-    for (const auto& row : table)
+    for (const auto& row : refusals)
         DYNAMIC_SECTION(row.name)
         {
             check(row);

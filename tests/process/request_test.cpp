@@ -23,11 +23,10 @@ using ipc::target;
 using ipc::verdict;
 using test::eventually;
 using test::member_process;
+using test::patience;
 using test::scratch_domain;
 
 namespace {
-
-constexpr auto patience = 30s;
 
 void pong(ipc::message& received)
 {

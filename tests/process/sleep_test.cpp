@@ -1,6 +1,7 @@
 // Members that sleep: each message wakes them, and they cost nothing until it comes.
 
 #include "process/inbox_watch.hpp"
+#include "support/eventually.hpp"
 #include "support/member_process.hpp"
 #include "support/one_processor.hpp"
 #include "support/scale.hpp"
@@ -25,11 +26,10 @@
 using namespace cohort;
 using ipc::verdict;
 using test::member_process;
+using test::patience;
 using test::scratch_domain;
 
 namespace {
-
-constexpr auto patience = 30s;
 
 std::chrono::nanoseconds time_of_this_thread()
 {

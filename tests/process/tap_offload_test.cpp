@@ -22,7 +22,6 @@
 namespace cohort::test {
 namespace {
 
-constexpr std::uint32_t buffers = 64;
 constexpr std::uint16_t udp_port = 4242;
 const std::string mac_of_kernel("\x02\xa0\x00\x00\x00\x01", 6);
 const std::string mac_of_station("\x02\xa0\x00\x00\x00\x02", 6);

@@ -20,8 +20,6 @@
 namespace cohort::test {
 namespace {
 
-constexpr std::uint32_t buffers = 64;
-
 bool is_there(const char* interface)
 {
     return ::if_nametoindex(interface) != 0;

@@ -15,8 +15,6 @@ namespace cohort::test {
 namespace {
 
 constexpr mover_stand::options tap_stand{.domain = "tap", .memory = 32_MiB, .count = 2048};
-constexpr std::size_t most_at_once = 400;
-
 }  // namespace
 
 TEST_CASE("the kernel's echo requests are answered by a member through a tap port, also by the "
@@ -49,7 +47,7 @@ TEST_CASE("who serves a tap interface is killed, its creator first, and no frame
     const std::size_t all = scaled(3'000, 500'000);
     mover_stand stand{tap_stand};
     stand.spawn(0, "create", "tap:iface=tap");
-    two_way_traffic traffic{stand, "tap", {.all = all, .most_at_once = most_at_once}};
+    two_way_traffic traffic{stand, "tap", {.all = all, .most_at_once = 400}};
 
     traffic.kill_on_the_way(kills);
 
@@ -69,7 +67,7 @@ TEST_CASE("of two members at two queues the creator is killed: the other's queue
     stand.spawn(0, "create", "tap:iface=tap,queues=2");
     stand.spawn(1, "both");
     two_way_traffic traffic{
-        stand, "tap", {.all = 10'000'000, .most_at_once = most_at_once, .kind = flow_frames}};
+        stand, "tap", {.all = 10'000'000, .most_at_once = 400, .kind = flow_frames}};
     REQUIRE(traffic.step_until(traffic.moved(0, some)));
     REQUIRE(traffic.step_until(traffic.moved(1, some)));
 

@@ -110,7 +110,7 @@ private:
 };
 
 /// On their way at once: fewer than any queue between the two keeps.
-constexpr std::size_t most_at_once = 64;
+constexpr std::size_t most_under_way = 64;
 
 void send_frame(std::size_t number, port_domain& ports, port& to)
 {
@@ -133,7 +133,7 @@ void check_all_come_back(port_domain& ports, port& wire, testpmd& peer, std::siz
     std::size_t sent = 0;
     CHECK(eventually(
         [&] {
-            while (sent != all && sent < arrived.count() + most_at_once)
+            while (sent != all && sent < arrived.count() + most_under_way)
                 send_frame(sent++, ports, wire);
             take_all(wire, arrived);
             return arrived.count() + wire.rx_stats().missed >= all;
@@ -264,7 +264,7 @@ TEST_CASE("dpdk-testpmd counts each frame and each byte that an af_packet port s
     CHECK(eventually(
         [&] {
             const auto received = peer.received();
-            for (; sent != all && sent < received + most_at_once; ++sent) {
+            for (; sent != all && sent < received + most_under_way; ++sent) {
                 send_frame(sent, ports, wire);
                 bytes += frame_of(sent).size();
             }

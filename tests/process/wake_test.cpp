@@ -3,6 +3,7 @@
 
 #include "process/inbox_watch.hpp"
 #include "support/child_process.hpp"
+#include "support/eventually.hpp"
 #include "support/scale.hpp"
 #include "support/scratch_domain.hpp"
 #include "support/seed.hpp"
@@ -28,11 +29,10 @@ using namespace cohort;
 using ipc::verdict;
 using test::child_process;
 using test::inbox_watch;
+using test::patience;
 using test::scratch_domain;
 
 namespace {
-
-constexpr auto patience = 30s;
 
 child_process start_talker(const std::string& name)
 {

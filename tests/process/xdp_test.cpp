@@ -15,8 +15,6 @@ namespace cohort::test {
 namespace {
 
 constexpr mover_stand::options xdp_stand{.domain = "xdp", .memory = 64_MiB, .count = 4096};
-constexpr std::size_t most_at_once = 200;
-
 /// A cable with two queues at each end, "left" for the members and "right" for the kernel.
 void lay_wide_cable()
 {
@@ -53,7 +51,7 @@ TEST_CASE("who serves an AF_XDP socket is killed, its creator first, and no fram
     const std::size_t all = scaled(3'000, 500'000);
     mover_stand stand{xdp_stand};
     stand.spawn(0, "create", "af_xdp:iface=near,mode=" + mode);
-    two_way_traffic traffic{stand, "far", {.all = all, .most_at_once = most_at_once}};
+    two_way_traffic traffic{stand, "far", {.all = all, .most_at_once = 200}};
 
     traffic.kill_on_the_way(5);
 
@@ -77,7 +75,7 @@ TEST_CASE("of two members at two AF_XDP sockets the creator is killed: the other
     stand.spawn(0, "create", "af_xdp:iface=left,queues=2,mode=native");
     stand.spawn(1, "both");
     two_way_traffic traffic{
-        stand, "right", {.all = 10'000'000, .most_at_once = most_at_once, .kind = flow_frames}};
+        stand, "right", {.all = 10'000'000, .most_at_once = 200, .kind = flow_frames}};
     const auto& wire = traffic.wire();
     REQUIRE(traffic.step_until(traffic.moved(0, some)));
     REQUIRE(traffic.step_until(traffic.moved(1, some)));

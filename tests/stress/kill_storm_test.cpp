@@ -20,8 +20,6 @@ using test::eventually;
 
 namespace {
 
-constexpr auto patience = test::role_processes::patience;
-
 class storm {
 public:
     /// Kills that role at a moment when the region shows it holding packets, and starts it anew.
@@ -30,12 +28,12 @@ public:
     {
         const auto victim = members_->actions().find_member(role);
         REQUIRE(victim);
-        REQUIRE(
-            eventually([&] { return test::shows_holding(*members_, "flow", *victim); }, patience));
+        REQUIRE(eventually([&] { return test::shows_holding(*members_, "flow", *victim); },
+                           test::role_processes::patience));
         REQUIRE(members_.kill(role));
 
-        REQUIRE(
-            eventually([&] { return test::obituary_of(*members_, *victim) != nullptr; }, patience));
+        REQUIRE(eventually([&] { return test::obituary_of(*members_, *victim) != nullptr; },
+                           test::role_processes::patience));
         const auto& obituary = *test::obituary_of(*members_, *victim);
         const auto held = obituary.released.load() + obituary.redelivered.load();
         const auto cached = obituary.cached.load();
@@ -51,7 +49,7 @@ public:
     std::size_t end()
     {
         REQUIRE(members_.kill_all());
-        REQUIRE(eventually([&] { return alone(); }, patience));
+        REQUIRE(eventually([&] { return alone(); }, test::role_processes::patience));
         for (const auto* name : {"to_work", "to_sink"}) {
             auto ring = members_->find_ring<mbuf*>(name).value();
             for (mbuf* packet = nullptr; ring.dequeue(packet);)

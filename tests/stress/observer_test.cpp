@@ -19,8 +19,6 @@ using test::role_processes;
 
 namespace {
 
-constexpr auto patience = role_processes::patience;
-
 std::vector<std::uint64_t> words_of_members(domain& with)
 {
     std::vector<std::uint64_t> words;
@@ -90,7 +88,7 @@ TEST_CASE(
             std::this_thread::sleep_for(std::chrono::microseconds{random() % longest_us});
             observer.kill();
         }
-        const auto end = observer.wait(patience);
+        const auto end = observer.wait(role_processes::patience);
         REQUIRE(end);
         killed += end->signal != 0 ? 1 : 0;
         refused += end->signal == 0 && end->code != 0 ? 1 : 0;

@@ -18,7 +18,6 @@ using test::eventually;
 
 namespace {
 
-constexpr auto patience = test::role_processes::patience;
 const std::array<std::string, 5> roles{"primary", "1", "2", "3", "4"};
 
 /// Sends numbered packets through the stages and looks at each that arrives.
@@ -49,7 +48,7 @@ public:
     {
         REQUIRE(members_.kill_all());
         CHECK(eventually([&] { return pool_.objects().available() == test::redo_packets; },
-                         patience));
+                         test::role_processes::patience));
         return pool_.objects().available();
     }
 
@@ -63,7 +62,7 @@ private:
     template <typename Condition>
     bool while_pumping(Condition condition)
     {
-        const auto until = std::chrono::steady_clock::now() + patience;
+        const auto until = std::chrono::steady_clock::now() + test::role_processes::patience;
         while (!condition()) {
             if (std::chrono::steady_clock::now() > until)
                 return false;

@@ -7,12 +7,13 @@
 
 namespace cohort::test {
 
+/// For what another process does, on a machine that may be busy.
+inline constexpr std::chrono::milliseconds patience{30'000};
+
 template <typename Condition>
-[[nodiscard]] bool eventually(Condition&& condition,
-                              std::chrono::milliseconds patience = std::chrono::milliseconds{
-                                  20'000})
+[[nodiscard]] bool eventually(Condition&& condition, std::chrono::milliseconds within = patience)
 {
-    const auto until = std::chrono::steady_clock::now() + patience;
+    const auto until = std::chrono::steady_clock::now() + within;
     while (!condition()) {
         if (std::chrono::steady_clock::now() >= until)
             return false;

@@ -2,6 +2,7 @@
 // The program tests/process/programs/member.cpp, driven by a test.
 
 #include "support/child_process.hpp"
+#include "support/eventually.hpp"
 
 #include <string>
 
@@ -9,8 +10,6 @@ namespace cohort::test {
 
 class member_process {
 public:
-    static constexpr std::chrono::milliseconds patience{30'000};
-
     explicit member_process(const std::string& name, const std::string& domain = "scratch")
         : child_{child_process::spawn("member", {domain, name})}
     {

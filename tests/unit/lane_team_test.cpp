@@ -17,11 +17,10 @@
 #include <sched.h>
 
 using namespace cohort;
+using cohort::test::patience;
 using cohort::test::scratch_domain;
 
 namespace {
-
-constexpr auto patience = 30s;
 
 /// The first processor that this process may use.
 int usable_cpu()

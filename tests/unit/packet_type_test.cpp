@@ -12,6 +12,7 @@
 using namespace cohort;
 using cohort::test::scratch_domain;
 
+namespace packet_type_test {
 namespace {
 
 using octets = std::vector<std::byte>;
@@ -94,12 +95,12 @@ struct with_pool {
         domain->create_pktmbuf_pool("p", {.count = 64, .cache_size = 8, .data_room = 512});
 
     /// In one segment, or in segments of so many bytes.
-    mbuf* packet_of(const octets& frame, std::size_t piece = 384)
+    mbuf* packet_of(const octets& bytes, std::size_t piece = 384)
     {
         auto* packet = pool.alloc();
-        for (std::size_t at = 0; at < frame.size(); at += piece) {
+        for (std::size_t at = 0; at < bytes.size(); at += piece) {
             auto* segment = at == 0 ? packet : pool.alloc();
-            const auto part = std::span{frame}.subspan(at, std::min(piece, frame.size() - at));
+            const auto part = std::span{bytes}.subspan(at, std::min(piece, bytes.size() - at));
             std::ranges::copy(part,
                               segment->append(static_cast<std::uint16_t>(part.size())).data());
             if (at != 0)
@@ -107,9 +108,9 @@ struct with_pool {
         }
         return packet;
     }
-    packet_classes classes_of(const octets& frame, std::size_t piece = 384)
+    packet_classes classes_of(const octets& bytes, std::size_t piece = 384)
     {
-        auto* packet = packet_of(frame, piece);
+        auto* packet = packet_of(bytes, piece);
         const auto found = classify(*packet);
         free(packet);
         return found;
@@ -339,3 +340,5 @@ TEST_CASE("what has no checksum gets none", "[packet][checksum]")
     CHECK_FALSE(pseudo_header_sum(zeros(60)));
     CHECK_FALSE(l4_checksum(zeros(60), zeros(20)));
 }
+
+}  // namespace packet_type_test

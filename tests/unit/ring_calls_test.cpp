@@ -4,6 +4,7 @@
 #include "cohort/ring/ring.hpp"
 #include "support/lost_thread.hpp"
 #include "support/scratch_domain.hpp"
+#include "unit/single_sides.hpp"
 
 #include <array>
 #include <set>
@@ -14,10 +15,10 @@
 
 using namespace cohort;
 using cohort::test::scratch_domain;
+using cohort::test::single;
 
 namespace {
 
-constexpr ring_options single{.producers = ring_mode::single, .consumers = ring_mode::single};
 constexpr std::array<std::uint64_t, 5> five{1, 2, 3, 4, 5};
 
 template <typename Call>

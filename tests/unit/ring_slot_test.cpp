@@ -5,6 +5,7 @@
 #include "support/lost_thread.hpp"
 #include "support/scratch_domain.hpp"
 #include "support/seed.hpp"
+#include "unit/single_sides.hpp"
 
 #include <array>
 #include <deque>
@@ -15,6 +16,7 @@
 
 using namespace cohort;
 using cohort::test::scratch_domain;
+using cohort::test::single;
 
 namespace {
 
@@ -32,8 +34,6 @@ std::vector<thing*> numbers(std::uint64_t count, std::uint64_t first = 0)
         all.push_back(number(first + i));
     return all;
 }
-
-constexpr ring_options single{.producers = ring_mode::single, .consumers = ring_mode::single};
 
 /// A producer that dies when it has claimed its side for `batch` and filled the slots whose bits
 /// are set in `written`.

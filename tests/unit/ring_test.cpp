@@ -2,6 +2,7 @@
 
 #include "support/lost_thread.hpp"
 #include "support/scratch_domain.hpp"
+#include "unit/single_sides.hpp"
 
 #include <algorithm>
 #include <array>
@@ -14,10 +15,9 @@
 
 using namespace cohort;
 using cohort::test::scratch_domain;
+using cohort::test::single;
 
 namespace {
-
-constexpr ring_options single{.producers = ring_mode::single, .consumers = ring_mode::single};
 
 std::vector<int> numbers(int count, int first = 0)
 {

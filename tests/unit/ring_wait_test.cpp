@@ -8,6 +8,7 @@
 #include "support/scale.hpp"
 #include "support/scratch_domain.hpp"
 #include "support/seed.hpp"
+#include "unit/single_sides.hpp"
 
 #include <array>
 #include <csignal>
@@ -22,10 +23,9 @@
 
 using namespace cohort;
 using cohort::test::scratch_domain;
+using cohort::test::single;
 
 namespace {
-
-constexpr ring_options single{.producers = ring_mode::single, .consumers = ring_mode::single};
 
 bool is_readable(int fd, int patience_ms)
 {

@@ -3,6 +3,7 @@
 #include "support/lost_thread.hpp"
 #include "support/scratch_domain.hpp"
 #include "support/seed.hpp"
+#include "unit/single_sides.hpp"
 
 #include <array>
 #include <deque>
@@ -13,10 +14,9 @@
 
 using namespace cohort;
 using cohort::test::scratch_domain;
+using cohort::test::single;
 
 namespace {
-
-constexpr ring_options single{.producers = ring_mode::single, .consumers = ring_mode::single};
 
 template <typename Ring>
 void write_numbers(const ring_room<Ring>& room, std::uint64_t first)

@@ -14,6 +14,7 @@
 
 using namespace cohort;
 using cohort::test::eventually;
+using cohort::test::patience;
 using cohort::test::scratch_domain;
 
 namespace {
@@ -57,8 +58,6 @@ private:
     staged_ring<int> ring_{domain_->create_staged_ring<int>("s", 8, {.stages = 2})};
     std::thread thread_;
 };
-
-constexpr auto patience = 20s;
 
 }  // namespace
 
