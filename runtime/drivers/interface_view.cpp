@@ -54,6 +54,15 @@ port_link look_at_interface(int socket, int index) noexcept
     return link;
 }
 
+std::uint32_t mtu_of_interface(int socket, int index) noexcept
+{
+    ifreq request{};
+    request.ifr_ifindex = index;
+    const bool known =
+        ::ioctl(socket, SIOCGIFNAME, &request) == 0 && ::ioctl(socket, SIOCGIFMTU, &request) == 0;
+    return known ? static_cast<std::uint32_t>(request.ifr_mtu) : 0;
+}
+
 port_link look_at_present_interface(int socket, int index)
 {
     const auto link = look_at_interface(socket, index);

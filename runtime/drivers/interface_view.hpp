@@ -7,6 +7,7 @@
 #include "cohort/base/file_descriptor.hpp"
 #include "cohort/port/port_link.hpp"
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -17,6 +18,9 @@ namespace cohort::detail {
 [[nodiscard]] port_link look_at_interface(int socket, int index) noexcept;
 /// Throws `invalid_argument` when there is none: for who has just seen it.
 [[nodiscard]] port_link look_at_present_interface(int socket, int index);
+
+/// Its MTU, or 0 when there is none. Two system calls.
+[[nodiscard]] std::uint32_t mtu_of_interface(int socket, int index) noexcept;
 
 /// Returns 0 or an errno. The wish is the packet socket's and ends with it. To begin or end twice
 /// is to do it once; to begin it again ends it for a moment.

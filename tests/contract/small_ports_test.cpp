@@ -19,6 +19,70 @@ TEST_CASE("a pool whose buffers are too small is refused with both numbers", "[p
     }
 }
 
+TEST_CASE("a port or a queue that cannot be as it is wanted is refused", "[port]")
+{
+    wired_port wired{"null"};
+    auto& domain = wired.domain();
+    auto& port = wired.port();
+    auto& good = wired.pool().objects().layout();
+    auto objects =
+        domain.create_mempool("objects", {.count = 64, .element_bytes = 4096, .cache_size = 0});
+    auto small =
+        domain.create_pktmbuf_pool("small", {.count = 64, .cache_size = 0, .data_room = 128});
+    domain.create_ring<mbuf*>("other", 64);
+    auto wide = domain.create_port("wide", "null:size=200,queues=2", {.rx_pool = "packets"});
+    port.stop();
+    wide.stop();
+    const auto refused = [](auto call, const char* why) {
+        try {
+            call();
+        } catch (const error& refusal) {
+            CHECK(refusal.reason() == errc::invalid_argument);
+            CHECK_THAT(refusal.what(), Catch::Contains(why));
+            return;
+        }
+        FAIL("it was accepted: " << why);
+    };
+
+    refused([&] { domain.create_port("new", "null", {.rx_pool = "nothing"}); }, "does not exist");
+    refused([&] { domain.create_port("new", "null", {.rx_pool = "objects"}); }, "has no packets");
+    refused([&] { wide.set_up_rx(0, {.pool = &objects.layout()}); }, "needs a pool of mbufs");
+    refused([&] { wide.set_up_rx(1, {.pool = &small.objects().layout()}); }, "needs 200");
+    refused([&] { wide.set_up_rx(2, {.pool = &good}); }, "no rx queue 2; the port has 2");
+    refused([&] { wide.set_up_tx(2, {}); }, "no tx queue 2; the port has 2");
+    const auto limits = port.layout().limits;
+    const auto most = limits.max_descriptors;
+    refused([&] { port.set_up_rx(0, {.pool = &good, .descriptors = most + 1}); }, "descriptors");
+    refused([&] { port.set_up_tx(0, {.descriptors = most + 1}); }, "descriptors");
+
+    port.set_up_rx(0, {});  // receives nothing
+    port.start();
+    std::array<mbuf*, 4> burst;
+    CHECK(port.rx_burst(0, burst) == 0);
+}
+
+TEST_CASE("a null port that copies brings its bytes, reads all of what is sent and keeps nothing",
+          "[port]")
+{
+    wired_port wired{"null"};
+    auto port =
+        wired.domain().create_port("copying", "null:copy=1,size=600", {.rx_pool = "packets"});
+    std::array<mbuf*, 4> burst;
+    REQUIRE(port.rx_burst(0, burst) == burst.size());
+    const auto first = bytes_of(*burst[0]);
+    CHECK(first.size() == 600);
+    for (auto* packet : burst)
+        CHECK(bytes_of(*packet) == first);
+    auto* chain = wired.pool().alloc_chain(5000);
+    REQUIRE(chain != nullptr);
+
+    CHECK(port.tx_burst(0, burst) == burst.size());
+    CHECK(port.tx_burst(0, {&chain, 1}) == 1);
+
+    CHECK(port.tx_stats().bytes == 4 * 600 + 5000);
+    CHECK(wired.in_use() == 0);
+}
+
 TEST_CASE("a driver without options has its defaults, or says what it needs", "[port]")
 {
     wired_port wired{"null"};

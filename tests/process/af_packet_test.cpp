@@ -145,6 +145,68 @@ TEST_CASE("a packet longer than the interface takes is counted and dropped, and 
     CHECK(stand.is_empty());
 }
 
+TEST_CASE(
+    "a packet longer than an MTU that was lowered meanwhile is counted, and goes out when it is "
+    "raised",
+    "[port][af_packet]")
+{
+    COHORT_SKIP_UNLESS(scratch_network::possible(), scratch_network::missing);
+    mover_stand stand{shared_stand};
+    auto port = stand.domain().create_port("wire", "af_packet:iface=near");
+    const raw_station far{"far"};
+    const auto frame = frame_of(3);
+    const auto send_long_one = [&] {
+        auto* packet = stand.outgoing().alloc_chain(1'400);
+        REQUIRE(write(*packet, 0, std::as_bytes(std::span{frame})));
+        return port.tx_burst(0, {&packet, 1});
+    };
+
+    scratch_network::run("ip link set near mtu 1280");
+    CHECK(send_long_one() == 1);
+    CHECK(port.tx_stats().errors == 1);
+    CHECK(port.tx_stats().packets == 0);
+
+    scratch_network::run("ip link set near mtu 1500");
+    CHECK(send_long_one() == 1);
+    CHECK(port.tx_stats().errors == 1);
+    CHECK(port.tx_stats().packets == 1);
+    std::string got;
+    CHECK(eventually([&] { return !(got = far.receive()).empty(); }));
+    CHECK(got.size() == 1'400);
+    CHECK(stand.is_empty());
+}
+
+TEST_CASE("what finds no buffer is dropped and counted as missed where that is wanted",
+          "[port][af_packet]")
+{
+    COHORT_SKIP_UNLESS(scratch_network::possible(), scratch_network::missing);
+    mover_stand stand{shared_stand};
+    stand.domain().create_pktmbuf_pool("dry", {.count = 4, .cache_size = 0});
+    auto port = stand.domain().create_port("wire", "af_packet:iface=near",
+                                           {.rx_pool = "dry", .drop_on_empty_pool = true});
+    const raw_station far{"far"};
+    std::array<mbuf*, 8> got{};
+    std::size_t count = 0;
+    const auto receive = [&] { count += port.rx_burst(0, std::span{got}.subspan(count)); };
+
+    for (unsigned i = 0; i != 8; ++i)
+        REQUIRE(far.send(frame_of(i)));
+    CHECK(eventually([&] {
+        receive();
+        return port.rx_stats().missed >= 4;
+    }));
+    CHECK(count == 4);
+    free_bulk(std::span{got}.first(count));
+
+    count = 0;
+    REQUIRE(far.send(frame_of(8)));
+    CHECK(eventually([&] {
+        receive();
+        return count != 0;
+    }));
+    free_bulk(std::span{got}.first(count));
+}
+
 TEST_CASE("packets that the kernel turns down go out with the next burst, which may be empty",
           "[port][af_packet]")
 {

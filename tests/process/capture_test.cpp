@@ -149,6 +149,28 @@ TEST_CASE("cohort capture writes what a member receives and sends, for libpcap t
     CHECK(eventually([&] { return !traffic.is_captured(); }));
 }
 
+TEST_CASE("tcpdump reads what cohort capture writes into a pipe", "[tool][capture]")
+{
+    COHORT_SKIP_UNLESS(std::system("command -v tcpdump >/dev/null") == 0, "tcpdump");
+    const scratch_directory files;
+    captured_domain traffic;
+    const auto lines = (files.path() / "lines").string();
+    const auto cohort = child_process::path_of("cohort") + " -d scratch capture wire";
+    const auto command = cohort + " --write - --count 4 | tcpdump -nn -r - >" + lines + " 2>&1";
+    attempt both{"/bin/sh", {"-c", command}};
+    traffic.await_capture();
+
+    traffic.pass(udp_frame(4711, "one"));
+    traffic.pass(udp_frame(4712, "and two"));
+
+    CHECK(both.wait().status == exit_status{});
+    std::ifstream in{lines};
+    const std::string said{std::istreambuf_iterator<char>{in}, {}};
+    CHECK_THAT(said, Catch::Contains("link-type EN10MB"));
+    CHECK_THAT(said, Catch::Contains("IP 10.0.0.1.7 > 10.0.0.2.4711: UDP, length 3"));
+    CHECK_THAT(said, Catch::Contains("IP 10.0.0.1.7 > 10.0.0.2.4712: UDP, length 7"));
+}
+
 TEST_CASE("cohort capture keeps what passes its filter, cut to the length that was asked for",
           "[tool][capture]")
 {

@@ -124,6 +124,11 @@ std::ostream& operator<<(std::ostream& out, const exit_status& status)
     return out << to_string(status);
 }
 
+std::string child_process::path_of(std::string_view program)
+{
+    return find_program(program);
+}
+
 child_process child_process::spawn(std::string_view program,
                                    const std::vector<std::string>& arguments,
                                    const std::vector<std::string>& environment,

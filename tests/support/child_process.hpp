@@ -49,6 +49,9 @@ public:
                                              const std::vector<std::string>& environment = {},
                                              standard_error errors = standard_error::ours);
 
+    /// Where `program` is. Throws as `spawn`.
+    [[nodiscard]] static std::string path_of(std::string_view program);
+
     ~child_process();
     child_process(child_process&& other) noexcept;
     child_process(const child_process&) = delete;

@@ -58,7 +58,7 @@ public:
         for (std::size_t i = 0; i != sockets.size(); ++i) {
             auto& rings = rings_.emplace_back(sockets[i].get(), shape_of(port));
             rx_.emplace_back(port, port.rx[i], rings, sockets[i].get());
-            tx_.emplace_back(port.tx[i], rings, sockets[i].get(), limits);
+            tx_.emplace_back(port.tx[i], rings, sockets[i].get(), interface_, limits);
         }
         sockets_ = std::move(sockets);
     }

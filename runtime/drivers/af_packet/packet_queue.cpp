@@ -3,6 +3,7 @@
 #include "cohort/base/copy_bytes.hpp"
 #include "cohort/base/fault_point.hpp"
 #include "cohort/port/burst_journal.hpp"
+#include "interface_view.hpp"
 #include "queue_io.hpp"
 
 #include <algorithm>
@@ -221,6 +222,21 @@ bool packet_tx::kick() noexcept
     return false;
 }
 
+/// The kernel passes over a frame above the MTU without a word, and that may have been lowered. Any
+/// interface takes the shortest ones.
+frame_limits packet_tx::limits_for(std::span<mbuf* const> packets) const noexcept
+{
+    constexpr std::size_t always_taken = ETH_MIN_MTU + ETH_HLEN;
+    if (std::ranges::all_of(packets, [](auto* one) { return one->pkt_len <= always_taken; }))
+        return at_creation_;
+    const auto mtu = mtu_of_interface(socket_, interface_);
+    auto now = at_creation_;
+    if (mtu != 0)
+        now.whole = std::min<std::size_t>(now.whole, mtu + ETH_HLEN);
+    now.cut = now.whole;
+    return now;
+}
+
 bool packet_tx::stage(std::byte* frame, const mbuf& packet) noexcept
 {
     if (!is_available(frame))
@@ -233,7 +249,8 @@ bool packet_tx::stage(std::byte* frame, const mbuf& packet) noexcept
 std::size_t packet_tx::burst(std::span<mbuf* const> packets) noexcept
 {
     const auto most = std::min(packets.size(), max_port_burst);
-    if (most != 0 && !limits_.allow(*packets[0])) {
+    const auto limits = limits_for(packets.first(most));
+    if (most != 0 && !limits.allow(*packets[0])) {
         count_up(queue_.errors, 1);  // the interface would refuse it for ever
         free(packets[0]);
         return 1;
@@ -243,7 +260,7 @@ std::size_t packet_tx::burst(std::span<mbuf* const> packets) noexcept
     std::size_t count = 0;
     for (auto at = rings_.tx_from(from); count != most; ++count, ++at) {
         const auto& packet = *packets[count];
-        if (!limits_.allow(packet) || !stage(*at, packet))
+        if (!limits.allow(packet) || !stage(*at, packet))
             break;
         result.bytes += packet.pkt_len;
         ++result.position;

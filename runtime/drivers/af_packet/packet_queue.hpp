@@ -40,17 +40,20 @@ private:
 
 class packet_tx {
 public:
-    packet_tx(port_queue_layout& queue, const mapped_rings& rings, int socket, frame_limits limits)
+    packet_tx(port_queue_layout& queue, const mapped_rings& rings, int socket, int interface,
+              frame_limits limits)
         : queue_{queue}
         , rings_{rings}
         , socket_{socket}
-        , limits_{limits}
+        , interface_{interface}
+        , at_creation_{limits}
     {
     }
     bool open() noexcept;
     std::size_t burst(std::span<mbuf* const> packets) noexcept;
 
 private:
+    [[nodiscard]] frame_limits limits_for(std::span<mbuf* const> packets) const noexcept;
     [[nodiscard]] static bool stage(std::byte* frame, const mbuf& packet) noexcept;
     void request(std::uint64_t from, std::uint64_t to) noexcept;
     [[nodiscard]] bool was_turned_down() const noexcept;
@@ -60,7 +63,8 @@ private:
     port_queue_layout& queue_;
     const mapped_rings& rings_;
     int socket_;
-    frame_limits limits_;
+    int interface_;
+    frame_limits at_creation_;
 };
 
 }  // namespace cohort::detail

@@ -19,10 +19,12 @@ port domain::create_port(std::string_view name, std::string_view spec, const por
     const auto& chosen = find_port_driver(driver);
     mempool_layout* pool = nullptr;
     if (!options.rx_pool.empty() && !(pool = find_pool_layout(options.rx_pool, pool_kind::pktmbuf)))
-        throw error{
-            errc::invalid_argument,
-            fmt::format("port \"{}\" names the pool \"{}\", which does not exist; create it first",
-                        name, options.rx_pool)};
+        throw error{errc::invalid_argument,
+                    fmt::format("port \"{}\" names the pool \"{}\", which {}", name,
+                                options.rx_pool,
+                                memory_.find(zone_kind::mempool, options.rx_pool)
+                                    ? "has no packets; create one with create_pktmbuf_pool"
+                                    : "does not exist; create it first")};
     if (driver_options.size() > decltype(port_layout::options)::max_length)
         throw error{errc::name_too_long,
                     fmt::format("the options of port \"{}\" take {} bytes but {} fit", name,

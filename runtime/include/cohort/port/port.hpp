@@ -34,10 +34,12 @@ namespace cohort {
 struct capture_layout;
 
 struct rx_queue_setup {
-    mempool_layout* pool = nullptr;
-    std::uint32_t descriptors = 0;    ///< 0 = the driver's default
-    bool drop_on_empty_pool = false;  ///< drop and count as missed what finds no buffer
-    bool deferred = false;            ///< silent when the port starts, until start_rx
+    mempool_layout* pool = nullptr;  ///< none: it receives nothing, but with a ring
+    std::uint32_t descriptors = 0;   ///< 0 = the driver's default
+    /// At af_packet, pcap and tap ports: drop and count as missed what finds no buffer. Else it
+    /// waits; at af_xdp ports the kernel drops it, and null ports bring nothing then.
+    bool drop_on_empty_pool = false;
+    bool deferred = false;  ///< silent when the port starts, until start_rx
 };
 struct tx_queue_setup {
     std::uint32_t descriptors = 0;  ///< 0 = the driver's default
