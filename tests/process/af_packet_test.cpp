@@ -5,6 +5,7 @@
 #include "process/mover_stand.hpp"
 #include "support/scale.hpp"
 #include "support/skip.hpp"
+#include "support/without_capability.hpp"
 
 #include <array>
 #include <string>
@@ -111,6 +112,12 @@ TEST_CASE("an interface that is not there, or down, or options that cannot be, a
     CHECK_THROWS_WITH(domain.create_port("bad", "af_packet:iface=near,timestamps=hardware"),
                       Catch::Contains("no time stamps of its device"));
 
+    {
+        const without_capability less{CAP_NET_RAW};
+        CHECK_THROWS_WITH(domain.create_port("bad", "af_packet:iface=near"),
+                          Catch::Contains("CAP_NET_RAW"));
+    }
+
     auto port = domain.create_port("wire", "af_packet:iface=near,queues=2", {.rx_pool = "packets"});
     CHECK(port.layout().mtu == 1500);
     scratch_network::run("ip link set near down");
@@ -120,6 +127,11 @@ TEST_CASE("an interface that is not there, or down, or options that cannot be, a
     scratch_network::run("ip link del near");
     std::array<mbuf*, 4> burst;
     CHECK(port.rx_burst(1, burst) == 0);
+    const auto errors = port.tx_stats().errors;
+    packet = stand.outgoing().alloc_chain(100);
+    if (port.tx_burst(0, {&packet, 1}) == 0)
+        free(packet);
+    CHECK(port.tx_stats().errors > errors);
     CHECK(domain.destroy_port("wire"));
 }
 
