@@ -11,6 +11,8 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -220,6 +222,51 @@ TEST_CASE("what the cohort command cannot print at once is refused in a sentence
     const auto seen = run("cohort", {"-d", domain.name(), "memory", "--map", second});
 
     check_refused(seen, errc::invalid_argument, {"--map", "excludes", "cohort --help"});
+}
+
+TEST_CASE("cohort memory draws what is used, free and a hole, on a terminal and as a picture",
+          "[tool]")
+{
+    scratch_domain domain{8_MiB};
+    domain->reserve_memzone("passing", 64_MiB);
+    domain->reserve_memzone("used", 16_MiB);
+    REQUIRE(domain->release_memzone("passing"));  // most of its pages go back
+    const scratch_directory files;
+    const auto picture = (files.path() / "memory.svg").string();
+
+    const auto map = shown_by({"memory", "--map"});
+    REQUIRE(run("cohort", {"-d", "scratch", "memory", "--svg", picture}).status == exit_status{});
+    std::ifstream in{picture};
+    const std::string svg{std::istreambuf_iterator<char>{in}, {}};
+
+    const auto from = map.find('|') + 1;
+    const auto row = map.substr(from, map.find('|', from) - from);
+    INFO(map);
+    CHECK(row.find_first_not_of("#-.") == std::string::npos);
+    for (const char* cell : {"#", "-", "."})
+        CHECK(row.find(cell) != std::string::npos);
+    CHECK(svg.find("<svg ") == 0);
+    CHECK(svg.find("</svg>") != std::string::npos);
+    std::size_t cells = 0;
+    for (auto at = svg.find("<rect "); at != std::string::npos; at = svg.find("<rect ", at + 1))
+        ++cells;
+    CHECK(cells != 0);
+    CHECK(cells % row.size() == 0);  // each list has a row of as many
+
+    const auto dump = shown_by({"memory", "--dump"});
+    CHECK_THAT(dump, Catch::Contains("memzone    used"));
+    check_refused(run("cohort", {"-d", "scratch", "memory", "--svg", "/nowhere/memory.svg"}),
+                  errc::system, {"/nowhere/memory.svg", "name a file that can be written"});
+}
+
+TEST_CASE("cohort memory --dead shows the blocks whose members are gone, and no others", "[tool]")
+{
+    scratch_domain domain;
+    auto* kept = domain->heap().malloc(100);
+    REQUIRE(kept != nullptr);
+
+    CHECK(shown_by({"memory", "--dead"}) == "no used blocks\n");
+    domain->heap().free(kept);
 }
 
 TEST_CASE("the cohort command fails when its report cannot be written", "[tool]")

@@ -1,6 +1,7 @@
 #include "cohort/domain/heap.hpp"
 #include "support/scratch_domain.hpp"
 
+#include <algorithm>
 #include <map>
 #include <string>
 
@@ -48,6 +49,22 @@ TEST_CASE("a walk of a heap shows each used block with its type, owner and lifet
     const auto text = heap.dump();
     CHECK_THAT(text, Catch::Contains("type flows"));
     CHECK_THAT(text, Catch::Contains("used in 2 blocks"));
+}
+
+TEST_CASE("a sensitive free leaves nothing of what was in the block", "[heap]")
+{
+    scratch_domain domain;
+    auto heap = domain->heap();
+    auto* block = static_cast<char*>(heap.malloc(1000));
+    std::fill_n(block, 1000, 'x');
+
+    CHECK(heap.free_sensitive(block));
+
+    constexpr std::ptrdiff_t links = 16;  // of a free block
+    CHECK(std::count(block, block + links, 'x') < links);
+    CHECK(std::count(block + links, block + 1000, 'x') == 0);
+    CHECK_FALSE(heap.free_sensitive(block));
+    CHECK(heap.free_sensitive(nullptr));
 }
 
 TEST_CASE("a sized free refuses a size that the block cannot hold, and frees any other", "[heap]")

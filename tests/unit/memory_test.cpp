@@ -57,6 +57,13 @@ TEST_CASE("a reservation is refused as rte_memzone_reserve refuses it", "[memory
           errc::invalid_argument);
     CHECK(refusal([&] { domain->reserve_memzone("b", 4096, {.boundary = 1024}); }) ==
           errc::invalid_argument);
+    for (const std::size_t bytes : {0u, 20u})  // a memzone takes whole cache lines
+        CHECK(refusal([&] { domain->reserve_memzone("b", bytes, {.boundary = 32}); }) ==
+              errc::invalid_argument);
+    CHECK(refusal([&] { domain->reserve_memzone("b", 64, {.boundary = 96}); }) ==
+          errc::invalid_argument);
+    CHECK(refusal([&] { domain->reserve_memzone("b", 64, {.numa_node = -2}); }) ==
+          errc::invalid_argument);
     CHECK(refusal([&] { domain->reserve_memzone("c", std::size_t{1} << 40); }) == errc::no_memory);
     CHECK(refusal([&] { domain->reserve_memzone("d", 64, {.pages = page_size::huge_1g}); }) ==
           errc::no_memory);
@@ -78,6 +85,29 @@ TEST_CASE("alignment and boundary hold for every size", "[memory]")
             CHECK(from % alignment == 0);
             CHECK(from / 8192 == (from + zone.size() - 1) / 8192);
         }
+}
+
+TEST_CASE("an alignment below a cache line is one of a cache line", "[memory]")
+{
+    scratch_domain domain;
+    for (const std::size_t alignment : {0u, 1u, 32u}) {
+        const auto zone =
+            domain->reserve_memzone(fmt::format("a{}", alignment), 100, {.alignment = alignment});
+        CHECK(reinterpret_cast<std::uintptr_t>(zone.data()) % 64 == 0);
+    }
+}
+
+TEST_CASE("length 0 with a boundary takes as many bytes as that, whatever lies before it",
+          "[memory]")
+{
+    scratch_domain domain{8_MiB};
+    for (int i = 0; i != 8; ++i) {
+        domain->reserve_memzone(fmt::format("before{}", i), 64 + 4096u * static_cast<unsigned>(i));
+        const auto zone =
+            domain->reserve_memzone(fmt::format("bound{}", i), 0, {.boundary = 64_KiB});
+        CHECK(zone.size() == 64_KiB);
+        CHECK(reinterpret_cast<std::uintptr_t>(zone.data()) % 64_KiB == 0);
+    }
 }
 
 TEST_CASE("length 0 takes the largest free span, and then nothing is left without growth",

@@ -35,7 +35,9 @@ memory::memory(memory_layout& layout, const files& segment_files, liveness_view 
 {
 }
 
-void memory::check(const zone_request& request) const
+/// As rte_memzone_reserve_bounded has it: whole cache lines, and 0 bytes with a boundary are as
+/// many as that.
+zone_request memory::checked(zone_request request)
 {
     if (request.name.empty())
         throw error{errc::invalid_argument, "a name must have at least one character"};
@@ -43,16 +45,25 @@ void memory::check(const zone_request& request) const
         throw error{errc::name_too_long,
                     fmt::format("the name \"{}\" has {} characters; at most {} fit", request.name,
                                 request.name.size(), fixed_name<32>::max_length)};
-    if (!std::has_single_bit(request.alignment) || request.alignment < cache_line_bytes)
+    if (request.alignment != 0 && !std::has_single_bit(request.alignment))
         throw error{errc::invalid_argument,
-                    fmt::format("the alignment {} of \"{}\" must be a power of two of at least {}",
-                                request.alignment, request.name, cache_line_bytes)};
+                    fmt::format("the alignment {} of \"{}\" must be a power of two",
+                                request.alignment, request.name)};
+    request.alignment = std::max(request.alignment, cache_line_bytes);
+    const auto least = std::max(align_up(request.bytes, cache_line_bytes), cache_line_bytes);
     if (request.boundary != 0 &&
-        (!std::has_single_bit(request.boundary) || request.bytes > request.boundary))
+        (!std::has_single_bit(request.boundary) || least > request.boundary))
         throw error{errc::invalid_argument,
-                    fmt::format("the boundary {} of \"{}\" must be a power of two not below its "
-                                "length {}",
-                                request.boundary, request.name, request.bytes)};
+                    fmt::format("the boundary {} of \"{}\" must be a power of two not below the {} "
+                                "bytes that it takes",
+                                request.boundary, request.name, least)};
+    if (request.bytes == 0)
+        request.bytes = request.boundary;
+    if (request.numa_node < any_numa_node)
+        throw error{errc::invalid_argument,
+                    fmt::format("there is no node {} for \"{}\"; name one from 0 on, or any",
+                                request.numa_node, request.name)};
+    return request;
 }
 
 memzone_layout* memory::find(zone_kind kind, std::string_view name) const noexcept
@@ -101,9 +112,9 @@ memzone_layout& memory::free_entry(const zone_request& request) const
     return *candidate;
 }
 
-memzone_layout& memory::reserve(const zone_request& request, actor who)
+memzone_layout& memory::reserve(const zone_request& wanted, actor who)
 {
-    check(request);
+    const auto request = checked(wanted);
     memzone_layout* zone = nullptr;
     span where;
     std::vector<byte_range> dirty;

@@ -30,12 +30,8 @@ std::optional<candidate> fit(byte_range gap, const zone_request& request)
         align_down(start, request.boundary) != align_down(start + length - 1, request.boundary))
         start = align_up(start, std::max(request.boundary, request.alignment));
     const auto room = gap.to > start ? gap.to - start : 0;
-    if (request.bytes == 0) {
+    if (request.bytes == 0)
         length = align_down(room, cache_line_bytes);
-        if (request.boundary != 0)
-            length =
-                std::min(length, align_down(start, request.boundary) + request.boundary - start);
-    }
     if (length == 0 || room < length)
         return std::nullopt;
     return candidate{start, length, room};

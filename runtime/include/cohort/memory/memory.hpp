@@ -29,8 +29,8 @@ namespace cohort {
 struct zone_request {
     std::string_view name;  ///< 1 to 31 characters
     zone_kind kind = zone_kind::memzone;
-    std::size_t bytes = 0;  ///< 0 = the largest free span
-    std::size_t alignment = cache_line_bytes;
+    std::size_t bytes = 0;  ///< 0 = the largest free span, or with a boundary as many as that
+    std::size_t alignment = cache_line_bytes;  ///< at least that; less is raised
     std::size_t boundary = 0;          ///< the span does not cross a multiple of it; 0 = none
     std::optional<page_size> pages{};  ///< only on these pages ...
     bool pages_hint_only = false;      ///< ... or on others when these have no room
@@ -140,7 +140,7 @@ private:
         std::uint32_t flags = 0;
     };
 
-    void check(const zone_request& request) const;
+    [[nodiscard]] static zone_request checked(zone_request request);
     [[nodiscard]] memzone_layout& free_entry(const zone_request& request) const;
     void tell(memory_event::kind what, std::size_t list, std::span<const page_run> runs,
               actor who) const noexcept;
