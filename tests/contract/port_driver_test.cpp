@@ -284,31 +284,6 @@ TEST_CASE("a queue is set up while the port is stopped, with what the driver can
     free_bulk(packets);
 }
 
-TEST_CASE("packets without bytes, or with less than a header, are sent or counted, and never kept",
-          "[port][contract]")
-{
-    const auto driver = any_driver();
-    INFO(driver);
-    wired_port wired{driver};
-    auto& port = wired.port();
-    const auto before = port.tx_stats();
-
-    for (const std::uint16_t length : {std::uint16_t{0}, std::uint16_t{13}}) {
-        auto* runt = wired.pool().alloc();
-        REQUIRE(runt != nullptr);
-        REQUIRE(runt->append(length).size() == length);
-        CHECK(port.tx_burst(0, {&runt, 1}) == 1);
-    }
-    const auto stats = port.tx_stats();
-    CHECK(stats.packets + stats.errors == before.packets + before.errors + 2);
-
-    auto* packet = wired.packet(0);
-    CHECK(port.tx_burst(0, {&packet, 1}) == 1);
-    CHECK(port.tx_stats().packets == stats.packets + 1);
-    wired.drain();
-    CHECK(eventually([&] { return wired.in_use() == 0; }));
-}
-
 TEST_CASE("a port that is destroyed moves nothing through any handle, and its name is free",
           "[port][contract]")
 {

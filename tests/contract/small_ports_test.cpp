@@ -1,7 +1,10 @@
-// What the drivers without a device do beyond the contract.
+// What ports refuse, what becomes of packets without a header, and what the drivers without a
+// device do beyond the contract.
 
 #include "cohort/base/error.hpp"
+#include "contract/any_driver.hpp"
 #include "contract/wired_port.hpp"
+#include "support/eventually.hpp"
 
 namespace cohort::test {
 
@@ -128,6 +131,31 @@ TEST_CASE("a dry pool is told, and nothing else happens", "[port]")
     CHECK(port.rx_stats().packets == 0);
     CHECK(port.rx_burst(1, std::span{burst}.first(4)) == 4);
     free_bulk(std::span{burst}.first(4));
+}
+
+TEST_CASE("packets without bytes, or with less than a header, are sent or counted, and never kept",
+          "[port][contract]")
+{
+    const auto driver = any_driver();
+    INFO(driver);
+    wired_port wired{driver};
+    auto& port = wired.port();
+    const auto before = port.tx_stats();
+
+    for (const std::uint16_t length : {std::uint16_t{0}, std::uint16_t{13}}) {
+        auto* runt = wired.pool().alloc();
+        REQUIRE(runt != nullptr);
+        REQUIRE(runt->append(length).size() == length);
+        CHECK(port.tx_burst(0, {&runt, 1}) == 1);
+    }
+    const auto stats = port.tx_stats();
+    CHECK(stats.packets + stats.errors == before.packets + before.errors + 2);
+
+    auto* packet = wired.packet(0);
+    CHECK(port.tx_burst(0, {&packet, 1}) == 1);
+    CHECK(port.tx_stats().packets == stats.packets + 1);
+    wired.drain();
+    CHECK(eventually([&] { return wired.in_use() == 0; }));
 }
 
 }  // namespace cohort::test
